@@ -1,0 +1,164 @@
+package configs
+
+import "time"
+
+// Config is a configuration. Default and Load make one; the zero value is of no use. All durations are real durations,
+// whatever unit the file has.
+type Config struct {
+	File            string // that it was read from; several, joined by commas, after Join
+	Servers         []Server
+	PublishMode     bool   // publishes only: delivers nothing, does not listen to the bus
+	ClusterMode     bool   // shares publications with other processes; always true in PublishMode
+	ProcessUniqueID string // name in the statistics; "" stands for <host name>-<process id>
+	Storage         Storage
+	Limits          Limits
+	Security        Security
+	Debug           Debug
+	Push            Push
+
+	cloudMode bool
+	given     map[string]bool // keys that the file has, without those of servers
+	limits    *object         // as the file has them
+}
+
+// Server is one listener.
+type Server struct {
+	Name     string
+	Port     int // 0: one that the system chooses
+	Hostname string
+	Address  string // to listen at, "host:port", from Hostname and Port; ":8010" is every interface
+	Routes   Routes
+	SSL      *SSL // nil: plain
+}
+
+// Routes are the paths of a listener. "" serves nothing.
+type Routes struct {
+	Pub, Sub, Rest, Stat string
+}
+
+// SSL is the section ssl of a listener, as it stands in the file.
+type SSL struct {
+	Key, Cert, Ciphers, DHParam string
+	HonorCipherOrder            bool
+}
+
+// The values of Storage.Type.
+const (
+	StorageRedis  = "redis"
+	StorageMemory = "memory" // history and delivery within this process
+)
+
+// Storage is where history is kept and how processes hear of each other.
+type Storage struct {
+	Type string
+	// Socket is a path or a redis:// or rediss:// address. "": Host and Port count.
+	Socket      string
+	Host        string
+	Port        int
+	MessageTTL  time.Duration // upper bound of the expiry of a publication; 0: nothing is stored
+	ChannelTTL  time.Duration // life of a history without a new publication
+	OnlineTTL   time.Duration
+	OnlineDelta time.Duration // is added to OnlineTTL
+	StatTTL     time.Duration // period in which statistics are written
+	StatDelta   time.Duration // statistics older than StatTTL + StatDelta do not count
+}
+
+// Limits bound what one client or back end may ask for.
+type Limits struct {
+	MaxPayload            int // bytes of an HTTP body or a WebSocket message
+	MaxConnPerChannel     int
+	MaxMessagesPerRequest int
+	MaxChannelsPerRequest int // of one message, too
+}
+
+// Security is what channel ids are signed with.
+type Security struct {
+	Key  string // never print it. "": no signature is right
+	Algo string // name of a digest; "" is sha1
+}
+
+// Debug is the section debug, as it stands in the file.
+type Debug struct {
+	FolderName        string
+	IP                []string
+	TrustProxy        bool
+	TestConnectionKey string
+}
+
+// Push holds what only this server has. The zero value of a bound stands for the server's own default.
+type Push struct {
+	Loops int // event loops
+
+	// Deadlines.
+	PollTimeout   time.Duration // of a long poll without a message
+	PingInterval  time.Duration // between pings of a WebSocket
+	HeadTimeout   time.Duration // for a complete request head
+	BodyTimeout   time.Duration // for a complete request body
+	IdleTimeout   time.Duration // between two requests of a connection
+	CloseTimeout  time.Duration // for the close frame of a client
+	AcceptTimeout time.Duration // after which a publisher gets 202 instead of 200
+	DrainTimeout  time.Duration // for an orderly end after SIGTERM
+
+	// Bounds.
+	MaxConnections    int // of subscribers, of this process
+	MaxBuffered       int // bytes not yet sent to one connection
+	HistoryPerChannel int // publications replayed of one channel
+	HistoryTotal      int // publications replayed in all
+	WindowCount       int // recent publications kept for fan-out and returning clients
+	WindowBytes       int // the same in bytes
+	PublishQueue      int // publications accepted, not yet stored
+	MemoryChannels    int // channels with history, storage.type memory
+	MemoryPerChannel  int // publications kept of one channel, storage.type memory
+	MemoryBytes       int // bytes of bodies kept in all, storage.type memory
+
+	LogLevel string // debug, info, warn or error
+	Metrics  string // address for metrics, "host:port"; "": none
+}
+
+// Default returns what counts for keys that a file does not have. It has no servers and no key.
+func Default() *Config {
+	return &Config{
+		Storage: Storage{
+			Type:        StorageRedis,
+			Host:        "127.0.0.1",
+			Port:        6379,
+			MessageTTL:  24 * time.Hour,
+			ChannelTTL:  24 * time.Hour,
+			OnlineTTL:   2 * time.Minute,
+			OnlineDelta: 10 * time.Second,
+			StatTTL:     time.Minute,
+			StatDelta:   10 * time.Second,
+		},
+		Limits: Limits{
+			MaxPayload:            1 << 20,
+			MaxConnPerChannel:     100,
+			MaxMessagesPerRequest: 100,
+			MaxChannelsPerRequest: 100,
+		},
+		Security: Security{Algo: "sha1"},
+		Push: Push{
+			PollTimeout:       40 * time.Second,
+			PingInterval:      2 * time.Minute,
+			HeadTimeout:       time.Minute,
+			BodyTimeout:       5 * time.Minute,
+			IdleTimeout:       5 * time.Second,
+			CloseTimeout:      30 * time.Second,
+			AcceptTimeout:     300 * time.Millisecond,
+			DrainTimeout:      10 * time.Second,
+			HistoryPerChannel: 100,
+			HistoryTotal:      200,
+			LogLevel:          "info",
+		},
+		given: map[string]bool{},
+	}
+}
+
+// Valid says whether none of the problems is an error.
+func Valid(problems []Problem) bool {
+	for _, p := range problems {
+		if p.Severity == Error {
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,78 @@
+package configs
+
+import (
+	"strings"
+	"testing"
+	"time"
+)
+
+func join(t *testing.T, texts ...string) (*Config, []Problem) {
+	t.Helper()
+	var all []*Config
+	for i, text := range texts {
+		c, problems := parse(string(rune('a'+i))+".json", []byte(text))
+		if !Valid(problems) {
+			t.Fatal(lines(problems))
+		}
+		all = append(all, c)
+	}
+	return Join(all)
+}
+
+func TestJoinServesAllListeners(t *testing.T) {
+	sub := `{"servers":[{"port":1}],"clusterMode":true,"security":{"key":"k"}}`
+	pub := `{"servers":[{"port":2},{"port":3}],"publishMode":true,"security":{"key":"k"},"limits":{"maxPayload":7,"other":1},"push":{"pollTimeout":"3s"}}`
+	c, problems := join(t, sub, pub)
+	if len(problems) > 0 {
+		t.Fatal(lines(problems))
+	}
+	if len(c.Servers) != 3 || c.PublishMode || !c.ClusterMode || c.File != "a.json, b.json" {
+		t.Errorf("%+v", c)
+	}
+	if c.Limits.MaxPayload != 7 || c.Push.PollTimeout != 3*time.Second || !strings.Contains(string(c.LimitsJSON()), `"other":1`) {
+		t.Errorf("%+v", c)
+	}
+	if c, _ := join(t, pub, pub[:len(pub)-1]+`,"processUniqueId":"x"}`); !c.PublishMode {
+		t.Error("two publishers are not a publisher")
+	}
+}
+
+func TestJoinReportsConflicts(t *testing.T) {
+	f := func(a, b, want string) {
+		t.Helper()
+		_, problems := join(t, `{"servers":[],`+a+"}", `{"servers":[],`+b+"}")
+		if got := lines(problems); got != want {
+			t.Errorf("got  %s\nwant %s", got, want)
+		}
+	}
+	f(`"storage":{"port":1}`, `"storage":{"port":2}`, "b.json: storage.port: error: differs from a.json: 2 against 1 (all files of one process must agree)")
+	f(`"storage":{"port":6379}`, `"storage":{}`, "")
+	f(`"security":{"key":"one"}`, `"security":{"key":"two"}`, "b.json: security.key: error: differs from a.json (all files of one process must agree)")
+	f(`"limits":{"maxPayload":1}`, `"limits":{"maxPayload":2}`, "b.json: limits.maxPayload: warning: differs from a.json: 2 against 1 (the first counts)")
+	f(`"limits":{}`, `"limits":{"maxPayload":2}`, "")
+	f(`"processUniqueId":"a"`, `"processUniqueId":"b"`, "")
+}
+
+func TestJoinFindsAPortTakenTwice(t *testing.T) {
+	one := `{"servers":[{"name":"x","port":1}]}`
+	_, problems := join(t, one, one)
+	if got := lines(problems); got != "a.json, b.json: servers[1].port: error: 1 is also the port of servers[0] (x)" {
+		t.Error(got)
+	}
+}
+
+func TestJoinOfNothing(t *testing.T) {
+	if c, problems := Join(nil); c != nil || Valid(problems) {
+		t.Error(c, problems)
+	}
+}
+
+// An option of a type that joining does not know would panic in a process with several files only.
+func TestEveryOptionCanBeJoined(t *testing.T) {
+	a, b := Default(), Default()
+	for i := range options {
+		if o := &options[i]; o.of != nil && !equal(o.of(a), o.of(b)) {
+			t.Error(o.key)
+		}
+	}
+}

@@ -1,0 +1,188 @@
+package configs
+
+import (
+	"fmt"
+	"math"
+	"time"
+)
+
+// option is one key of a file: where its value goes, what it may be and what it means.
+type option struct {
+	key string // "storage.host"; "servers[].port" for a key of each listener
+	// of and each say where the value goes: to a field of the Config or of a Server, of type string, bool, int, []string or
+	// time.Duration. Neither: the key is known and has no effect.
+	of   func(*Config) any
+	each func(*Server) any
+	unit time.Duration // of a duration that is written as a number; 0: durations are written as "40s"
+	// min and max bound numbers and durations, both inclusive.
+	min, max  int64
+	doc       string // one line for the table of the README; "" keeps the key out of it
+	remark    string // warning about a key without effect; "" says nothing
+	insteadOf string // the key that a misspelling stands for
+}
+
+const (
+	maxSeconds = int64(10 * 365 * 24 * time.Hour)
+	maxCount   = math.MaxInt32
+	maxBytes   = math.MaxInt32
+	maxMinutes = int64(time.Hour)
+)
+
+// options are all keys that are known, in the order of the README.
+var options = []option{
+	{key: "servers[].name", each: func(s *Server) any { return &s.Name }, doc: "name of the listener in the line it prints"},
+	{key: "servers[].port", each: func(s *Server) any { return &s.Port }, max: 65535, doc: "port; absent or 0: one that the system chooses"},
+	{key: "servers[].hostname", each: func(s *Server) any { return &s.Hostname },
+		doc: "address or host name to listen at; absent, or not an address of this machine: every interface"},
+	{key: "servers[].routes.pub", each: func(s *Server) any { return &s.Routes.Pub }, doc: "path where a back end publishes and asks who is online"},
+	{key: "servers[].routes.sub", each: func(s *Server) any { return &s.Routes.Sub }, doc: "path of WebSocket and long poll"},
+	{key: "servers[].routes.rest", each: func(s *Server) any { return &s.Routes.Rest }, doc: "path where clients publish over HTTP"},
+	{key: "servers[].routes.stat", each: func(s *Server) any { return &s.Routes.Stat }, doc: "path of statistics; open to everyone who reaches the port"},
+	{key: "servers[].routes.register", remark: "belongs to cloud mode, which is not supported: not served"},
+	{key: "servers[].routes.systemctl", remark: "belongs to cloud mode, which is not supported: not served"},
+	{key: "servers[].backlog"}, // the greatest that the system allows is used
+	{key: "servers[].path", remark: "has no effect, as in the Node server"},
+	{key: "servers[].maxPayload", remark: "has no effect, as in the Node server; limits.maxPayload has"},
+	{key: "servers[].ssl.key", each: func(s *Server) any { return &s.ssl().Key }},
+	{key: "servers[].ssl.cert", each: func(s *Server) any { return &s.ssl().Cert }},
+	{key: "servers[].ssl.ciphers", each: func(s *Server) any { return &s.ssl().Ciphers }},
+	{key: "servers[].ssl.dhparam", each: func(s *Server) any { return &s.ssl().DHParam }},
+	{key: "servers[].ssl.honorCipherOrder", each: func(s *Server) any { return &s.ssl().HonorCipherOrder }},
+
+	{key: "clusterMode", of: func(c *Config) any { return &c.ClusterMode }, doc: "share publications with other processes through Redis"},
+	{key: "publishMode", of: func(c *Config) any { return &c.PublishMode }, doc: "publish only: deliver nothing here; implies `clusterMode`"},
+	{key: "processUniqueId", of: func(c *Config) any { return &c.ProcessUniqueID }, doc: "name of the process in statistics; absent: host name and process id"},
+	{key: "trustClients"},
+	{key: "cloudMode"},
+	{key: "licenseServer"},
+	{key: "dataDir"},
+
+	{key: "storage.type", of: func(c *Config) any { return &c.Storage.Type }, doc: "`redis`, or `memory` for one process without Redis"},
+	{key: "storage.socket", of: func(c *Config) any { return &c.Storage.Socket },
+		doc: "path of Redis' Unix socket, or `redis://[user:password@]host:port[/db]`, `rediss://…`; goes before host and port"},
+	{key: "storage.host", of: func(c *Config) any { return &c.Storage.Host }, doc: "host of Redis"},
+	{key: "storage.port", of: func(c *Config) any { return &c.Storage.Port }, min: 1, max: 65535, doc: "port of Redis"},
+	{key: "storage.messageTTL", of: func(c *Config) any { return &c.Storage.MessageTTL }, unit: time.Second, max: maxSeconds,
+		doc: "seconds; no publication is kept longer, whatever expiry it asks for; 0: nothing is stored"},
+	{key: "storage.channelTTL", of: func(c *Config) any { return &c.Storage.ChannelTTL }, unit: time.Second, min: int64(time.Second), max: maxSeconds,
+		doc: "seconds that the history of a channel outlives its last publication"},
+	{key: "storage.onlineTTL", of: func(c *Config) any { return &c.Storage.OnlineTTL }, unit: time.Second, max: maxSeconds,
+		doc: "seconds that a user stays online after a sign of life"},
+	{key: "storage.onlineDelta", of: func(c *Config) any { return &c.Storage.OnlineDelta }, unit: time.Second, max: maxSeconds,
+		doc: "seconds added to onlineTTL"},
+	{key: "storage.statTLLMsec", of: func(c *Config) any { return &c.Storage.StatTTL }, unit: time.Millisecond, min: int64(time.Second), max: maxSeconds,
+		doc: "milliseconds between two records of statistics (the spelling is that of the Node server)"},
+	{key: "storage.statDeltaMsec", of: func(c *Config) any { return &c.Storage.StatDelta }, unit: time.Millisecond, max: maxSeconds,
+		doc: "milliseconds; statistics older than statTLLMsec and this together do not count"},
+	{key: "storage.messageTLL", insteadOf: "storage.messageTTL"},
+	{key: "storage.channelTLL", insteadOf: "storage.channelTTL"},
+	{key: "storage.onlineTLL", insteadOf: "storage.onlineTTL"},
+	{key: "storage.statTTLMsec", insteadOf: "storage.statTLLMsec"},
+
+	{key: "limits.maxPayload", of: func(c *Config) any { return &c.Limits.MaxPayload }, min: 1, max: maxBytes, doc: "bytes of a request body or WebSocket message"},
+	{key: "limits.maxConnPerChannel", of: func(c *Config) any { return &c.Limits.MaxConnPerChannel }, max: maxCount,
+		doc: "connections of one private channel; the oldest is closed for a new one; at least 1"},
+	{key: "limits.maxMessagesPerRequest", of: func(c *Config) any { return &c.Limits.MaxMessagesPerRequest }, min: 1, max: maxCount, doc: "publications of a request"},
+	{key: "limits.maxChannelsPerRequest", of: func(c *Config) any { return &c.Limits.MaxChannelsPerRequest }, min: 1, max: maxCount,
+		doc: "receivers of a publication, channels of a question"},
+	{key: "limits.maxRequestsPerSecond", remark: "has no effect, as in the Node server"},
+
+	{key: "security.key", of: func(c *Config) any { return &c.Security.Key },
+		doc: "key that channel ids are signed with, the same as in the portal; absent: a random one, with which no subscription works"},
+	{key: "security.algo", of: func(c *Config) any { return &c.Security.Algo }, doc: "digest of signatures: `sha1`, `sha256`, `md5`, …"},
+
+	{key: "debug.folderName", of: func(c *Config) any { return &c.Debug.FolderName }, remark: "log files are not written yet: log lines go to standard error"},
+	{key: "debug.ip", of: func(c *Config) any { return &c.Debug.IP }},
+	{key: "debug.trustProxy", of: func(c *Config) any { return &c.Debug.TrustProxy }},
+	{key: "debug.testConnectionKey", of: func(c *Config) any { return &c.Debug.TestConnectionKey }},
+
+	{key: "push.loops", of: func(c *Config) any { return &c.Push.Loops }, max: 1024, doc: "event loops; 0: one for each core"},
+	{key: "push.pollTimeout", of: func(c *Config) any { return &c.Push.PollTimeout }, min: int64(time.Second), max: int64(55 * time.Second),
+		doc: "a long poll without a message ends after this; clients give up after 60 s"},
+	{key: "push.pingInterval", of: func(c *Config) any { return &c.Push.PingInterval }, min: int64(time.Second), max: maxMinutes, doc: "between two pings of a WebSocket"},
+	{key: "push.headTimeout", of: func(c *Config) any { return &c.Push.HeadTimeout }, min: int64(time.Second), max: maxMinutes, doc: "for a complete request head"},
+	{key: "push.bodyTimeout", of: func(c *Config) any { return &c.Push.BodyTimeout }, min: int64(time.Second), max: maxMinutes, doc: "for a complete request body"},
+	{key: "push.idleTimeout", of: func(c *Config) any { return &c.Push.IdleTimeout }, min: int64(time.Second), max: maxMinutes, doc: "between two requests of a connection"},
+	{key: "push.closeTimeout", of: func(c *Config) any { return &c.Push.CloseTimeout }, min: int64(time.Second), max: maxMinutes, doc: "for the close frame of a client"},
+	{key: "push.acceptTimeout", of: func(c *Config) any { return &c.Push.AcceptTimeout }, min: int64(time.Millisecond), max: maxMinutes,
+		doc: "a publisher whose publication is not stored by then gets 202 (accepted)"},
+	{key: "push.drainTimeout", of: func(c *Config) any { return &c.Push.DrainTimeout }, max: maxMinutes, doc: "for an orderly end after SIGTERM or SIGINT"},
+	{key: "push.maxConnections", of: func(c *Config) any { return &c.Push.MaxConnections }, max: maxCount, doc: "subscribers of the process; 0: as many as descriptors allow"},
+	{key: "push.maxBuffered", of: func(c *Config) any { return &c.Push.MaxBuffered }, max: maxBytes, doc: "bytes waiting for a slow reader before it is closed; 0: the server's own default"},
+	{key: "push.historyPerChannel", of: func(c *Config) any { return &c.Push.HistoryPerChannel }, min: 1, max: maxCount, doc: "publications of one channel that a returning client gets"},
+	{key: "push.historyTotal", of: func(c *Config) any { return &c.Push.HistoryTotal }, min: 1, max: maxCount, doc: "publications that a returning client gets in all"},
+	{key: "push.windowCount", of: func(c *Config) any { return &c.Push.WindowCount }, max: maxCount,
+		doc: "recent publications kept for fan-out and returning clients; 0: the server's own default"},
+	{key: "push.windowBytes", of: func(c *Config) any { return &c.Push.WindowBytes }, max: maxBytes, doc: "the same in bytes; 0: the server's own default"},
+	{key: "push.publishQueue", of: func(c *Config) any { return &c.Push.PublishQueue }, max: maxCount, doc: "publications accepted but not yet stored; 0: the server's own default"},
+	{key: "push.memoryChannels", of: func(c *Config) any { return &c.Push.MemoryChannels }, max: maxCount, doc: "channels with history in `memory`; 0: the server's own default"},
+	{key: "push.memoryPerChannel", of: func(c *Config) any { return &c.Push.MemoryPerChannel }, max: maxCount, doc: "publications kept of one channel in `memory`; 0: the server's own default"},
+	{key: "push.memoryBytes", of: func(c *Config) any { return &c.Push.MemoryBytes }, max: maxBytes, doc: "bytes kept in all in `memory`; 0: the server's own default"},
+	{key: "push.logLevel", of: func(c *Config) any { return &c.Push.LogLevel }, doc: "`debug`, `info`, `warn` or `error`"},
+	{key: "push.metrics", of: func(c *Config) any { return &c.Push.Metrics }, remark: "is reserved: metrics are not served yet"},
+}
+
+// free are the sections that may hold anything: they belong to cloud mode and to the tests of the Node server.
+var free = map[string]bool{"licenseStorage": true, "test": true}
+
+var byKey = func() map[string]*option {
+	m := make(map[string]*option, len(options))
+	for i := range options {
+		m[options[i].key] = &options[i]
+	}
+	return m
+}()
+
+func (s *Server) ssl() *SSL {
+	if s.SSL == nil {
+		s.SSL = &SSL{}
+	}
+	return s.SSL
+}
+
+// AppendTable appends a Markdown table of the keys that have an effect, with their defaults.
+func AppendTable(dst []byte) []byte {
+	dst = append(dst, "| key | default | meaning |\n|---|---|---|\n"...)
+	c, s := Default(), &Server{}
+	for i := range options {
+		if o := &options[i]; o.doc != "" {
+			dst = fmt.Appendf(dst, "| `%s` | %s | %s |\n", o.key, o.text(o.target(c, s)), o.doc)
+		}
+	}
+	return dst
+}
+
+// target is where the value of o goes in c, or in s if it is a key of each listener; nil for a key without effect.
+func (o *option) target(c *Config, s *Server) any {
+	switch {
+	case o.of != nil:
+		return o.of(c)
+	case o.each != nil && s != nil:
+		return o.each(s)
+	}
+	return nil
+}
+
+// text is the value behind target as it would stand in a file.
+func (o *option) text(target any) string {
+	switch v := target.(type) {
+	case *string:
+		if *v != "" {
+			return "`" + *v + "`"
+		}
+	case *int:
+		return fmt.Sprint(*v)
+	case *bool:
+		return fmt.Sprint(*v)
+	case *time.Duration:
+		return o.duration(*v)
+	}
+	return "–"
+}
+
+func (o *option) duration(d time.Duration) string {
+	if o.unit > 0 {
+		return fmt.Sprint(int64(d / o.unit))
+	}
+	return "`\"" + d.String() + "\"`"
+}

@@ -1,0 +1,223 @@
+package configs
+
+import (
+	"fmt"
+	"log/slog"
+	"net"
+	"strings"
+	"time"
+
+	"push-server/protocol"
+)
+
+// ExampleKey signs in the examples. Everyone knows it.
+const ExampleKey = "example-key-that-everyone-knows-so-make-one-of-your-own-for-anything-but-a-first-try"
+
+const minKey = 16 // characters of a security.key that is not warned about
+
+// Validate returns all problems of c.
+func (c *Config) Validate() []Problem {
+	v := validator{c: c}
+	v.bounds()
+	v.mode()
+	v.storage()
+	v.security()
+	v.servers()
+	v.level()
+	return v.problems
+}
+
+type validator struct {
+	c        *Config
+	problems []Problem
+}
+
+func (v *validator) add(s Severity, key, suggestion, text string, args ...any) {
+	v.problems = append(v.problems, Problem{File: v.c.File, Key: key, Severity: s, Text: fmt.Sprintf(text, args...), Suggestion: suggestion})
+}
+
+func (v *validator) bounds() {
+	for i := range options {
+		o := &options[i]
+		if o.of != nil {
+			v.within(o.key, o, o.of(v.c))
+			continue
+		}
+		for i := range v.c.Servers {
+			if s := &v.c.Servers[i]; o.each != nil && (s.SSL != nil || !strings.Contains(o.key, ".ssl.")) {
+				v.within(strings.Replace(o.key, "[]", fmt.Sprintf("[%d]", i), 1), o, o.each(s))
+			}
+		}
+	}
+}
+
+func (v *validator) within(key string, o *option, target any) {
+	switch t := target.(type) {
+	case *int:
+		if n := int64(*t); n < o.min || n > o.max {
+			v.add(Error, key, "", "%d is not between %d and %d", n, o.min, o.max)
+		}
+	case *time.Duration:
+		if n := int64(*t); n < o.min || n > o.max {
+			v.add(Error, key, "", "%s is not between %s and %s", o.bare(*t), o.bare(time.Duration(o.min)), o.bare(time.Duration(o.max)))
+		}
+	}
+}
+
+func (o *option) bare(d time.Duration) string { return strings.Trim(o.duration(d), "`") }
+
+func (v *validator) mode() {
+	if v.c.cloudMode {
+		v.add(Error, "cloudMode", "remove trustClients and cloudMode", "cloud mode (one server for many portals, with licences) is not supported")
+	}
+	if v.c.PublishMode && v.c.Storage.Type == StorageMemory {
+		v.add(Error, "publishMode", `use storage.type "redis"`, "what this process publishes would reach nobody: storage.type is %q", StorageMemory)
+	}
+	for i := range v.c.Servers {
+		if v.c.PublishMode && v.c.Servers[i].Routes.Sub != "" {
+			v.add(Warning, fmt.Sprintf("servers[%d].routes.sub", i), "", "publishMode is on: subscribers get history, but no live message")
+		}
+	}
+}
+
+func (v *validator) storage() {
+	s := &v.c.Storage
+	if s.Type != StorageRedis && s.Type != StorageMemory {
+		v.add(Error, "storage.type", `write "redis" or "memory"`, "%q is unknown", s.Type)
+	}
+	if s.Type == StorageRedis && s.Socket == "" && s.Host == "" {
+		v.add(Error, "storage.host", "", "is empty")
+	}
+	if scheme, _, ok := strings.Cut(s.Socket, "://"); ok && scheme != "redis" && scheme != "rediss" && scheme != "unix" {
+		v.add(Error, "storage.socket", "write a path or a redis:// address", "%q is not a scheme of Redis", scheme)
+	}
+	if v.c.Push.HistoryTotal < v.c.Push.HistoryPerChannel {
+		v.add(Warning, "push.historyTotal", "", "%d is less than push.historyPerChannel, %d", v.c.Push.HistoryTotal, v.c.Push.HistoryPerChannel)
+	}
+}
+
+func (v *validator) security() {
+	key := v.c.Security.Key
+	if _, err := protocol.NewSigner(v.c.Security.Algo, []byte("any key")); err != nil {
+		v.add(Error, "security.algo", "", "%v", err)
+	}
+	switch {
+	case key == "":
+		v.add(Warning, "security.key", "set it to the signature key of the portal", "absent: a random key is made at each start, so no signature is right and no subscription works")
+	case key == ExampleKey && !v.loopback():
+		v.add(Warning, "security.key", "make your own", "is the one of the examples: everyone who can reach the ports can read and publish")
+	case len(key) < minKey:
+		v.add(Warning, "security.key", fmt.Sprintf("take at least %d characters", minKey), "has %d characters, which can be guessed", len(key))
+	}
+}
+
+// loopback says whether all listeners are only reachable from this machine.
+func (v *validator) loopback() bool {
+	for _, s := range v.c.Servers {
+		host, _, err := net.SplitHostPort(s.Address)
+		if ip := net.ParseIP(host); err != nil || ip == nil || !ip.IsLoopback() {
+			return false
+		}
+	}
+	return true
+}
+
+func (v *validator) servers() {
+	switch {
+	case v.c.Servers == nil:
+		v.add(Error, "servers", "", "is missing: there is nothing to listen at")
+	case len(v.c.Servers) == 0:
+		v.add(Warning, "servers", "", "is empty: there is nothing to listen at")
+	}
+	for i := range v.c.Servers {
+		key := fmt.Sprintf("servers[%d]", i)
+		v.ssl(key+".ssl", v.c.Servers[i].SSL)
+		v.routes(key+".routes", &v.c.Servers[i].Routes)
+	}
+	v.problems = append(v.problems, sameAddress(v.c)...)
+}
+
+// ssl refuses to serve in the clear what was meant to be encrypted.
+func (v *validator) ssl(key string, s *SSL) {
+	if s != nil {
+		v.add(Error, key, "let nginx terminate TLS and remove the section", "TLS is not served yet")
+	}
+}
+
+// routes finds paths that can never be reached: they are tried in the order pub, sub, rest, stat, for each method, and the first
+// that is a prefix of the target wins.
+func (v *validator) routes(key string, r *Routes) {
+	all := []struct{ name, path, methods string }{
+		{"pub", r.Pub, "POST GET"}, {"sub", r.Sub, "GET OPTIONS"}, {"rest", r.Rest, "POST"}, {"stat", r.Stat, "GET"},
+	}
+	for i, route := range all {
+		if route.path != "" && route.path[0] != '/' {
+			v.add(Warning, key+"."+route.name, "write /"+route.path, "%q does not begin with a slash, so no request fits", route.path)
+		}
+		for _, before := range all[:i] {
+			if route.path == "" || before.path == "" || !common(route.methods, before.methods) {
+				continue
+			}
+			if route.path == before.path {
+				v.add(Error, key+"."+route.name, "", "%q is also %s", route.path, before.name)
+			} else if strings.HasPrefix(route.path, before.path) {
+				v.add(Warning, key+"."+route.name, "", "%q is never reached, since %q is %s", route.path, before.path, before.name)
+			}
+		}
+	}
+}
+
+func common(a, b string) bool {
+	for m := range strings.FieldsSeq(a) {
+		if strings.Contains(b, m) {
+			return true
+		}
+	}
+	return false
+}
+
+// sameAddress finds listeners that would want the same port.
+func sameAddress(c *Config) (problems []Problem) {
+	for i, s := range c.Servers {
+		for j, earlier := range c.Servers[:i] {
+			if s.Port == 0 || s.Port != earlier.Port || !overlap(s.Address, earlier.Address) {
+				continue
+			}
+			problems = append(problems, Problem{
+				File: c.File, Key: fmt.Sprintf("servers[%d].port", i), Severity: Error,
+				Text: fmt.Sprintf("%d is also the port of servers[%d] (%s)", s.Port, j, earlier.Name),
+			})
+		}
+	}
+	return problems
+}
+
+func overlap(a, b string) bool {
+	hostA, _, errA := net.SplitHostPort(a)
+	hostB, _, errB := net.SplitHostPort(b)
+	if errA != nil || errB != nil {
+		return a == b
+	}
+	return hostA == hostB || unspecified(hostA) || unspecified(hostB)
+}
+
+func unspecified(host string) bool {
+	ip := net.ParseIP(host)
+	return host == "" || ip != nil && ip.IsUnspecified()
+}
+
+func (v *validator) level() {
+	if _, err := v.c.Push.Level(); err != nil {
+		v.add(Error, "push.logLevel", "write debug, info, warn or error", "%q is not a level", v.c.Push.LogLevel)
+	}
+}
+
+// Level is LogLevel for package slog.
+func (p *Push) Level() (slog.Level, error) {
+	var l slog.Level
+	if p.LogLevel == "" {
+		return l, nil
+	}
+	err := l.UnmarshalText([]byte(p.LogLevel))
+	return l, err
+}
