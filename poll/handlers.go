@@ -1,0 +1,175 @@
+package poll
+
+import (
+	"bytes"
+	"context"
+	"sync"
+	"time"
+
+	"github.com/valyala/fasthttp"
+
+	"push-server/protocol"
+)
+
+// Publisher takes publications. nil: they are stored, answered with 200. ErrAccepted: with 202. Any other error, ErrQueueFull
+// among them: with 503. ps and what it points to belong to the Publisher from then on; ctx ends with the call.
+type Publisher interface {
+	Publish(ctx context.Context, ps []*protocol.Publication) error
+}
+
+// Presence says of each channel whether somebody is connected to it. After an error nobody is told to be online.
+type Presence interface {
+	Online(ctx context.Context, chs []protocol.ChannelID) ([]bool, error)
+}
+
+// Statistics is the JSON array with an object for each process. nil stands for an empty one.
+type Statistics interface {
+	ServerStats(ctx context.Context) []byte
+}
+
+// Handlers answer publications, questions who is online, and statistics. Set the fields before the first request; all of them
+// are required unless they say otherwise. What they point to is called from many goroutines at once.
+type Handlers struct {
+	Publisher  Publisher
+	Presence   Presence
+	Statistics Statistics
+	Counters   *Counters
+	Limits     protocol.Limits         // of protobuf requests, and MaxChannels of questions
+	NewSigner  func() *protocol.Signer // makes a Signer for one goroutine
+
+	// NoLicense refuses publications and questions of everybody: cloud mode in which no client is known.
+	NoLicense bool
+	// Timeout bounds each call of Publisher, Presence and Statistics. 0: 20 seconds.
+	Timeout time.Duration
+	// ErrorLog gets a line for the log of refused requests and the address of the client. nil: none are wanted.
+	ErrorLog func(text, addr string)
+	// TestKey is the value of the parameter testKey with which a request is not logged. Empty: there is none.
+	TestKey string
+
+	calls sync.Pool
+}
+
+// defaultTimeout is after how long Node's server gives up on a reply.
+const defaultTimeout = 20 * time.Second
+
+// Handler answers the requests of a listener with these routes. Polls and WebSockets are not among them: their routes are
+// answered with 404, but for OPTIONS. It is safe for concurrent use, under a fasthttp.Server and with ServeBytes.
+func (h *Handlers) Handler(routes Routes) fasthttp.RequestHandler {
+	return func(ctx *fasthttp.RequestCtx) {
+		c := h.acquire(ctx)
+		c.serve(&routes)
+		h.release(c)
+	}
+}
+
+// call is the scratch of a request.
+type call struct {
+	*Handlers
+	*fasthttp.RequestCtx
+
+	signer   *protocol.Signer
+	query    fasthttp.Args
+	request  protocol.Request
+	items    []protocol.Item
+	channels []protocol.ChannelID
+	stats    []protocol.ChannelStat
+	body     []byte
+}
+
+func (h *Handlers) acquire(ctx *fasthttp.RequestCtx) *call {
+	c, ok := h.calls.Get().(*call)
+	if !ok {
+		c = &call{Handlers: h, signer: h.NewSigner()}
+	}
+	c.RequestCtx = ctx
+	return c
+}
+
+// keptBody is the size of a body buffer that a connection may keep for its next request, in bytes.
+const keptBody = 64 << 10
+
+func (h *Handlers) release(c *call) {
+	c.Request.ReleaseBody(keptBody)
+	c.RequestCtx = nil
+	h.calls.Put(c)
+}
+
+func (c *call) serve(routes *Routes) {
+	header := &c.Request.Header
+	c.Response.Header.SetNoDefaultContentType(true)
+	if !header.IsHTTP11() {
+		c.SetConnectionClose()
+	}
+	if expect := header.Peek(fasthttp.HeaderExpect); len(expect) > 0 && !bytes.EqualFold(expect, continue100) {
+		c.SetStatusCode(fasthttp.StatusExpectationFailed)
+		return
+	}
+	_, query := splitTarget(header.RequestURI())
+	c.query.ParseBytes(query)
+	switch routes.Match(header.Method(), header.RequestURI()) {
+	case ActionPublish:
+		c.publish()
+	case ActionRest:
+		c.servePeer()
+	case ActionOnline:
+		c.online()
+	case ActionStat:
+		c.stat()
+	case ActionOptions:
+		c.options()
+	default:
+		c.empty(fasthttp.StatusNotFound)
+	}
+}
+
+var continue100 = []byte("100-continue")
+
+// The replies.
+
+const (
+	plainText   = "text/plain"
+	octetStream = "application/octet-stream"
+)
+
+func (c *call) empty(status int) {
+	c.SetStatusCode(status)
+	c.SetContentType(plainText)
+	c.allowOrigin()
+}
+
+func (c *call) reply(contentType string, body []byte) {
+	c.SetContentType(contentType)
+	c.allowOrigin()
+	c.SetBody(body)
+}
+
+func (c *call) refuse(e *protocol.Error) {
+	c.empty(e.HTTPStatus())
+	c.SetBody(appendError(nil, e))
+	c.logRefusal(e)
+}
+
+func (c *call) allowOrigin() { allowOrigin(&c.Response.Header) }
+
+func allowOrigin(h *fasthttp.ResponseHeader) {
+	h.SetCanonical(accessControlAllowOrigin, anyOrigin)
+}
+
+var (
+	accessControlAllowOrigin = []byte(fasthttp.HeaderAccessControlAllowOrigin)
+	anyOrigin                = []byte("*")
+)
+
+func (c *call) options() {
+	c.empty(fasthttp.StatusOK)
+	c.Response.Header.Set(fasthttp.HeaderAccessControlAllowMethods, "POST, GET, DELETE, OPTIONS")
+	c.Response.Header.Set(fasthttp.HeaderAccessControlAllowHeaders, "If-Modified-Since, If-None-Match")
+}
+
+func (c *call) timeout() (context.Context, context.CancelFunc) {
+	d := c.Timeout
+	if d == 0 {
+		d = defaultTimeout
+	}
+	return context.WithTimeout(context.Background(), d)
+}

@@ -1,0 +1,47 @@
+package poll
+
+import (
+	"net"
+
+	"github.com/valyala/fasthttp"
+
+	"push-server/protocol"
+)
+
+// tooLargeText is the log line for a body over the limit.
+const tooLargeText = "HTTP Request: Max payload size exceeded."
+
+// logRefusal writes the line that operators know for this refusal, if there is one.
+func (c *call) logRefusal(e *protocol.Error) {
+	text := logText(e)
+	if text == "" || c.ErrorLog == nil || c.TestKey != "" && string(c.query.Peek(paramTestKey)) == c.TestKey {
+		return
+	}
+	c.ErrorLog(text, clientAddress(c.RequestCtx))
+}
+
+// logText is the line for a refusal. Up to 4015 lines begin with the code; refusals for a missing licence have no line.
+func logText(e *protocol.Error) string {
+	switch {
+	case e.Code >= protocol.ErrPublicRequired.Code && e.Code <= protocol.ErrWrongCommand.Code:
+		return e.Error()
+	case e.Code >= protocol.ErrTooManyMessages.Code && e.Code <= protocol.ErrSignature.Code:
+		return e.Text
+	}
+	return ""
+}
+
+// clientAddress is who a log line is about: what the proxies in front say, all of it, or the other end of the connection.
+func clientAddress(ctx *fasthttp.RequestCtx) string {
+	if forwarded := ctx.Request.Header.Peek(fasthttp.HeaderXForwardedFor); len(forwarded) > 0 {
+		return string(forwarded)
+	}
+	switch addr := ctx.RemoteAddr().(type) {
+	case nil:
+		return ""
+	case *net.TCPAddr:
+		return addr.IP.String()
+	default:
+		return addr.String()
+	}
+}

@@ -1,0 +1,110 @@
+package poll
+
+import (
+	"bytes"
+	"errors"
+
+	"github.com/valyala/fasthttp"
+
+	"push-server/protocol"
+)
+
+// publish takes what a back end sends: text for the channels in the query, or a protobuf request.
+func (c *call) publish() {
+	switch {
+	case c.NoLicense:
+		c.refuse(protocol.ErrClientRequired)
+	case isTrue(c.query.Peek(paramBinary)):
+		c.serveProtobuf(&protocol.Origin{Trusted: true, Signer: c.signer})
+	default:
+		c.publishText()
+	}
+}
+
+// publishText answers wrong channels and empty bodies with 200 as well: the back end reads nothing but failures of transport.
+func (c *call) publishText() {
+	body := c.PostBody()
+	if len(body) == 0 || !c.parseItems(protocol.TrustBackend) {
+		c.empty(fasthttp.StatusOK)
+		return
+	}
+	c.Counters.CountMessage(unknownType)
+	expiry := protocol.ParseExpiry(c.Request.Header.Peek("Message-Expiry"))
+	c.hand([]*protocol.Publication{protocol.TextPublication(c.items, body, expiry)})
+}
+
+// servePeer takes the protobuf request of a client, who is known by the public id of its first channel that has one.
+func (c *call) servePeer() {
+	if c.NoLicense || !c.parseItems(protocol.TrustNone) {
+		c.items = c.items[:0]
+	}
+	for i := range c.items {
+		if c.items[i].HasPublic {
+			c.serveProtobuf(&protocol.Origin{PublicID: bytes.Clone(c.items[i].Public[:]), Signer: c.signer})
+			return
+		}
+	}
+	c.refuse(protocol.ErrPublicRequired)
+}
+
+// serveProtobuf does what a request asks for. It counts the request as soon as it is known to be allowed, whatever becomes of it.
+func (c *call) serveProtobuf(o *protocol.Origin) {
+	if err := c.request.Parse(c.PostBody()); err != nil {
+		c.refuse(err)
+		return
+	}
+	err := c.request.Allowed(o)
+	if err == nil || err == protocol.ErrWrongCommand {
+		c.Counters.CountRequest(c.request.Command)
+	}
+	if err != nil {
+		c.refuse(err)
+		return
+	}
+	switch c.request.Command {
+	case protocol.CommandPublish:
+		c.publishMessages(o)
+	case protocol.CommandChannelStats:
+		c.channelStats(o)
+	case protocol.CommandServerStats:
+		c.serverStats()
+	default:
+		panic("BUG: command allowed without a handler")
+	}
+}
+
+func (c *call) publishMessages(o *protocol.Origin) {
+	ps, err := c.request.Publications(o, &c.Limits)
+	if err != nil {
+		c.refuse(err)
+		return
+	}
+	for _, p := range ps {
+		c.Counters.CountMessage(p.Type)
+	}
+	c.hand(ps)
+}
+
+// hand gives the publications away and answers.
+func (c *call) hand(ps []*protocol.Publication) {
+	if len(ps) == 0 {
+		c.empty(fasthttp.StatusOK)
+		return
+	}
+	ctx, cancel := c.timeout()
+	defer cancel()
+	switch err := c.Publisher.Publish(ctx, ps); {
+	case err == nil:
+		c.empty(fasthttp.StatusOK)
+	case errors.Is(err, ErrAccepted):
+		c.empty(fasthttp.StatusAccepted)
+	default:
+		c.empty(fasthttp.StatusServiceUnavailable)
+	}
+}
+
+// parseItems reads the channels of the query and says whether there are any.
+func (c *call) parseItems(trust protocol.Trust) (ok bool) {
+	c.items, ok = protocol.AppendItems(c.items[:0], c.query.Peek(paramChannels), trust, c.signer)
+	return ok
+}

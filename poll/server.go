@@ -1,0 +1,117 @@
+package poll
+
+import (
+	"bytes"
+	"cmp"
+	"errors"
+	"log/slog"
+	"net"
+	"time"
+
+	"github.com/valyala/fasthttp"
+)
+
+// ServerOptions are the bounds of a fasthttp.Server. Zero means the default.
+type ServerOptions struct {
+	MaxPayload   int           // bytes of a body; 1 MiB
+	IdleTimeout  time.Duration // between requests; 5 s, as Node
+	HeadTimeout  time.Duration // until a head is complete; 60 s
+	BodyTimeout  time.Duration // from there until the body is complete; 300 s
+	WriteTimeout time.Duration // until a reply is written; 20 s
+	Connections  int           // served at the same time, others get 503; 262,144
+
+	// Close ends each connection behind its first reply, for connections that were handed off with their first request.
+	Close bool
+	// Log gets what fasthttp has to say, at debug level and without its arguments, which quote requests. nil: nobody does.
+	Log *slog.Logger
+	// ErrorLog and TestKey are those of Handlers. Here they are for bodies over the limit.
+	ErrorLog func(text, addr string)
+	TestKey  string
+}
+
+// NewServer makes a server for h. Its connections have to be wrapped with GateListener or GateConn:
+//
+//	err := NewServer(h, o).Serve(GateListener(ln))
+//	err := NewServer(h, o).ServeConn(GateConn(c))
+func NewServer(h fasthttp.RequestHandler, o ServerOptions) *fasthttp.Server {
+	s := serving(o)
+	return &fasthttp.Server{
+		Handler:        h,
+		ErrorHandler:   s.refuse,
+		HeaderReceived: s.beginBody,
+		Logger:         quietLogger{o.Log},
+
+		ReadBufferSize:     MaxHead + len(crlf)*64, // empty lines in front of a head do not count
+		MaxRequestBodySize: cmp.Or(o.MaxPayload, 1<<20),
+		ReadTimeout:        cmp.Or(o.HeadTimeout, 60*time.Second),
+		IdleTimeout:        cmp.Or(o.IdleTimeout, 5*time.Second),
+		WriteTimeout:       cmp.Or(o.WriteTimeout, 20*time.Second),
+		Concurrency:        o.Connections,
+		DisableKeepalive:   o.Close,
+
+		NoDefaultServerHeader:        true,
+		NoDefaultContentType:         true,
+		DisablePreParseMultipartForm: true, // a body is a body
+		SecureErrorLogMessage:        true,
+	}
+}
+
+type serving ServerOptions
+
+// beginBody gives the body its time, and puts Expect into the only form that fasthttp reacts to.
+func (s serving) beginBody(h *fasthttp.RequestHeader) fasthttp.RequestConfig {
+	if expect := h.Peek(fasthttp.HeaderExpect); expect != nil && bytes.EqualFold(expect, continue100) {
+		if h.IsHTTP11() {
+			h.SetBytesV(fasthttp.HeaderExpect, continue100)
+		} else {
+			h.Del(fasthttp.HeaderExpect) // RFC 9110, 10.1.1: "MUST ignore that expectation"
+		}
+	}
+	return fasthttp.RequestConfig{ReadTimeout: cmp.Or(s.BodyTimeout, 300*time.Second)}
+}
+
+// refuse answers what fasthttp could not read. It closes the connection itself.
+func (s serving) refuse(ctx *fasthttp.RequestCtx, err error) {
+	ctx.Response.Reset()
+	ctx.Response.Header.SetNoDefaultContentType(true)
+	var large *fasthttp.ErrSmallBuffer
+	var network net.Error
+	switch {
+	case errors.Is(err, fasthttp.ErrBodyTooLarge):
+		ctx.SetStatusCode(fasthttp.StatusRequestEntityTooLarge)
+		ctx.Response.Header.SetStatusMessage([]byte("Payload Too Large"))
+		ctx.SetContentType(plainText)
+		allowOrigin(&ctx.Response.Header)
+		s.logTooLarge(ctx)
+	case errors.As(err, &large):
+		ctx.SetStatusCode(fasthttp.StatusRequestHeaderFieldsTooLarge)
+	case errors.As(err, &network) && network.Timeout():
+		ctx.SetStatusCode(fasthttp.StatusRequestTimeout)
+	default:
+		ctx.SetStatusCode(fasthttp.StatusBadRequest)
+	}
+}
+
+func (s serving) logTooLarge(ctx *fasthttp.RequestCtx) {
+	if s.ErrorLog == nil {
+		return
+	}
+	if s.TestKey != "" {
+		var query fasthttp.Args
+		_, text := splitTarget(ctx.Request.Header.RequestURI())
+		query.ParseBytes(text)
+		if string(query.Peek(paramTestKey)) == s.TestKey {
+			return
+		}
+	}
+	s.ErrorLog(tooLargeText, clientAddress(ctx))
+}
+
+// quietLogger keeps the format of a message and drops its arguments: they quote requests, channel signatures among them.
+type quietLogger struct{ log *slog.Logger }
+
+func (l quietLogger) Printf(format string, _ ...any) {
+	if l.log != nil {
+		l.log.Debug("http server", "message", format)
+	}
+}
