@@ -110,8 +110,8 @@ func (h *memoryHistory) remove(e *memoryEntry) {
 	h.unlink(e)
 }
 
-// sweep looks at two entries for each one added. A round thus takes half as many additions as there are entries, and expired
-// ones never make up more than about a quarter in steady traffic, for constant work and no second index.
+// sweep looks at two entries for each one added. A round thus takes half as many additions as there are entries, so in steady
+// traffic expired ones never outnumber living ones, for constant work and without a second index.
 func (h *memoryHistory) sweep(ms int64) {
 	for range 2 {
 		if h.cursor == nil || h.cursor == &h.list {
@@ -265,4 +265,3 @@ func entryBytes(p *protocol.Publication) int64 {
 	}
 	return int64(n)
 }
-
