@@ -3,6 +3,7 @@ package protocol
 import (
 	"bytes"
 	"math"
+	"slices"
 
 	"google.golang.org/protobuf/encoding/protowire"
 )
@@ -291,21 +292,19 @@ func newReceivers(n int) receivers {
 }
 
 func (rs *receivers) add(r Receiver) {
-	if !rs.has(r.Channel) {
-		rs.list = append(rs.list, r)
+	if rs.has(r.Channel) {
+		return
+	}
+	rs.list = append(rs.list, r)
+	if rs.seen != nil {
+		rs.seen[r.Channel] = struct{}{}
 	}
 }
 
 func (rs *receivers) has(c ChannelID) bool {
 	if rs.seen != nil {
-		n := len(rs.seen)
-		rs.seen[c] = struct{}{}
-		return len(rs.seen) == n
+		_, ok := rs.seen[c]
+		return ok
 	}
-	for i := range rs.list {
-		if rs.list[i].Channel == c {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(rs.list, func(r Receiver) bool { return r.Channel == c })
 }

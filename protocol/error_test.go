@@ -1,0 +1,43 @@
+package protocol
+
+import "testing"
+
+func TestErrors(t *testing.T) {
+	f := func(e *Error, text string, status int, reason string) {
+		t.Helper()
+		if e.Error() != text || e.HTTPStatus() != status || e.Reason() != reason {
+			t.Fatalf("got %q, %d, %q", e.Error(), e.HTTPStatus(), e.Reason())
+		}
+	}
+	same := func(e *Error, status int, text string) {
+		t.Helper()
+		f(e, text, status, text)
+	}
+	same(ErrWrongChannel, 400, "4010: Wrong Channel Id.")
+	same(ErrHistory, 400, "4011: Couldn't get last messages.")
+	same(ErrPublicRequired, 400, "4012: Public Channel Id is Required.")
+	same(ErrWrongRequest, 400, "4013: Wrong Request Data.")
+	same(ErrNotAllowed, 400, "4014: Request command is not allowed.")
+	same(ErrWrongCommand, 400, "4015: Wrong Request Command.")
+	same(ErrTooManyMessages, 400, "4016: Request exceeded the maximum number of messages.")
+	same(ErrNoChannels, 400, "4017: No channels found.")
+	same(ErrTooManyChannels, 400, "4018: Request exceeded the maximum number of channels.")
+	same(ErrInvalidChannel, 400, "4019: Request has an invalid channel id.")
+	same(ErrPrivateChannel, 400, "4020: Private channel is not allowed.")
+	same(ErrSignature, 400, "4021: Channel has an invalid signature.")
+	same(ErrEmptyRequest, 400, "4022: Empty request.")
+	same(ErrNoVerification, 400, "4024: A verification query is required.")
+	same(ErrClientRequired, 400, "4025: Client Id is required.")
+	same(ErrRequestSignature, 400, "4026: Wrong request signature.")
+	same(ErrTooManyConnections, 429, "4029: Too many connections")
+	same(ErrChannelStats, 400, "4030: Wrong ChannelStats Request.")
+	same(ErrServerStats, 400, "4031: Wrong ServerStats Request.")
+	same(ErrBadJSON, 400, "4032: Bad JSON request.")
+	same(ErrNoMethod, 400, "4033: JSON object doesn't have 'method' property.")
+	same(ErrNoParams, 400, "4034: JSON object doesn't have 'params' property.")
+	same(ErrUnknownCommand, 400, "4035: Unknown command.")
+	same(ErrWrongClient, 400, "4036: Wrong Client Id.")
+	f(ErrProtocolViolation, "1002: protocol violation", 400, "")
+	f(ErrInvalidUTF8, "1007: invalid UTF-8", 400, "")
+	f(ErrTooBig, "1009: message too big", 413, "")
+}

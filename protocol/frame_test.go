@@ -1,0 +1,275 @@
+package protocol
+
+import (
+	"bytes"
+	"encoding/binary"
+	"strings"
+	"testing"
+
+	"github.com/gobwas/ws"
+)
+
+const testMaxPayload = 1 << 20
+
+// clientFrame is a frame as a client sends it.
+type clientFrame struct {
+	op       ws.OpCode
+	payload  string
+	part     bool // not the last fragment
+	rsv      byte
+	unmasked bool
+	length   uint64 // said instead of the true one
+}
+
+func (f clientFrame) append(dst []byte) []byte {
+	first := byte(f.op) | f.rsv<<4
+	if !f.part {
+		first |= 0x80
+	}
+	n := uint64(len(f.payload))
+	if f.length > 0 {
+		n = f.length
+	}
+	var second byte
+	if !f.unmasked {
+		second = 0x80
+	}
+	dst = append(dst, first)
+	switch {
+	case n <= 125:
+		dst = append(dst, second|byte(n))
+	case n <= 0xffff:
+		dst = binary.BigEndian.AppendUint16(append(dst, second|126), uint16(n))
+	default:
+		dst = binary.BigEndian.AppendUint64(append(dst, second|127), n)
+	}
+	if f.unmasked {
+		return append(dst, f.payload...)
+	}
+	mask := [4]byte{0x37, 0xfa, 0x21, 0x3d}
+	dst = append(dst, mask[:]...)
+	start := len(dst)
+	dst = append(dst, f.payload...)
+	ws.Cipher(dst[start:], mask, 0)
+	return dst
+}
+
+// readAll takes all messages from b, which is fed in pieces of at most size bytes, as they would come from a socket.
+func readAll(b []byte, size, maxPayload int) (messages []Message, err error) {
+	var r FrameReader
+	var a *Assembly
+	var buffered []byte
+	for len(b) > 0 {
+		n := min(size, len(b))
+		buffered, b = append(buffered, b[:n]...), b[n:]
+		for {
+			m, n, err := r.Next(buffered, &a, maxPayload)
+			if err == ErrShort {
+				break
+			}
+			if err != nil {
+				return messages, err
+			}
+			if m.OpCode != ws.OpContinuation {
+				messages = append(messages, Message{m.OpCode, bytes.Clone(m.Payload)})
+			}
+			buffered = buffered[n:]
+		}
+	}
+	if len(buffered) > 0 {
+		return messages, ErrShort
+	}
+	return messages, nil
+}
+
+func TestFrameReader(t *testing.T) {
+	f := func(frames []clientFrame, wantErr error, want ...Message) {
+		t.Helper()
+		var b []byte
+		for _, fr := range frames {
+			b = fr.append(b)
+		}
+		for _, size := range []int{len(b), 1, 2, 3, 7, len(b)/2 + 1} {
+			got, err := readAll(bytes.Clone(b), size, testMaxPayload)
+			if err != wantErr {
+				t.Fatalf("in pieces of %d: error %v, want %v", size, err, wantErr)
+			}
+			if len(got) != len(want) {
+				t.Fatalf("in pieces of %d: %d messages, want %d", size, len(got), len(want))
+			}
+			for i, m := range got {
+				if m.OpCode != want[i].OpCode || !bytes.Equal(m.Payload, want[i].Payload) {
+					t.Fatalf("in pieces of %d: message %d is %v %.40q, want %v %.40q", size, i, m.OpCode, m.Payload,
+						want[i].OpCode, want[i].Payload)
+				}
+			}
+		}
+	}
+	type frames []clientFrame
+	text := func(s string) Message { return Message{ws.OpText, []byte(s)} }
+	binary := func(s string) Message { return Message{ws.OpBinary, []byte(s)} }
+
+	f(frames{{op: ws.OpText, payload: "hello"}}, nil, text("hello"))
+	f(frames{{op: ws.OpText}}, nil, text(""))
+	f(frames{{op: ws.OpBinary, payload: "\xff\xfe"}}, nil, binary("\xff\xfe"))
+	for _, n := range []int{125, 126, 127, 0xffff, 0x10000} {
+		s := strings.Repeat("x", n)
+		f(frames{{op: ws.OpBinary, payload: s}}, nil, binary(s))
+	}
+	f(frames{{op: ws.OpText, payload: "a"}, {op: ws.OpPing, payload: "p"}, {op: ws.OpBinary, payload: "b"}}, nil,
+		text("a"), Message{ws.OpPing, []byte("p")}, binary("b"))
+	f(frames{{op: ws.OpPong}}, nil, Message{ws.OpPong, nil})
+	f(frames{{op: ws.OpPing, payload: strings.Repeat("p", 125)}}, nil, Message{ws.OpPing, []byte(strings.Repeat("p", 125))})
+	f(frames{{op: ws.OpClose, payload: "\x03\xe8bye"}}, nil, Message{ws.OpClose, []byte("\x03\xe8bye")})
+
+	// Fragments, with control frames between them; a character may be split.
+	f(frames{{op: ws.OpText, payload: "h", part: true}, {op: ws.OpContinuation, payload: "i"}}, nil, text("hi"))
+	f(frames{
+		{op: ws.OpText, payload: "\xd0", part: true}, {op: ws.OpPing, payload: "p"}, {op: ws.OpContinuation, part: true},
+		{op: ws.OpContinuation, payload: "\x96"}, {op: ws.OpText, payload: "next"},
+	}, nil, Message{ws.OpPing, []byte("p")}, text("Ж"), text("next"))
+	f(frames{{op: ws.OpBinary, part: true}, {op: ws.OpContinuation}}, nil, binary(""))
+
+	// What breaks the rules.
+	f(frames{{op: ws.OpText, payload: "hello", unmasked: true}}, ErrProtocolViolation)
+	f(frames{{op: ws.OpBinary, payload: "hello", rsv: 4}}, ErrProtocolViolation)
+	f(frames{{op: ws.OpText, payload: "hello", rsv: 1}}, ErrProtocolViolation)
+	f(frames{{op: 3, payload: "hello"}}, ErrProtocolViolation)
+	f(frames{{op: 11, payload: "hello"}}, ErrProtocolViolation)
+	f(frames{{op: ws.OpPing, payload: strings.Repeat("x", 126)}}, ErrProtocolViolation)
+	f(frames{{op: ws.OpPing, payload: "x", part: true}}, ErrProtocolViolation)
+	f(frames{{op: ws.OpContinuation, payload: "x"}}, ErrProtocolViolation)
+	f(frames{{op: ws.OpText, payload: "x", part: true}, {op: ws.OpText, payload: "y"}}, ErrProtocolViolation)
+	f(frames{{op: ws.OpText, payload: "\xff\xfe"}}, ErrInvalidUTF8)
+	f(frames{{op: ws.OpText, payload: "\xd0", part: true}, {op: ws.OpContinuation, payload: "x"}}, ErrInvalidUTF8)
+	f(frames{{op: ws.OpText, payload: "ok"}, {op: ws.OpContinuation, payload: "x"}}, ErrProtocolViolation, text("ok"))
+
+	// What is too big is refused as soon as its header is there.
+	f(frames{{op: ws.OpBinary, length: testMaxPayload + 1}}, ErrTooBig)
+	f(frames{{op: ws.OpBinary, length: 1 << 62}}, ErrTooBig)
+	f(frames{{op: ws.OpBinary, length: 1 << 63}}, ErrTooBig)
+	f(frames{{op: ws.OpBinary, payload: "x", part: true}, {op: ws.OpContinuation, length: testMaxPayload}}, ErrTooBig)
+	f(frames{{op: ws.OpBinary, payload: "x", part: true}, {op: ws.OpContinuation, length: testMaxPayload - 1}}, ErrShort)
+	f(frames{{op: ws.OpBinary, length: testMaxPayload}}, ErrShort)
+}
+
+func TestFrameReaderLimit(t *testing.T) {
+	b := clientFrame{op: ws.OpBinary, payload: strings.Repeat("x", 100)}.append(nil)
+	if messages, err := readAll(bytes.Clone(b), len(b), 100); err != nil || len(messages) != 1 {
+		t.Fatalf("exactly the limit: %v", err)
+	}
+	if _, err := readAll(b, len(b), 99); err != ErrTooBig {
+		t.Fatalf("one byte above the limit: %v", err)
+	}
+	// A control frame is not part of the message that it comes in between.
+	b = clientFrame{op: ws.OpBinary, payload: "x", part: true}.append(nil)
+	b = clientFrame{op: ws.OpPing, payload: "ping"}.append(b)
+	b = clientFrame{op: ws.OpContinuation}.append(b)
+	if messages, err := readAll(b, len(b), 1); err != nil || len(messages) != 2 {
+		t.Fatalf("a ping counts as payload: %v", err)
+	}
+}
+
+// A frame that is not there as a whole must not be unmasked: it would be unmasked again with the rest.
+func TestFrameReaderLeavesBytesAlone(t *testing.T) {
+	b := clientFrame{op: ws.OpText, payload: "hello, world"}.append(nil)
+	var r FrameReader
+	var a *Assembly
+	for n := range b {
+		got := bytes.Clone(b[:n])
+		if _, used, err := r.Next(got, &a, testMaxPayload); err != ErrShort || used != 0 || !bytes.Equal(got, b[:n]) {
+			t.Fatalf("%d bytes: %v, %d used, %x", n, err, used, got)
+		}
+	}
+}
+
+// The payload of one message must not grow into the frame behind it.
+func TestFrameReaderPayloadEndsAtItsFrame(t *testing.T) {
+	b := clientFrame{op: ws.OpText, payload: "one"}.append(nil)
+	n := len(b)
+	b = clientFrame{op: ws.OpText, payload: "two"}.append(b)
+	second := bytes.Clone(b[n:])
+	var r FrameReader
+	var a *Assembly
+	m, used, err := r.Next(b, &a, testMaxPayload)
+	if err != nil || used != n {
+		t.Fatalf("%d bytes used, %v", used, err)
+	}
+	_ = append(m.Payload, "overwritten"...)
+	if !bytes.Equal(b[n:], second) {
+		t.Fatal("the next frame is damaged")
+	}
+}
+
+func TestAppendFrame(t *testing.T) {
+	f := func(op ws.OpCode, n int, header string) {
+		t.Helper()
+		payload := bytes.Repeat([]byte{'x'}, n)
+		want := append(unhex(t, header), payload...)
+		if got := AppendFrame(nil, op, payload); !bytes.Equal(got, want) {
+			t.Fatalf("got %.20x, want %.20x", got, want)
+		}
+		h, err := ws.ReadHeader(bytes.NewReader(want))
+		if err != nil || h.Length != int64(n) || h.OpCode != op || !h.Fin || h.Masked {
+			t.Fatalf("read back as %+v, %v", h, err)
+		}
+	}
+	f(ws.OpText, 0, "81 00")
+	f(ws.OpBinary, 41, "82 29")
+	f(ws.OpText, 125, "81 7d")
+	f(ws.OpText, 126, "81 7e 007e")
+	f(ws.OpText, 0xffff, "81 7e ffff")
+	f(ws.OpBinary, 0x10000, "82 7f 0000000000010000")
+	if got, want := AppendFrame(nil, ws.OpPing, []byte("ws ping")), unhex(t, "89 07 77 73 20 70 69 6e 67"); !bytes.Equal(got, want) {
+		t.Fatalf("ping: %x", got)
+	}
+}
+
+func TestAppendClose(t *testing.T) {
+	f := func(code uint16, reason, want string) {
+		t.Helper()
+		if got := string(AppendClose(nil, code, reason)); got != want {
+			t.Fatalf("got %q, want %q", got, want)
+		}
+	}
+	f(ErrWrongChannel.Code, ErrWrongChannel.Reason(), "\x88\x19\x0f\xaa4010: Wrong Channel Id.")
+	f(ErrTooBig.Code, ErrTooBig.Reason(), "\x88\x02\x03\xf1")
+	f(1001, "going away", "\x88\x0c\x03\xe9going away")
+	f(0, "", "\x88\x00")
+	f(0, "without a code there is no reason", "\x88\x00")
+	f(1000, strings.Repeat("x", 123), "\x88\x7d\x03\xe8"+strings.Repeat("x", 123))
+	f(1000, strings.Repeat("x", 124), "\x88\x7d\x03\xe8"+strings.Repeat("x", 123))
+	f(1000, strings.Repeat("Ж", 62), "\x88\x7c\x03\xe8"+strings.Repeat("Ж", 61))
+}
+
+func TestParseClose(t *testing.T) {
+	f := func(payload string, wantCode uint16, wantErr error) {
+		t.Helper()
+		code, err := ParseClose([]byte(payload))
+		if code != wantCode || err != wantErr {
+			t.Fatalf("%q: %d, %v; want %d, %v", payload, code, err, wantCode, wantErr)
+		}
+	}
+	f("", 0, nil)
+	f("x", 0, ErrProtocolViolation)
+	f("\x03\xe8", 1000, nil)
+	f("\x03\xe9going away", 1001, nil)
+	f("\x0b\xb8config was replaced", 3000, nil)
+	f("\x13\x87bye", 4999, nil)
+	f("\x03\xe8\xff", 0, ErrInvalidUTF8)
+	code := func(code uint16, ok bool) {
+		t.Helper()
+		payload := string(binary.BigEndian.AppendUint16(nil, code))
+		if ok {
+			f(payload, code, nil)
+		} else {
+			f(payload, 0, ErrProtocolViolation)
+		}
+	}
+	for _, c := range []uint16{1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 1012, 1013, 1014, 3000, 3999, 4000, 4010, 4999} {
+		code(c, true)
+	}
+	for _, c := range []uint16{0, 999, 1004, 1005, 1006, 1015, 1016, 1999, 2000, 2999, 5000, 65535} {
+		code(c, false)
+	}
+}
