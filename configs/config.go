@@ -85,9 +85,9 @@ type Debug struct {
 	TestConnectionKey string
 }
 
-// Push holds what only this server has. The zero value of a bound stands for the server's own default.
+// Push holds what only this server has.
 type Push struct {
-	Loops int // event loops
+	Loops int // event loops; 0: one for each core
 
 	// Deadlines.
 	PollTimeout   time.Duration // of a long poll without a message
@@ -100,16 +100,15 @@ type Push struct {
 	DrainTimeout  time.Duration // for an orderly end after SIGTERM
 
 	// Bounds.
-	MaxConnections    int // of subscribers, of this process
+	MaxConnections    int // of subscribers, of this process; 0: what descriptors allow
 	MaxBuffered       int // bytes not yet sent to one connection
 	HistoryPerChannel int // publications replayed of one channel
 	HistoryTotal      int // publications replayed in all
-	WindowCount       int // recent publications kept for fan-out and returning clients
+	WindowCount       int // recent publications kept for fan-out and returning clients, a power of two
 	WindowBytes       int // the same in bytes
 	PublishQueue      int // publications accepted, not yet stored
-	MemoryChannels    int // channels with history, storage.type memory
 	MemoryPerChannel  int // publications kept of one channel, storage.type memory
-	MemoryBytes       int // bytes of bodies kept in all, storage.type memory
+	MemoryBytes       int // bytes kept in all, storage.type memory
 
 	LogLevel string // debug, info, warn or error
 	Metrics  string // address for metrics, "host:port"; "": none
@@ -147,6 +146,12 @@ func Default() *Config {
 			DrainTimeout:      10 * time.Second,
 			HistoryPerChannel: 100,
 			HistoryTotal:      200,
+			MaxBuffered:       1 << 20,
+			WindowCount:       1 << 16,
+			WindowBytes:       64 << 20,
+			PublishQueue:      100_000,
+			MemoryPerChannel:  1000,
+			MemoryBytes:       256 << 20,
 			LogLevel:          "info",
 		},
 		given: map[string]bool{},

@@ -3,6 +3,7 @@ package configs
 import (
 	"fmt"
 	"math"
+	"strings"
 	"time"
 )
 
@@ -94,7 +95,8 @@ var options = []option{
 	{key: "debug.folderName", of: func(c *Config) any { return &c.Debug.FolderName }, remark: "log files are not written yet: log lines go to standard error"},
 	{key: "debug.ip", of: func(c *Config) any { return &c.Debug.IP }},
 	{key: "debug.trustProxy", of: func(c *Config) any { return &c.Debug.TrustProxy }},
-	{key: "debug.testConnectionKey", of: func(c *Config) any { return &c.Debug.TestConnectionKey }},
+	{key: "debug.testConnectionKey", of: func(c *Config) any { return &c.Debug.TestConnectionKey },
+		doc: "refusals of requests with this `testKey` are not logged"},
 
 	{key: "push.loops", of: func(c *Config) any { return &c.Push.Loops }, max: 1024, doc: "event loops; 0: one for each core"},
 	{key: "push.pollTimeout", of: func(c *Config) any { return &c.Push.PollTimeout }, min: int64(time.Second), max: int64(55 * time.Second),
@@ -108,16 +110,16 @@ var options = []option{
 		doc: "a publisher whose publication is not stored by then gets 202 (accepted)"},
 	{key: "push.drainTimeout", of: func(c *Config) any { return &c.Push.DrainTimeout }, max: maxMinutes, doc: "for an orderly end after SIGTERM or SIGINT"},
 	{key: "push.maxConnections", of: func(c *Config) any { return &c.Push.MaxConnections }, max: maxCount, doc: "subscribers of the process; 0: as many as descriptors allow"},
-	{key: "push.maxBuffered", of: func(c *Config) any { return &c.Push.MaxBuffered }, max: maxBytes, doc: "bytes waiting for a slow reader before it is closed; 0: the server's own default"},
+	{key: "push.maxBuffered", of: func(c *Config) any { return &c.Push.MaxBuffered }, min: 1, max: maxBytes, doc: "bytes waiting for a slow reader before it is closed"},
 	{key: "push.historyPerChannel", of: func(c *Config) any { return &c.Push.HistoryPerChannel }, min: 1, max: maxCount, doc: "publications of one channel that a returning client gets"},
 	{key: "push.historyTotal", of: func(c *Config) any { return &c.Push.HistoryTotal }, min: 1, max: maxCount, doc: "publications that a returning client gets in all"},
-	{key: "push.windowCount", of: func(c *Config) any { return &c.Push.WindowCount }, max: maxCount,
-		doc: "recent publications kept for fan-out and returning clients; 0: the server's own default"},
-	{key: "push.windowBytes", of: func(c *Config) any { return &c.Push.WindowBytes }, max: maxBytes, doc: "the same in bytes; 0: the server's own default"},
-	{key: "push.publishQueue", of: func(c *Config) any { return &c.Push.PublishQueue }, max: maxCount, doc: "publications accepted but not yet stored; 0: the server's own default"},
-	{key: "push.memoryChannels", of: func(c *Config) any { return &c.Push.MemoryChannels }, max: maxCount, doc: "channels with history in `memory`; 0: the server's own default"},
-	{key: "push.memoryPerChannel", of: func(c *Config) any { return &c.Push.MemoryPerChannel }, max: maxCount, doc: "publications kept of one channel in `memory`; 0: the server's own default"},
-	{key: "push.memoryBytes", of: func(c *Config) any { return &c.Push.MemoryBytes }, max: maxBytes, doc: "bytes kept in all in `memory`; 0: the server's own default"},
+	{key: "push.windowCount", of: func(c *Config) any { return &c.Push.WindowCount }, min: 2, max: maxCount,
+		doc: "recent publications kept for fan-out and returning clients, a power of two"},
+	{key: "push.windowBytes", of: func(c *Config) any { return &c.Push.WindowBytes }, min: 1, max: maxBytes, doc: "bytes of their bodies; at least `limits.maxPayload`"},
+	{key: "push.publishQueue", of: func(c *Config) any { return &c.Push.PublishQueue }, min: 1, max: maxCount, doc: "publications accepted but not yet stored"},
+	{key: "push.memoryPerChannel", of: func(c *Config) any { return &c.Push.MemoryPerChannel }, min: 1, max: maxCount,
+		doc: "publications kept of one channel, with `memory`"},
+	{key: "push.memoryBytes", of: func(c *Config) any { return &c.Push.MemoryBytes }, min: 1 << 20, max: math.MaxInt64, doc: "bytes kept in all, with `memory`"},
 	{key: "push.logLevel", of: func(c *Config) any { return &c.Push.LogLevel }, doc: "`debug`, `info`, `warn` or `error`"},
 	{key: "push.metrics", of: func(c *Config) any { return &c.Push.Metrics }, remark: "is reserved: metrics are not served yet"},
 }
@@ -184,5 +186,9 @@ func (o *option) duration(d time.Duration) string {
 	if o.unit > 0 {
 		return fmt.Sprint(int64(d / o.unit))
 	}
-	return "`\"" + d.String() + "\"`"
+	s := d.String()
+	if strings.HasSuffix(s, "m0s") {
+		s = strings.TrimSuffix(s, "0s")
+	}
+	return "`\"" + s + "\"`"
 }

@@ -21,6 +21,7 @@ func (c *Config) Validate() []Problem {
 	v.bounds()
 	v.mode()
 	v.storage()
+	v.window()
 	v.security()
 	v.servers()
 	v.level()
@@ -91,8 +92,18 @@ func (v *validator) storage() {
 	if scheme, _, ok := strings.Cut(s.Socket, "://"); ok && scheme != "redis" && scheme != "rediss" && scheme != "unix" {
 		v.add(Error, "storage.socket", "write a path or a redis:// address", "%q is not a scheme of Redis", scheme)
 	}
-	if v.c.Push.HistoryTotal < v.c.Push.HistoryPerChannel {
-		v.add(Warning, "push.historyTotal", "", "%d is less than push.historyPerChannel, %d", v.c.Push.HistoryTotal, v.c.Push.HistoryPerChannel)
+}
+
+func (v *validator) window() {
+	p := &v.c.Push
+	if p.HistoryTotal < p.HistoryPerChannel {
+		v.add(Warning, "push.historyTotal", "", "%d is less than push.historyPerChannel, %d", p.HistoryTotal, p.HistoryPerChannel)
+	}
+	if p.WindowCount&(p.WindowCount-1) != 0 {
+		v.add(Error, "push.windowCount", "for example 65536", "%d is not a power of two", p.WindowCount)
+	}
+	if p.WindowBytes < v.c.Limits.MaxPayload {
+		v.add(Error, "push.windowBytes", "", "%d is less than limits.maxPayload, %d", p.WindowBytes, v.c.Limits.MaxPayload)
 	}
 }
 

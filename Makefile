@@ -1,0 +1,69 @@
+# The words of work on this project; `make` alone prints them.
+
+VERSION  := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+LDFLAGS  := -s -w -X main.version=$(VERSION)
+BUILD    := CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)'
+FUZZTIME ?= 10s
+PACKAGES ?= ./...
+
+GOLANGCI := bin/golangci-lint-v2.15.0
+
+.PHONY: help run build test test-slow race lint fmt fuzz bench bench-report package clean deps
+
+help: ## print this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+run: build ## build the server and serve configs/standalone.json, which needs nothing but this machine
+	bin/push-server --config configs/standalone.json
+
+build: ## build bin/push-server, and bin/push-bench
+	@mkdir -p bin
+	$(BUILD) -o bin ./cmd/...
+
+test: deps ## run all tests, but for those that take minutes
+	go test $(PACKAGES)
+
+test-slow: deps ## run all tests, with those that take minutes
+	PUSH_TEST_SLOW=1 go test -timeout 30m $(PACKAGES)
+
+race: deps ## run the tests with the race detector
+	go test -race -timeout 30m $(PACKAGES)
+
+deps: ## install what tests talk to (Redis, nginx, Node, Chromium, curl) where it is missing
+	@.ci/deps
+
+lint: $(GOLANGCI) ## check form and the usual mistakes
+	@test -z "$$(gofmt -l .)" || { echo "not formatted, run make fmt:"; gofmt -l .; exit 1; }
+	go vet ./...
+	$(GOLANGCI) run
+
+$(GOLANGCI):
+	@mkdir -p bin
+	GOBIN=$(CURDIR)/bin go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(patsubst bin/golangci-lint-%,%,$@)
+	@mv bin/golangci-lint $@
+
+fmt: ## format all Go files
+	gofmt -w .
+
+fuzz: ## fuzz everything that is read from the network, FUZZTIME (10s) each
+	@for package in $$(go list ./...); do \
+		for target in $$(go test -list '^Fuzz' $$package | grep '^Fuzz'); do \
+			echo "$$package $$target"; \
+			go test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) $$package || exit 1; \
+		done; \
+	done
+
+bench: ## run the benchmarks of the code; PACKAGES=./protocol for some
+	go test -run '^$$' -bench . -benchmem $(PACKAGES)
+
+bench-report: build ## put the server under load and write the report with its plots
+	bin/push-bench report
+
+package: build ## put the server and its files into dist/
+	@mkdir -p dist
+	tar -czf dist/push-server-$(VERSION)-linux-$$(go env GOARCH).tar.gz --transform 's,^,push-server/,' \
+		bin/push-server configs/*.json README.md LICENSE
+	@ls dist
+
+clean: ## remove what was built
+	rm -rf bin dist
