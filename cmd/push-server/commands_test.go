@@ -1,0 +1,173 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+// execute runs the program in this process until it ends.
+func execute(t *testing.T, args ...string) (stdout, stderr string, err error) {
+	t.Helper()
+	var out, log bytes.Buffer
+	err = run(t.Context(), args, &out, &log)
+	return out.String(), log.String(), err
+}
+
+func writeFile(t *testing.T, text string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "push.json")
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// standalone is configs/standalone.json on free ports.
+func standalone(t *testing.T) config {
+	t.Helper()
+	text, err := os.ReadFile("../../configs/standalone.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var c config
+	if err := json.Unmarshal(text, &c); err != nil {
+		t.Fatal(err)
+	}
+	for _, listener := range c.listeners() {
+		listener["port"] = freePort(t)
+	}
+	return c
+}
+
+func TestExitCodes(t *testing.T) {
+	bad := writeFile(t, `{"servers":[{"port":70000}]}`)
+	good := writeConfigs(t, standalone(t))
+	f := func(want int, args ...string) {
+		t.Helper()
+		if _, _, err := execute(t, args...); exitCode(err) != want {
+			t.Errorf("%v: exit code %d, want %d: %v", args, exitCode(err), want, err)
+		}
+	}
+	f(exitOK, "help")
+	f(exitOK, "--help")
+	f(exitOK, "version")
+	f(exitOK, append([]string{"check"}, good...)...)
+	f(exitOK, "check", "--config=../../configs/standalone.json")
+	f(exitFailure, "check", "--config", bad)
+	f(exitFailure, "check", "--config", "no-such-file.json")
+	f(exitFailure, "--config", bad)
+	f(exitFailure, "channel", "--config", bad)
+	f(exitUsage)
+	f(exitUsage, "check")
+	f(exitUsage, "--config")
+	f(exitUsage, "--confg", bad)
+	f(exitUsage, "serve")
+	f(exitUsage, "check", "file.json")
+}
+
+func TestCheckPrintsEveryProblem(t *testing.T) {
+	file := writeFile(t, `{"servers":[{"port":70000}],"storage":{"messageTLL":5},"push":{"loop":1},"security":{"key":"secret"}}`)
+	out, _, err := execute(t, "check", "--config", file)
+	if err == nil || err.Error() != "2 errors, 2 warnings" {
+		t.Error(err)
+	}
+	for _, key := range []string{"servers[0].port: error", "storage.messageTLL: warning", "push.loop: error", "security.key: warning"} {
+		if !strings.Contains(out, file+": "+key) {
+			t.Errorf("%s is missing in\n%s", key, out)
+		}
+	}
+	if strings.Contains(out, "secret") {
+		t.Error("the key is printed")
+	}
+}
+
+func TestCheckSaysWhatWouldBeServed(t *testing.T) {
+	out, _, err := execute(t, "check", "--config", "../../configs/standalone.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, line := range []string{
+		"subscribers listening at http://127.0.0.1:8010 PID:",
+		"ws://127.0.0.1:8010/bitrix/subws/",
+		"http://127.0.0.1:9010/bitrix/pub/",
+		"../../configs/standalone.json: no error, 0 warnings",
+	} {
+		if !strings.Contains(out, line) {
+			t.Errorf("%q is missing in\n%s", line, out)
+		}
+	}
+}
+
+func TestChannelIsSigned(t *testing.T) {
+	out, _, err := execute(t, "channel", "--config", "../../configs/standalone.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	id := regexp.MustCompile(`(?m)^CHANNEL_ID +([0-9a-f]{32}):[0-9a-f]{32}\.[0-9a-f]{40}$`).FindStringSubmatch(out)
+	if id == nil {
+		t.Fatal(out)
+	}
+	if want := fmt.Sprintf("'http://127.0.0.1:9010/bitrix/pub/?CHANNEL_ID=%s'\n", id[1]); !strings.Contains(out, want) {
+		t.Errorf("%s is missing in\n%s", want, out)
+	}
+}
+
+func TestChannelNeedsAKey(t *testing.T) {
+	file := writeFile(t, `{"servers":[]}`)
+	if _, _, err := execute(t, "channel", "--config", file); err == nil || !strings.Contains(err.Error(), "security.key") {
+		t.Error(err)
+	}
+}
+
+func TestChannelWithoutRoutes(t *testing.T) {
+	out, _, err := execute(t, "channel", "--config", writeFile(t, `{"servers":[],"security":{"key":"0123456789abcdef"}}`))
+	if err != nil || strings.Contains(out, "http") || strings.Count(out, "no listener") != 2 {
+		t.Error(err, out)
+	}
+}
+
+func TestVersion(t *testing.T) {
+	out, _, err := execute(t, "version")
+	if err != nil || !regexp.MustCompile(`^push-server \S+ \(go.*, linux/.*\)\n$`).MatchString(out) {
+		t.Error(out, err)
+	}
+}
+
+func TestReachable(t *testing.T) {
+	f := func(addr, want string) {
+		t.Helper()
+		if got := reachable(addr); got != want {
+			t.Errorf("%s: got %s, want %s", addr, got, want)
+		}
+	}
+	f("127.0.0.1:1", "127.0.0.1:1")
+	f(":1", "127.0.0.1:1")
+	f("[::]:1", "127.0.0.1:1")
+	f("0.0.0.0:1", "127.0.0.1:1")
+	f("[::1]:1", "[::1]:1")
+}
+
+func TestErrorsOfTheCommandLinePointToHelp(t *testing.T) {
+	_, _, err := execute(t)
+	if !errors.Is(err, errUsage) || !strings.Contains(err.Error(), "--help") || !strings.Contains(err.Error(), "--config FILE") {
+		t.Error(err)
+	}
+}
+
+// A server that is told to end before it has begun ends.
+func TestServeEndsWithItsContext(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	var out, log logBuffer
+	if err := run(ctx, writeConfigs(t, standalone(t)), &out, &log); err != nil {
+		t.Errorf("%v\n%s", err, log.String())
+	}
+}

@@ -1,0 +1,37 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+
+	"push-server/configs"
+)
+
+// configuration reads files into one Config and prints every problem to w.
+func configuration(files []string, w io.Writer) (*configs.Config, error) {
+	c, problems, err := readConfiguration(files)
+	if err != nil {
+		return nil, err
+	}
+	for _, p := range problems {
+		fmt.Fprintln(w, p)
+	}
+	if !configs.Valid(problems) {
+		return nil, errors.New("the configuration has errors")
+	}
+	return c, nil
+}
+
+// readConfiguration returns a Config only if the problems are valid.
+func readConfiguration(files []string) (*configs.Config, []configs.Problem, error) {
+	if len(files) == 0 {
+		return nil, nil, usage(errors.New("no configuration: give --config FILE"))
+	}
+	all, problems := configs.Load(files...)
+	if !configs.Valid(problems) {
+		return nil, problems, nil
+	}
+	c, conflicts := configs.Join(all)
+	return c, append(problems, conflicts...), nil
+}

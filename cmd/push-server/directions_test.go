@@ -1,0 +1,50 @@
+package main
+
+import (
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// TestDirections keeps the arrows between packages pointing one way: what a package may use, directly or not, of this project and of
+// the libraries that do input and output.
+func TestDirections(t *testing.T) {
+	const (
+		protocol = "push-server/protocol"
+		poll     = "push-server/poll"
+		engine   = "push-server/engine"
+		gnet     = "github.com/panjf2000/gnet/v2"
+		fasthttp = "github.com/valyala/fasthttp"
+		rueidis  = "github.com/redis/rueidis"
+		cobra    = "github.com/spf13/cobra"
+	)
+	f := func(pattern string, allowed ...string) {
+		t.Helper()
+		for _, pkg := range list(t, pattern) {
+			for _, dep := range list(t, "-deps", pkg) {
+				inside := dep == pkg || strings.HasPrefix(dep, strings.TrimSuffix(pattern, "...")) && strings.HasSuffix(pattern, "...")
+				guarded := strings.HasPrefix(dep, "push-server/") || slices.Contains([]string{gnet, fasthttp, rueidis, cobra}, dep)
+				if guarded && !inside && !slices.Contains(allowed, dep) {
+					t.Errorf("%s uses %s", pkg, dep)
+				}
+			}
+		}
+	}
+	f(protocol)
+	f(poll, protocol, fasthttp)
+	f("push-server/redisbus", protocol, rueidis)
+	f(engine, protocol, poll, fasthttp, gnet)
+	f("push-server/configs", protocol)
+	f("push-server/bench/...", protocol)
+}
+
+// list runs go list and returns its lines.
+func list(t *testing.T, args ...string) []string {
+	t.Helper()
+	out, err := exec.CommandContext(t.Context(), "go", append([]string{"list"}, args...)...).Output()
+	if err != nil {
+		t.Fatalf("go list %v: %v", args, err)
+	}
+	return strings.Fields(string(out))
+}

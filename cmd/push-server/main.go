@@ -1,0 +1,89 @@
+// Command push-server is a push server for Bitrix24 portals. See README.md.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/spf13/cobra"
+)
+
+// Exit codes.
+const (
+	exitOK      = 0
+	exitFailure = 1
+	exitUsage   = 2
+)
+
+// errUsage is wrapped by errors of the command line.
+var errUsage = errors.New("see push-server --help")
+
+func main() {
+	// The server stops in good order at the first signal; after it the default action is back, so that a second one ends it at once.
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
+	context.AfterFunc(ctx, stop)
+	err := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "push-server:", err)
+	}
+	os.Exit(exitCode(err))
+}
+
+func exitCode(err error) int {
+	switch {
+	case err == nil:
+		return exitOK
+	case errors.Is(err, errUsage):
+		return exitUsage
+	}
+	return exitFailure
+}
+
+// run is the whole program but for the process around it. It returns when the command is done; a server is done when ctx ends.
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
+	root := rootCommand()
+	root.SetArgs(args)
+	root.SetOut(stdout)
+	root.SetErr(stderr)
+	return root.ExecuteContext(ctx)
+}
+
+func rootCommand() *cobra.Command {
+	var files []string
+	root := &cobra.Command{
+		Use:   "push-server --config FILE",
+		Short: "Push server for Bitrix24 portals",
+		Long: `Push server for Bitrix24 portals. Serves until SIGTERM or SIGINT, then ends in good order.
+
+FILE is a configuration of the Node push server or one with the additions described in README.md; a folder stands for all
+its files *.json. With several, one process serves them all.
+
+Exit codes: 0 ended as asked, 1 failure, 2 wrong command line.`,
+		Example:       "  push-server --config configs/standalone.json\n  push-server check --config /etc/push-server",
+		Args:          noArguments,
+		SilenceUsage:  true,
+		SilenceErrors: true,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return serve(cmd.Context(), files, cmd.OutOrStdout(), cmd.ErrOrStderr())
+		},
+	}
+	root.CompletionOptions.DisableDefaultCmd = true
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usage(err) })
+	root.PersistentFlags().StringArrayVar(&files, "config", nil, "configuration `FILE` or folder; may be given several times")
+	root.AddCommand(checkCommand(&files), channelCommand(&files), versionCommand())
+	return root
+}
+
+func noArguments(_ *cobra.Command, args []string) error {
+	if len(args) > 0 {
+		return usage(fmt.Errorf("unknown command or argument %q", args[0]))
+	}
+	return nil
+}
+
+func usage(err error) error { return fmt.Errorf("%w; %w", err, errUsage) }

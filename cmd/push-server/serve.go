@@ -1,0 +1,162 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"time"
+
+	"push-server/configs"
+	"push-server/engine"
+)
+
+// serve runs the server until ctx ends, then drains it. It returns nil if that was all that happened.
+func serve(ctx context.Context, files []string, stdout, stderr io.Writer) error {
+	c, err := configuration(files, stderr)
+	if err != nil {
+		return err
+	}
+	log := newLogger(stderr, &c.Push)
+	raiseDescriptors(log)
+	limitMemory(log)
+	s, err := newServer(c, log)
+	if err != nil {
+		return err
+	}
+	if err := s.start(ctx); err != nil {
+		return errors.Join(err, s.drain())
+	}
+	s.print(stdout)
+	failure := s.wait(ctx)
+	return errors.Join(failure, s.drain())
+}
+
+func newLogger(w io.Writer, p *configs.Push) *slog.Logger {
+	level, err := p.Level()
+	if err != nil {
+		panic("BUG: a level that was not validated: " + err.Error())
+	}
+	return slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{Level: level}))
+}
+
+// server is the engine, which has all ports with subscribers, beside the ports that only publish.
+type server struct {
+	config     *configs.Config
+	log        *slog.Logger
+	bus        engine.Bus
+	engine     *engine.Engine
+	publishers []*publisher
+	listeners  []configs.Server // in the order of the engine, then of publishers
+}
+
+func newServer(c *configs.Config, log *slog.Logger) (*server, error) {
+	s := &server{config: c, log: log}
+	if err := preflight(c.Servers); err != nil {
+		return nil, err
+	}
+	key, err := securityKey(c, log)
+	if err != nil {
+		return nil, err
+	}
+	if s.bus, err = newBus(c, log); err != nil {
+		return nil, err
+	}
+	if s.engine, err = engine.New(engineOptions(c, key, log), s.bus); err != nil {
+		s.bus.Close()
+		return nil, err
+	}
+	return s, nil
+}
+
+// preflight tells whether somebody has one of the ports already. The engine shares its ports between its loops, so it would share them
+// with a second instance, too, without a word.
+func preflight(servers []configs.Server) error {
+	for _, s := range servers {
+		ln, err := net.Listen("tcp", s.Address)
+		if err != nil {
+			return fmt.Errorf("%s: %w", s.Name, err)
+		}
+		if err := ln.Close(); err != nil {
+			return fmt.Errorf("%s: %w", s.Name, err)
+		}
+	}
+	return nil
+}
+
+func (s *server) start(ctx context.Context) error {
+	if err := s.engine.Start(ctx); err != nil {
+		return err
+	}
+	for _, l := range s.config.Servers {
+		if l.Routes.Sub != "" {
+			continue
+		}
+		p, err := newPublisher(s, &l)
+		if err != nil {
+			return fmt.Errorf("%s: %w", l.Name, err)
+		}
+		s.publishers = append(s.publishers, p)
+	}
+	return nil
+}
+
+// print says what is served, in the order of the configuration.
+func (s *server) print(w io.Writer) {
+	subscribers, publishers := s.engine.Addrs(), s.publishers
+	for _, l := range s.config.Servers {
+		var addr string
+		if l.Routes.Sub != "" {
+			addr, subscribers = subscribers[0], subscribers[1:]
+		} else {
+			addr, publishers = publishers[0].addr(), publishers[1:]
+		}
+		printListener(w, l.Name, addr, l.Routes)
+	}
+	fmt.Fprintln(w, storageText(&s.config.Storage))
+}
+
+// wait returns nil when ctx ends, and the reason when something stopped that was not asked to.
+func (s *server) wait(ctx context.Context) error {
+	failed := make(chan error, len(s.publishers)+1)
+	for _, p := range s.publishers {
+		go func() { failed <- <-p.done }()
+	}
+	select {
+	case <-ctx.Done():
+		s.log.Info("ending", "cause", context.Cause(ctx))
+		return nil
+	case err := <-s.engine.Failed():
+		return fmt.Errorf("event loop: %w", err)
+	case err := <-failed:
+		return fmt.Errorf("publishing port: %w", err)
+	}
+}
+
+// drain ends everything in good order, in the time that the configuration gives: first those who publish, so that the queue they
+// fill is empty at the end.
+func (s *server) drain() error {
+	begin := time.Now()
+	ctx, cancel := context.WithTimeout(context.Background(), s.config.Push.DrainTimeout)
+	defer cancel()
+	defer s.bus.Close()
+	errs := []error{s.shutPublishers(ctx)}
+	if err := s.engine.Drain(ctx); err != nil {
+		errs = append(errs, fmt.Errorf("drain: %w", err))
+	}
+	s.log.Info("ended", "took", time.Since(begin).Round(time.Millisecond))
+	return errors.Join(errs...)
+}
+
+// shutPublishers may take half of the time.
+func (s *server) shutPublishers(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, s.config.Push.DrainTimeout/2)
+	defer cancel()
+	var errs []error
+	for _, p := range s.publishers {
+		errs = append(errs, p.shut(ctx))
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,91 @@
+package main
+
+import (
+	"crypto/rand"
+	"fmt"
+	"log/slog"
+	"os"
+
+	"push-server/configs"
+	"push-server/engine"
+	"push-server/poll"
+	"push-server/protocol"
+)
+
+// securityKey is the configured key, or one that nobody knows: then the server runs, but no signature is right.
+func securityKey(c *configs.Config, log *slog.Logger) ([]byte, error) {
+	if c.Security.Key != "" {
+		return []byte(c.Security.Key), nil
+	}
+	log.Warn("security.key is absent: no signature is right, so nobody can subscribe until it is set")
+	return []byte(rand.Text()), nil
+}
+
+func engineOptions(c *configs.Config, key []byte, log *slog.Logger) engine.Options {
+	p := &c.Push
+	return engine.Options{
+		Listeners:         subscriberPorts(c.Servers),
+		Loops:             p.Loops,
+		Algo:              c.Security.Algo,
+		Key:               key,
+		Limits:            limits(c),
+		MaxConnections:    p.MaxConnections,
+		MaxConnPerChannel: c.Limits.MaxConnPerChannel,
+		ProcessID:         processID(c),
+		ClusterMode:       c.ClusterMode,
+		PublishOnly:       c.PublishMode,
+		StatLimits:        c.LimitsJSON(),
+		PollTimeout:       p.PollTimeout,
+		PingInterval:      p.PingInterval,
+		HeadTimeout:       p.HeadTimeout,
+		BodyTimeout:       p.BodyTimeout,
+		IdleTimeout:       p.IdleTimeout,
+		CloseTimeout:      p.CloseTimeout,
+		AcceptTimeout:     p.AcceptTimeout,
+		StatInterval:      c.Storage.StatTTL,
+		StatMaxAge:        c.Storage.StatTTL + c.Storage.StatDelta,
+		HistoryPerChannel: p.HistoryPerChannel,
+		HistoryTotal:      p.HistoryTotal,
+		WindowCount:       p.WindowCount,
+		WindowBytes:       p.WindowBytes,
+		PublishQueue:      p.PublishQueue,
+		PublishQueueBytes: max(64<<20, c.Limits.MaxPayload),
+		MaxBuffered:       p.MaxBuffered,
+		Logger:            log,
+		ErrorLog:          refusals(log),
+	}
+}
+
+func limits(c *configs.Config) protocol.Limits {
+	return protocol.Limits{
+		MaxPayload:  c.Limits.MaxPayload,
+		MaxMessages: c.Limits.MaxMessagesPerRequest,
+		MaxChannels: c.Limits.MaxChannelsPerRequest,
+	}
+}
+
+// subscriberPorts are the listeners of the engine, with all their routes.
+func subscriberPorts(servers []configs.Server) (ports []engine.Listener) {
+	for _, s := range servers {
+		if s.Routes.Sub != "" {
+			ports = append(ports, engine.Listener{Name: s.Name, Addr: s.Address, Routes: poll.Routes(s.Routes)})
+		}
+	}
+	return ports
+}
+
+func processID(c *configs.Config) string {
+	if c.ProcessUniqueID != "" {
+		return c.ProcessUniqueID
+	}
+	host, err := os.Hostname()
+	if err != nil {
+		host = "unknown"
+	}
+	return fmt.Sprintf("%s-%d", host, os.Getpid())
+}
+
+// refusals notes requests that were refused, at debug level: a client must not be able to fill the disk.
+func refusals(log *slog.Logger) func(text, addr string) {
+	return func(text, addr string) { log.Debug("request refused", "error", text, "address", addr) }
+}
