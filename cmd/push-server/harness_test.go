@@ -1,0 +1,357 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"push-server/cmd/push-server/internal/client"
+)
+
+// asServer makes the test binary the server itself, so that what is tested is a process of its own, built with the race
+// detector whenever the tests are.
+const asServer = "PUSH_TEST_AS_SERVER"
+
+func init() {
+	if os.Getenv(asServer) != "" {
+		main()
+		os.Exit(0)
+	}
+}
+
+const (
+	subPath  = "/bitrix/subws/"
+	pubPath  = "/bitrix/pub/"
+	restPath = "/bitrix/rest/"
+	statPath = "/server-stat/"
+	testKey  = "conversations-0123456789abcdef0123456789abcdef0123456789abcdef-key"
+)
+
+// patience is how long anything that has to happen may take on a busy machine.
+const patience = 20 * time.Second
+
+// A config is a configuration file in the format of the Node server.
+type config map[string]any
+
+// recordedConfig is the configuration that a conversation was recorded with, on ports of its own, with redis (a socket)
+// or memory as its store.
+func recordedConfig(t *testing.T, name, redis string) config {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join("testdata", "conversations", "configs", name+".json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var c config
+	if err := json.Unmarshal(text, &c); err != nil {
+		t.Fatal(err)
+	}
+	for _, listener := range c.listeners() {
+		listener["port"] = freePort(t)
+		listener["hostname"] = "127.0.0.1"
+	}
+	storage := c["storage"].(map[string]any)
+	delete(storage, "host")
+	delete(storage, "port")
+	storage["type"] = "memory"
+	if redis != "" {
+		storage["type"], storage["socket"] = "redis", redis
+	}
+	c["debug"] = map[string]any{"folderName": t.TempDir()}
+	return c
+}
+
+func (c config) listeners() []map[string]any {
+	var out []map[string]any
+	for _, listener := range c["servers"].([]any) {
+		out = append(out, listener.(map[string]any))
+	}
+	return out
+}
+
+// addr is where the first listener with that route listens.
+func (c config) addr(route string) string {
+	for _, listener := range c.listeners() {
+		if _, ok := listener["routes"].(map[string]any)[route]; ok {
+			return fmt.Sprintf("127.0.0.1:%v", listener["port"])
+		}
+	}
+	return ""
+}
+
+// joined is one process that does what two are configured for.
+func joined(sub, pub config) config {
+	pub["servers"] = append(sub["servers"].([]any), pub["servers"].([]any)...)
+	delete(pub, "publishMode")
+	return pub
+}
+
+var nextPort atomic.Int64
+
+func init() { nextPort.Store(20000 + rand.Int64N(10000)) }
+
+// freePort is a port that nobody listens on, below those that the kernel gives to outgoing connections.
+func freePort(t *testing.T) int {
+	t.Helper()
+	for range 1000 {
+		port := int(20000 + nextPort.Add(1)%12000)
+		l, err := net.Listen("tcp", ":"+strconv.Itoa(port))
+		if err == nil {
+			l.Close()
+			return port
+		}
+	}
+	t.Fatal("no free port")
+	return 0
+}
+
+// A process is a server under test.
+type process struct {
+	t    *testing.T
+	cmd  *exec.Cmd
+	log  logBuffer
+	done chan struct{} // closed when it has ended; its state is in cmd then
+}
+
+// start runs the server with one configuration file for each config and waits until it accepts connections. At the end
+// of the test it has to stop by SIGTERM in good order.
+func start(t *testing.T, configs ...config) *process {
+	t.Helper()
+	p := launch(t, writeConfigs(t, configs...)...)
+	for _, c := range configs {
+		for _, listener := range c.listeners() {
+			p.waitListening(fmt.Sprintf("127.0.0.1:%v", listener["port"]))
+		}
+	}
+	t.Cleanup(p.finish)
+	return p
+}
+
+func writeConfigs(t *testing.T, configs ...config) (args []string) {
+	t.Helper()
+	for i, c := range configs {
+		text, err := json.MarshalIndent(c, "", "\t")
+		if err != nil {
+			t.Fatal(err)
+		}
+		file := filepath.Join(t.TempDir(), fmt.Sprintf("server-%d.json", i))
+		if err := os.WriteFile(file, text, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		args = append(args, "--config", file)
+	}
+	return args
+}
+
+// launch starts the server with these arguments.
+func launch(t *testing.T, args ...string) *process {
+	t.Helper()
+	executable, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &process{t: t, cmd: exec.Command(executable, args...), done: make(chan struct{})}
+	p.cmd.Env = append(os.Environ(), asServer+"=1")
+	p.cmd.Stdout, p.cmd.Stderr = &p.log, &p.log
+	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	if err := p.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		p.cmd.Wait()
+		close(p.done)
+	}()
+	t.Cleanup(p.kill)
+	return p
+}
+
+func (p *process) waitListening(addr string) {
+	p.t.Helper()
+	eventually(p.t, addr+" accepts connections", func() error {
+		select {
+		case <-p.done:
+			p.t.Fatalf("the server ended: %v\n%s", p.cmd.ProcessState, p.log.String())
+		default:
+		}
+		conn, err := net.Dial("tcp", addr)
+		if err == nil {
+			conn.Close()
+		}
+		return err
+	})
+}
+
+// signal sends sig and waits for the end, which has to come in time. It returns the exit code.
+func (p *process) signal(sig syscall.Signal) int {
+	p.t.Helper()
+	if err := p.cmd.Process.Signal(sig); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		p.t.Fatal(err)
+	}
+	return p.wait()
+}
+
+func (p *process) wait() int {
+	p.t.Helper()
+	select {
+	case <-p.done:
+	case <-time.After(patience):
+		p.cmd.Process.Signal(syscall.SIGQUIT) // shows what it is waiting for
+		<-p.done
+		p.t.Errorf("the server did not end in %v\n%s", patience, p.log.String())
+	}
+	return p.cmd.ProcessState.ExitCode()
+}
+
+var alarming = regexp.MustCompile(`DATA RACE|(?m)^panic:|BUG:`)
+
+// finish ends the process as an operator does and fails the test if it did not like that.
+func (p *process) finish() {
+	select {
+	case <-p.done:
+	default:
+		if code := p.signal(syscall.SIGTERM); code != 0 {
+			p.t.Errorf("exit code %d after SIGTERM, want 0\n%s", code, p.log.String())
+		}
+	}
+	log := p.log.String()
+	if alarming.MatchString(log) {
+		p.t.Errorf("alarming output of the server:\n%s", log)
+	} else if p.t.Failed() {
+		p.t.Logf("output of the server:\n%s", log)
+	}
+}
+
+func (p *process) kill() {
+	select {
+	case <-p.done:
+	default:
+		p.cmd.Process.Kill()
+		<-p.done
+	}
+}
+
+// A logBuffer keeps what a process prints.
+type logBuffer struct {
+	mu   sync.Mutex
+	text []byte
+}
+
+func (b *logBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.text = append(b.text, p...)
+	return len(p), nil
+}
+
+func (b *logBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return string(b.text)
+}
+
+// An installation is what a portal has: servers for subscribers and for the backend, and what joins them.
+type installation struct {
+	subs  []string // addresses for subscribers
+	pub   string   // address for the backend
+	redis *redisServer
+	procs []*process
+}
+
+// onEachBus runs f as a subtest with the memory bus and with Redis.
+func onEachBus(t *testing.T, f func(t *testing.T, redis *redisServer)) {
+	t.Run("memory", func(t *testing.T) { f(t, nil) })
+	t.Run("redis", func(t *testing.T) { f(t, startRedis(t)) })
+}
+
+// install starts the servers of a group of conversations and waits until messages pass. With Redis, subscribers and
+// backend have processes of their own, as in production, and there may be several for subscribers; on memory there is one
+// process for all.
+func install(t *testing.T, group string, redis *redisServer, subscribers int) *installation {
+	t.Helper()
+	in := &installation{redis: redis}
+	_, err := os.Stat(filepath.Join("testdata", "conversations", "configs", group+".json"))
+	switch {
+	case err == nil:
+		in.add(t, recordedConfig(t, group, redis.path()))
+	case redis == nil:
+		in.add(t, joined(recordedConfig(t, group+"-sub", ""), recordedConfig(t, group+"-pub", "")))
+	default:
+		in.add(t, recordedConfig(t, group+"-pub", redis.path()))
+		for i := range subscribers {
+			c := recordedConfig(t, group+"-sub", redis.path())
+			c["processUniqueId"] = fmt.Sprintf("%s-sub-%d", group, i)
+			in.add(t, c)
+		}
+	}
+	if group != "sha256" {
+		in.waitDelivering(t)
+	}
+	return in
+}
+
+func (in *installation) add(t *testing.T, c config) {
+	t.Helper()
+	in.procs = append(in.procs, start(t, c))
+	if addr := c.addr("sub"); addr != "" {
+		in.subs = append(in.subs, addr)
+	}
+	if addr := c.addr("pub"); addr != "" {
+		in.pub = addr
+	}
+}
+
+func (in *installation) pubURL() string { return "http://" + in.pub + pubPath }
+
+// waitDelivering waits until what is published reaches a client of each process.
+func (in *installation) waitDelivering(t *testing.T) {
+	t.Helper()
+	backend := client.NewHTTP(false)
+	ch := client.NewChannel(testKey)
+	for _, sub := range in.subs {
+		eventually(t, "messages pass", func() error {
+			w, err := client.Dial(t.Context(), sub, subPath+client.Query(false, "", ch.Signed()))
+			if err != nil {
+				return err
+			}
+			defer w.Close()
+			if _, err := backend.PublishText(t.Context(), in.pubURL(), `{}`, 0, ch.Private); err != nil {
+				return err
+			}
+			w.SetReadDeadline(time.Now().Add(time.Second))
+			_, err = w.Receive()
+			return err
+		})
+	}
+}
+
+// eventually calls f until it returns nil.
+func eventually(t *testing.T, what string, f func() error) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		err := f()
+		if err == nil {
+			return
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			t.Fatalf("%s: not in %v: %v", what, patience, err)
+		}
+	}
+}

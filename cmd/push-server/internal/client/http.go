@@ -1,0 +1,82 @@
+package client
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// An HTTP is a client over HTTP/1.1 with connections of its own: a poller,
+// or a backend. It is safe for concurrent use.
+type HTTP struct {
+	client    http.Client
+	transport *http.Transport
+}
+
+// NewHTTP makes a client. With keepAlive false each request has a connection
+// of its own and says Connection: close, as the requests of PHP do.
+func NewHTTP(keepAlive bool) *HTTP {
+	t := &http.Transport{DisableKeepAlives: !keepAlive, DisableCompression: true, MaxIdleConnsPerHost: 64}
+	return &HTTP{client: http.Client{Transport: t, Timeout: time.Minute}, transport: t}
+}
+
+// Close closes idle connections.
+func (h *HTTP) Close() { h.transport.CloseIdleConnections() }
+
+// A Reply is a whole HTTP response.
+type Reply struct {
+	Status int
+	Header http.Header
+	Body   []byte
+}
+
+// Poll asks once and waits for the answer.
+func (h *HTTP) Poll(ctx context.Context, url string) (Reply, error) {
+	return h.do(ctx, http.MethodGet, url, nil, 0)
+}
+
+// Messages gives the messages of a poll's answer; 304 has none.
+func (r Reply) Messages() ([]Message, error) {
+	switch {
+	case r.Status == http.StatusNotModified:
+		return nil, nil
+	case r.Status != http.StatusOK:
+		return nil, fmt.Errorf("client: poll answered %d %s", r.Status, r.Body)
+	case len(r.Body) == 0:
+		return nil, fmt.Errorf("%w: 200 without a body", ErrFraming)
+	}
+	return Parse(r.Body, r.Header.Get("Content-Type") == "application/octet-stream")
+}
+
+// PublishText publishes body to channels given by their ids, as a backend
+// without protobuf does. Expiry is in seconds.
+func (h *HTTP) PublishText(ctx context.Context, url, body string, expiry int, ids ...string) (Reply, error) {
+	return h.do(ctx, http.MethodPost, url+"?CHANNEL_ID="+strings.Join(ids, "/"), []byte(body), expiry)
+}
+
+// Request sends a RequestBatch, as a backend of version 4 does.
+func (h *HTTP) Request(ctx context.Context, url string, batch []byte) (Reply, error) {
+	return h.do(ctx, http.MethodPost, url+"?binaryMode=true&hostname=portal.example", batch, 0)
+}
+
+func (h *HTTP) do(ctx context.Context, method, url string, body []byte, expiry int) (Reply, error) {
+	req, err := http.NewRequestWithContext(ctx, method, url, bytes.NewReader(body))
+	if err != nil {
+		return Reply{}, err
+	}
+	if expiry > 0 {
+		req.Header.Set("Message-Expiry", strconv.Itoa(expiry))
+	}
+	res, err := h.client.Do(req)
+	if err != nil {
+		return Reply{}, err
+	}
+	defer res.Body.Close()
+	answer, err := io.ReadAll(res.Body)
+	return Reply{res.StatusCode, res.Header, answer}, err
+}

@@ -1,0 +1,180 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"time"
+
+	"push-server/cmd/push-server/internal/client"
+)
+
+// A listener is one client of a load. It loses its connection again and again and comes back to any of the processes.
+type listener struct {
+	load     *load
+	name     string
+	polls    bool
+	binary   bool
+	channels []*loadChannel
+	ready    chan struct{} // closed when it has got its first message
+
+	mid       string
+	farewells int
+}
+
+// listen connects until it has got the farewells of its channels.
+func (w *listener) listen() error {
+	session := w.webSocketSession
+	if w.polls {
+		http := client.NewHTTP(true)
+		defer http.Close()
+		session = func(messages int) error { return w.pollSession(http, messages) }
+	}
+	for !w.done() {
+		if err := session(50 + rand.IntN(350)); err != nil {
+			return err
+		}
+		if w.done() {
+			return nil
+		}
+		if err := w.stayAway(); err != nil {
+			return err
+		}
+		w.load.returns.Add(1)
+	}
+	return nil
+}
+
+func (w *listener) done() bool { return w.farewells == len(w.channels) }
+
+// stayAway waits until some publications have been missed, or all are published.
+func (w *listener) stayAway() error {
+	missed := rand.IntN(maxBehind - 20)
+	ch := w.channels[0]
+	tick := time.NewTicker(2 * time.Millisecond)
+	defer tick.Stop()
+	for range 50 { // the channel may be silent
+		if slices.ContainsFunc(w.channels, func(ch *loadChannel) bool { return ch.behind(w) >= missed }) {
+			return nil
+		}
+		select {
+		case <-tick.C:
+		case <-w.load.ctx.Done():
+			return fmt.Errorf("channel %s: %w", ch.name, w.load.ctx.Err())
+		}
+	}
+	return nil
+}
+
+// target is where to connect now.
+func (w *listener) target() (addr, target string) {
+	subs := w.load.in.subs
+	return subs[rand.IntN(len(subs))], subPath + client.Query(w.binary, w.mid, w.channels[0].Signed(), w.channels[1].Signed())
+}
+
+// webSocketSession takes that many messages and then loses the connection.
+func (w *listener) webSocketSession(messages int) error {
+	addr, target := w.target()
+	socket, err := client.Dial(w.load.ctx, addr, target)
+	if err != nil {
+		return fmt.Errorf("connect: %w", err)
+	}
+	defer socket.Close()
+	defer context.AfterFunc(w.load.ctx, func() { socket.Close() })()
+	for messages > 0 && !w.done() {
+		socket.SetReadDeadline(time.Now().Add(patience))
+		batch, err := socket.Receive()
+		if err != nil {
+			return w.stuck(err)
+		}
+		messages -= len(batch)
+		if err := w.take(batch); err != nil {
+			return err
+		}
+	}
+	if rand.IntN(2) == 0 {
+		socket.Abort()
+	}
+	return nil
+}
+
+// pollSession polls until it has that many messages; then it loses the answer of the next poll.
+func (w *listener) pollSession(http *client.HTTP, messages int) error {
+	for messages > 0 && !w.done() {
+		batch, err := w.poll(w.load.ctx, http, patience)
+		if errors.Is(err, context.DeadlineExceeded) {
+			return w.stuck(err)
+		}
+		if err != nil {
+			return err
+		}
+		messages -= len(batch)
+		if err := w.take(batch); err != nil {
+			return err
+		}
+	}
+	if w.done() {
+		return nil
+	}
+	_, err := w.poll(w.load.ctx, http, time.Duration(rand.IntN(3000))*time.Microsecond)
+	if errors.Is(err, context.DeadlineExceeded) {
+		err = nil
+	}
+	return err
+}
+
+func (w *listener) poll(ctx context.Context, http *client.HTTP, timeout time.Duration) ([]client.Message, error) {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	addr, target := w.target()
+	reply, err := http.Poll(ctx, "http://"+addr+target)
+	if err != nil {
+		return nil, err
+	}
+	return reply.Messages()
+}
+
+// stuck tells what a client waits for that gets nothing any more.
+func (w *listener) stuck(err error) error {
+	return fmt.Errorf("behind mid %s, %d and %d publications behind, %d farewells: %w",
+		w.mid, w.channels[0].behind(w), w.channels[1].behind(w), w.farewells, err)
+}
+
+func (w *listener) take(batch []client.Message) error {
+	for _, m := range batch {
+		if m.ID <= w.mid {
+			return fmt.Errorf("id %s after %s: %s", m.ID, w.mid, m.Body)
+		}
+		if w.mid == "" {
+			close(w.ready)
+		}
+		w.mid = m.ID
+		if err := w.takeBody(m.Body); err != nil {
+			return fmt.Errorf("id %s: %w", m.ID, err)
+		}
+	}
+	w.load.delivered.Add(int64(len(batch)))
+	return nil
+}
+
+// takeBody reads {"channel":number,...}, {"greeting":1} or {"farewell":1}.
+func (w *listener) takeBody(body string) error {
+	var numbers map[string]int
+	if err := json.Unmarshal([]byte(body), &numbers); err != nil {
+		return fmt.Errorf("%w: %s", err, body)
+	}
+	w.farewells += numbers["farewell"]
+	for _, ch := range w.channels {
+		n, ok := numbers[ch.name]
+		if !ok {
+			continue
+		}
+		if err := ch.see(w, n); err != nil {
+			return err
+		}
+	}
+	return nil
+}
