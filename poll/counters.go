@@ -2,6 +2,7 @@ package poll
 
 import (
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -64,10 +65,7 @@ func (c *Counters) CountMessage(messageType string) {
 	defer c.mu.Unlock()
 	c.turn()
 	if _, known := c.messages[messageType]; !known {
-		if len(c.types) >= maxTypes {
-			messageType = unknownType
-		}
-		c.addType(messageType)
+		messageType = c.addType(messageType)
 	}
 	c.messages[messageType]++
 }
@@ -101,13 +99,16 @@ func appendCount(dst []byte, start int, name string, n uint64) []byte {
 	return strconv.AppendUint(dst, n, 10)
 }
 
-func (c *Counters) addType(t string) {
-	if _, known := c.messages[t]; known {
-		return
+// addType makes room for a type, or says which one stands for it. The type is copied: it may be part of something larger.
+func (c *Counters) addType(t string) string {
+	if len(c.types) >= maxTypes {
+		t = unknownType
 	}
-	// The type may be a part of something larger that is not to be kept.
-	c.types = append(c.types, string([]byte(t)))
-	c.messages[c.types[len(c.types)-1]] = 0
+	t = strings.Clone(t)
+	if _, known := c.messages[t]; !known {
+		c.types = append(c.types, t)
+	}
+	return t
 }
 
 // turn begins a new day when the last one is over.

@@ -21,12 +21,14 @@ func (c *call) online() {
 	for _, it := range c.items {
 		c.channels = append(c.channels, protocol.ChannelID{Bytes: it.Private, Private: true})
 	}
-	online := c.askOnline()
+	online, _ := c.askOnline()
 	if isTrue(c.query.Peek(paramBinary)) {
-		c.reply(octetStream, c.appendItemStats(c.body[:0], online))
+		c.body = c.appendItemStats(c.body[:0], online)
+		c.reply(octetStream, c.body)
 		return
 	}
-	c.reply(plainText, c.appendInfos(c.body[:0], online))
+	c.body = c.appendInfos(c.body[:0], online)
+	c.reply(plainText, c.body)
 }
 
 // channelStats answers the same question as a protobuf request, about private and public channels.
@@ -38,17 +40,17 @@ func (c *call) channelStats(o *protocol.Origin) {
 	}
 	// The length of a client's ids is not checked. One that is no id is nobody's.
 	c.channels = c.channels[:0]
-	for _, s := range stats {
-		if len(s.ID) == len(protocol.ChannelID{}.Bytes) {
-			c.channels = append(c.channels, protocol.ChannelID{Bytes: [16]byte(s.ID), Private: s.Private})
+	for i := range stats {
+		if id, ok := stats[i].Channel(); ok {
+			c.channels = append(c.channels, id)
 		}
 	}
-	online := c.askOnline()
-	if online == nil && len(c.channels) > 0 {
+	online, ok := c.askOnline()
+	if !ok {
 		stats = nil
 	}
 	for i := range stats {
-		if len(stats[i].ID) == len(protocol.ChannelID{}.Bytes) {
+		if _, isID := stats[i].Channel(); isID {
 			stats[i].Online, online = online[0], online[1:]
 		}
 	}
@@ -56,15 +58,21 @@ func (c *call) channelStats(o *protocol.Origin) {
 	c.reply(octetStream, c.body)
 }
 
-// askOnline asks about c.channels. nil: nobody knows.
-func (c *call) askOnline() []bool {
+// askOnline asks about c.channels. Without ok nobody knows, and the answer is an empty list.
+func (c *call) askOnline() (online []bool, ok bool) {
+	if len(c.channels) == 0 {
+		return nil, true
+	}
 	ctx, cancel := c.timeout()
 	defer cancel()
 	online, err := c.Presence.Online(ctx, c.channels)
-	if err != nil || len(online) != len(c.channels) {
-		return nil
+	if err != nil {
+		return nil, false
 	}
-	return online
+	if len(online) != len(c.channels) {
+		panic("BUG: presence answered about other channels")
+	}
+	return online, true
 }
 
 // appendInfos appends the channels of c.channels that are online as JSON.
@@ -82,8 +90,7 @@ func (c *call) appendInfos(dst []byte, online []bool) []byte {
 		dst = c.channels[i].AppendHex(dst)
 		dst = append(dst, `","subscribers":1}`...)
 	}
-	c.body = append(dst, "]}"...)
-	return c.body
+	return append(dst, "]}"...)
 }
 
 // appendItemStats appends all channels of c.channels as protobuf, or none if nobody knows.
@@ -92,31 +99,5 @@ func (c *call) appendItemStats(dst []byte, online []bool) []byte {
 	for i, is := range online {
 		c.stats = append(c.stats, protocol.ChannelStat{ID: c.channels[i].Bytes[:], Private: true, Online: is})
 	}
-	c.body = protocol.AppendChannelStats(dst, c.stats)
-	return c.body
-}
-
-// stat answers the GET of the statistics, which shows itself only in the next one.
-func (c *call) stat() {
-	if isTrue(c.query.Peek(paramBinary)) {
-		c.serverStats()
-	} else {
-		c.reply(plainText, c.statistics())
-	}
-	c.Counters.CountRequest(protocol.CommandServerStats)
-}
-
-// serverStats answers the statistics as protobuf.
-func (c *call) serverStats() {
-	c.body = protocol.AppendServerStats(c.body[:0], c.statistics())
-	c.reply(octetStream, c.body)
-}
-
-func (c *call) statistics() []byte {
-	ctx, cancel := c.timeout()
-	defer cancel()
-	if json := c.Statistics.ServerStats(ctx); json != nil {
-		return json
-	}
-	return []byte("[]")
+	return protocol.AppendChannelStats(dst, c.stats)
 }

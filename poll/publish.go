@@ -1,7 +1,6 @@
 package poll
 
 import (
-	"bytes"
 	"errors"
 
 	"github.com/valyala/fasthttp"
@@ -28,20 +27,18 @@ func (c *call) publishText() {
 		c.empty(fasthttp.StatusOK)
 		return
 	}
-	c.Counters.CountMessage(unknownType)
-	expiry := protocol.ParseExpiry(c.Request.Header.Peek("Message-Expiry"))
+	expiry := protocol.ParseExpiry(c.Request.Header.Peek(headerExpiry))
 	c.hand([]*protocol.Publication{protocol.TextPublication(c.items, body, expiry)})
 }
 
 // servePeer takes the protobuf request of a client, who is known by the public id of its first channel that has one.
 func (c *call) servePeer() {
-	if c.NoLicense || !c.parseItems(protocol.TrustNone) {
-		c.items = c.items[:0]
-	}
-	for i := range c.items {
-		if c.items[i].HasPublic {
-			c.serveProtobuf(&protocol.Origin{PublicID: bytes.Clone(c.items[i].Public[:]), Signer: c.signer})
-			return
+	if !c.NoLicense && c.parseItems(protocol.TrustNone) {
+		for i := range c.items {
+			if c.items[i].HasPublic {
+				c.serveProtobuf(&protocol.Origin{PublicID: c.items[i].Public[:], Signer: c.signer})
+				return
+			}
 		}
 	}
 	c.refuse(protocol.ErrPublicRequired)
@@ -79,17 +76,20 @@ func (c *call) publishMessages(o *protocol.Origin) {
 		c.refuse(err)
 		return
 	}
-	for _, p := range ps {
-		c.Counters.CountMessage(p.Type)
-	}
 	c.hand(ps)
 }
 
-// hand gives the publications away and answers.
+// headerExpiry says for how many seconds a text publication is kept.
+const headerExpiry = "Message-Expiry"
+
+// hand counts the publications, gives them away and answers.
 func (c *call) hand(ps []*protocol.Publication) {
 	if len(ps) == 0 {
 		c.empty(fasthttp.StatusOK)
 		return
+	}
+	for _, p := range ps {
+		c.Counters.CountMessage(p.Type)
 	}
 	ctx, cancel := c.timeout()
 	defer cancel()

@@ -86,8 +86,7 @@ func (req *Request) fill() {
 	h := &req.Header
 	req.HTTP10 = !h.IsHTTP11()
 	req.Close = req.HTTP10 || h.ConnectionClose()
-	req.ContentLength = max(h.ContentLength(), chunked)
-	if req.ContentLength == chunked && len(h.Peek(fasthttp.HeaderTransferEncoding)) == 0 {
+	if req.ContentLength = h.ContentLength(); req.ContentLength < chunked { // fasthttp has a third value, for neither
 		req.ContentLength = 0
 	}
 	req.Expect = h.Peek(fasthttp.HeaderExpect) != nil
@@ -95,6 +94,19 @@ func (req *Request) fill() {
 	req.Target = h.RequestURI()
 	req.Path, req.Query = splitTarget(req.Target)
 	req.Args.ParseBytes(req.Query)
+}
+
+// Handshake is what the request says about a WebSocket, when sub is the path of subscribers. It is valid as long as req is.
+func (req *Request) Handshake(sub string) protocol.Handshake {
+	h := &req.Header
+	return protocol.Handshake{
+		Method:       h.Method(),
+		Upgrade:      h.Peek(fasthttp.HeaderUpgrade),
+		Key:          h.Peek(fasthttp.HeaderSecWebSocketKey),
+		Version:      h.Peek(fasthttp.HeaderSecWebSocketVersion),
+		Subprotocols: h.Peek(fasthttp.HeaderSecWebSocketProtocol),
+		PathOK:       sub != "" && string(req.Path) == sub,
+	}
 }
 
 // splitTarget cuts a request target at its first and second '?'. What is behind the second one counts for nothing.

@@ -58,12 +58,18 @@ func NewServer(h fasthttp.RequestHandler, o ServerOptions) *fasthttp.Server {
 
 type serving ServerOptions
 
-// beginBody gives the body its time, and puts Expect into the only form that fasthttp reacts to.
+// beginBody gives the body its time, and lets the client know early whether to send it.
 func (s serving) beginBody(h *fasthttp.RequestHeader) fasthttp.RequestConfig {
-	if expect := h.Peek(fasthttp.HeaderExpect); expect != nil && bytes.EqualFold(expect, continue100) {
-		if h.IsHTTP11() {
-			h.SetBytesV(fasthttp.HeaderExpect, continue100)
-		} else {
+	if expect := h.Peek(fasthttp.HeaderExpect); len(expect) > 0 {
+		switch {
+		case !bytes.EqualFold(expect, continue100):
+			if n := h.ContentLength(); n > 0 || n == chunked { // the handler answers 417 now, and what comes behind is not another request
+				h.SetContentLength(0)
+				h.SetConnectionClose()
+			}
+		case h.IsHTTP11():
+			h.SetBytesV(fasthttp.HeaderExpect, continue100) // the only form that fasthttp reacts to
+		default:
 			h.Del(fasthttp.HeaderExpect) // RFC 9110, 10.1.1: "MUST ignore that expectation"
 		}
 	}

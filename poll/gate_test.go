@@ -1,0 +1,173 @@
+package poll
+
+import (
+	"errors"
+	"strings"
+	"testing"
+
+	"push-server/protocol"
+)
+
+func TestCheckHead(t *testing.T) {
+	whole := func(in string, skip, n int) {
+		t.Helper()
+		s, got, err := CheckHead([]byte(in))
+		if err != nil || s != skip || got != n {
+			t.Errorf("CheckHead(%.80q) = %d, %d, %v, want %d, %d", in, s, got, err, skip, n)
+		}
+	}
+	short := func(in string, skip int) {
+		t.Helper()
+		s, _, err := CheckHead([]byte(in))
+		if err != protocol.ErrShort || s != skip {
+			t.Errorf("CheckHead(%.80q) = %d, _, %v, want %d, _, ErrShort", in, s, err, skip)
+		}
+	}
+	refused := func(in string, status int) {
+		t.Helper()
+		_, _, err := CheckHead([]byte(in))
+		var r *Refusal
+		if !errors.As(err, &r) || r.Status != status {
+			t.Errorf("CheckHead(%.80q) = %v, want a refusal with %d", in, err, status)
+		}
+	}
+	const line = "GET /x HTTP/1.1\r\n"
+
+	whole("GET / HTTP/1.1\r\n\r\n", 0, 18)
+	whole("GET / HTTP/1.0\r\n\r\n", 0, 18)
+	whole("GET / HTTP/1.1\r\nHost: a\r\n\r\n", 0, 27)
+	whole("GET / HTTP/1.1\r\nHost: a\r\n\r\nGET / HTTP/1.1\r\n", 0, 27)
+	whole("POST / HTTP/1.1\r\nContent-Length: 2\r\n\r\n{}", 0, 38)
+	whole("\r\n\r\nGET / HTTP/1.1\r\n\r\n", 4, 18)
+	whole("M-SEARCH / HTTP/1.1\r\n\r\n", 0, 23)
+	whole("OPTIONS * HTTP/1.1\r\n\r\n", 0, 22)
+	whole("GET http://host/x HTTP/1.1\r\n\r\n", 0, 30)
+	whole(line+"X-A:\r\nX-B: \t \r\nx_c: \xff\r\n\r\n", 0, len(line)+25)
+	whole(line+"transfer-encoding: Chunked\r\n\r\n", 0, len(line)+30)
+	whole(line+strings.Repeat("X-A: b\r\n", 200)+"\r\n", 0, len(line)+1602)
+
+	short("", 0)
+	short("\r", 0)
+	short("\r\n", 2)
+	short("\r\n\r\n\r", 4)
+	short("G", 0)
+	short("GET", 0)
+	short("UNSUBSCRIBE", 0)
+	short("GET /", 0)
+	short("\r\nGET / HTTP/1.1\r", 2)
+	short("GET / HTTP/1.1\r\n", 0)
+	short("GET / HTTP/1.1\r\nHost: a\r\n\r", 0)
+	short("GET /nothing HTTP/1.1\r\nHost:", 0)
+
+	// What is no request line, as early as it shows.
+	refused("\x16\x03\x01\x00\x05\x01\x00\x00\x01\x00", 400)
+	refused("\n", 400)
+	refused("\rGET", 400)
+	refused(" GET / HTTP/1.1\r\n", 400)
+	refused("get / HTTP/1.1\r\n", 400)
+	refused("FOO / HTTP/1.1\r\n", 400)
+	refused("FOO ", 400)
+	refused("NONSENSE\r\n", 400)
+	refused("NONSENSENONSENSE", 400)
+	refused("A\x00", 400)
+	refused("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 400)
+	refused("GET / HTTP/3.0\r\n", 400)
+	refused("GET / HTTP/1.2\r\n", 400)
+	refused("GET / http/1.1\r\n", 400)
+	refused("GET /\r\n", 400)
+	refused("GET  HTTP/1.1\r\n", 400)
+	refused("GET / x HTTP/1.1\r\n", 400)
+	refused("GET / HTTP/1.1 \r\n", 400)
+	refused("CONNECT push.example:443 HTTP/1.1\r\n\r\n", 0)
+
+	// Where two readers could see different heads.
+	refused("GET / HTTP/1.1\nHost: a\n\n", 400)
+	refused(line+"Host: a\n", 400)
+	refused(line+"X: a\r\n\n", 400)
+	refused(line+" folded: x\r\n", 400)
+	refused(line+"X: a\r\n\tb\r\n", 400)
+	refused(line+"Nonsense\r\n", 400)
+	refused(line+": x\r\n", 400)
+	refused(line+"Host : a\r\n", 400)
+	refused(line+"Ho st: a\r\n", 400)
+	refused(line+"X\x00: a\r\n", 400)
+
+	// Where they could see different bodies.
+	refused(line+"Content-Length: -1\r\n", 400)
+	refused(line+"Content-Length: +1\r\n", 400)
+	refused(line+"Content-Length: 0x1\r\n", 400)
+	refused(line+"Content-Length: 1, 1\r\n", 400)
+	refused(line+"Content-Length: 1 1\r\n", 400)
+	refused(line+"Content-Length:\r\n", 400)
+	refused(line+"Content-Length: 99999999999999999999\r\n", 400)
+	refused(line+"Content-Length: 1\r\ncontent-length: 1\r\n", 400)
+	refused(line+"Content-Length: 3\r\nTransfer-Encoding: chunked\r\n", 400)
+	refused(line+"Transfer-Encoding: chunked\r\nContent-Length: 0\r\n", 400)
+	refused(line+"Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n", 400)
+	refused(line+"Transfer-Encoding: gzip, chunked\r\n", 400)
+	refused(line+"Transfer-Encoding: identity\r\n", 400)
+	refused("GET / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n", 400)
+}
+
+func TestCheckHeadBound(t *testing.T) {
+	const frame = "GET / HTTP/1.1\r\nX: \r\n\r\n"
+	fits := "GET / HTTP/1.1\r\nX: " + strings.Repeat("x", MaxHead-len(frame)) + "\r\n\r\n"
+	if _, n, err := CheckHead([]byte(fits)); err != nil || n != MaxHead {
+		t.Errorf("a head of MaxHead bytes: %d, %v", n, err)
+	}
+	if _, _, err := CheckHead([]byte(fits)[:MaxHead-1]); err != protocol.ErrShort {
+		t.Errorf("a head of MaxHead bytes but the last: %v", err)
+	}
+	refused := func(in string) {
+		t.Helper()
+		_, _, err := CheckHead([]byte(in))
+		if err != error(refusedHead) {
+			t.Errorf("%d bytes: %v, want 431", len(in), err)
+		}
+	}
+	refused(strings.Replace(fits, "X: ", "X: x", 1))
+	refused("GET /" + strings.Repeat("x", MaxHead) + " HTTP/1.1\r\n\r\n")
+	refused("GET /" + strings.Repeat("x", MaxHead-5))
+	refused("GET / HTTP/1.1\r\n" + strings.Repeat("X: y\r\n", MaxHead/6))
+}
+
+func TestRefusalBytes(t *testing.T) {
+	f := func(r *Refusal, want string) {
+		t.Helper()
+		if got := string(r.AppendTo(nil)); got != want {
+			t.Errorf("%d: %q, want %q", r.Status, got, want)
+		}
+	}
+	f(refusedRequest, "HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n")
+	f(refusedHead, "HTTP/1.1 431 Request Header Fields Too Large\r\nConnection: close\r\n\r\n")
+	f(refusedTunnel, "")
+}
+
+func TestBodyScanner(t *testing.T) {
+	// in is the body and what follows it; length is how long the body is, -1 if it does not end in in.
+	f := func(announced int64, in string, length int) {
+		t.Helper()
+		for first := range len(in) + 1 { // in two parts, at each place
+			var s bodyScanner
+			s.start(announced)
+			n := s.scan([]byte(in[:first]))
+			if n == first {
+				n += s.scan([]byte(in[first:]))
+			}
+			if length < 0 && (!s.inside() || n != len(in)) || length >= 0 && (s.inside() || n != length) {
+				t.Errorf("%q, %d first: ends at %d (inside %v), want %d", in, first, n, s.inside(), length)
+			}
+		}
+	}
+	f(0, "GET", 0)
+	f(3, "abcGET", 3)
+	f(3, "ab", -1)
+	f(chunked, "0\r\n\r\nGET", 5)
+	f(chunked, "3\r\nabc\r\n0\r\n\r\nGET", 13)
+	f(chunked, "003\r\nabc\r\n1;a=b\r\nd\r\n0;x\r\n\r\nGET", 27)
+	f(chunked, "A\r\n0123456789\r\n0\r\nTrailer: x\r\nOther: y\r\n\r\nGET", 42)
+	f(chunked, "a\r\n\r\n0\r\n\r\n567\r\n0\r\n\r\nGET", 20)
+	f(chunked, "3\r\nabc\r\n", -1)
+	f(chunked, "3\r\nabc\r\n0\r\nX: y\r\n", -1)
+	f(chunked, "ffffffffffffffffffffffff\r\nabc", -1)
+}

@@ -1,0 +1,523 @@
+package poll
+
+import (
+	"bufio"
+	"bytes"
+	"crypto/tls"
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/valyala/fasthttp"
+)
+
+// deadline is how long a test waits for what has to come.
+const deadline = 10 * time.Second
+
+// serve runs a server with low limits until the test ends and returns its address.
+func serve(t *testing.T, h *Handlers, o ServerOptions) string {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := NewServer(h.Handler(testRoutes), o)
+	done := make(chan error, 1)
+	go func() { done <- server.Serve(GateListener(ln)) }()
+	t.Cleanup(func() {
+		if err := server.Shutdown(); err != nil {
+			t.Error(err)
+		}
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+	return ln.Addr().String()
+}
+
+// client is the other end of a connection.
+type client struct {
+	*testing.T
+	net.Conn
+	r *bufio.Reader
+}
+
+func dial(t *testing.T, addr string) *client {
+	t.Helper()
+	c, err := net.Dial("tcp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return newClient(t, c)
+}
+
+func newClient(t *testing.T, c net.Conn) *client {
+	t.Helper()
+	if err := c.SetDeadline(time.Now().Add(deadline)); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = c.Close() })
+	return &client{t, c, bufio.NewReader(c)}
+}
+
+func (c *client) send(parts ...string) {
+	c.Helper()
+	for _, p := range parts {
+		if _, err := io.WriteString(c.Conn, p); err != nil {
+			c.Fatal(err)
+		}
+	}
+}
+
+// request sends a head written with "\n", and a body.
+func (c *client) request(lines, body string) {
+	c.Helper()
+	c.send(string(toHead(lines+"\n\n")) + body)
+}
+
+func (c *client) expect(want string) {
+	c.Helper()
+	if got := readReply(c.T, c.r, "GET"); got != want {
+		c.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+}
+
+// ends expects the end of the connection, and nothing before it.
+func (c *client) ends() {
+	c.Helper()
+	if b, err := io.ReadAll(c.r); err != nil || len(b) > 0 {
+		c.Errorf("instead of the end: %q, %v", b, err)
+	}
+}
+
+const (
+	replyOK       = "200 OK" + anyOriginLine + plainLine + "\n"
+	replyNotFound = "404 Not Found" + anyOriginLine + plainLine + "\n"
+	replyBad      = "400 Bad Request" + closeLine + "\n"
+	replyTooLarge = "413 Payload Too Large" + anyOriginLine + closeLine + plainLine + "\n"
+)
+
+// publishLines is the head of a text publication.
+const publishLines = "POST /pub/?CHANNEL_ID=" + privA + " HTTP/1.1\nHost: a\n"
+
+func bodies(b *backend) (all []string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, p := range b.published {
+		all = append(all, string(p.Body))
+	}
+	return all
+}
+
+func TestServerKeepsConnections(t *testing.T) {
+	h, b := newHandlers()
+	c := dial(t, serve(t, h, ServerOptions{}))
+	c.request(publishLines+"Content-Length: 1", "1")
+	c.expect(replyOK)
+	c.request("GET /nothing HTTP/1.1\nHost: a", "")
+	c.expect(replyNotFound)
+	// Two in one segment, one in pieces with empty lines in front, one in chunks with the next head behind it.
+	c.send(string(toHead(publishLines+"Content-Length: 1\n\n"))+"2"+string(toHead(publishLines+"Content-Length: 1\n\n")), "3")
+	c.expect(replyOK)
+	c.expect(replyOK)
+	for _, piece := range strings.SplitAfter("\n\n"+publishLines+"Content-Length: 3\n\n", "\n") {
+		c.send(string(toHead(piece)))
+	}
+	c.send("4", "\xf0\x9f")
+	c.expect(replyOK)
+	c.send(string(toHead(publishLines + "Transfer-Encoding: chunked\n\n1\n5\n3;x=y\n678\n0\nX-T: y\n\n" + publishLines + "\n")))
+	c.expect(replyOK)
+	c.expect(replyOK)
+	c.request(publishLines+"Content-Length: 1\nConnection: close", "9")
+	c.expect("200 OK" + anyOriginLine + closeLine + plainLine + "\n")
+	c.ends()
+	equalLines(t, "published", bodies(b), "1", "2", "3", "4\ufffd", "5678", "9")
+}
+
+func TestServerClosesHTTP10(t *testing.T) {
+	h, _ := newHandlers()
+	addr := serve(t, h, ServerOptions{})
+	f := func(lines, want string) {
+		t.Helper()
+		c := dial(t, addr)
+		c.request(lines, "")
+		c.expect(want)
+		c.ends()
+	}
+	f("GET /nothing HTTP/1.0", "404 Not Found"+anyOriginLine+closeLine+plainLine+"\n")
+	f("GET /nothing HTTP/1.0\nConnection: keep-alive", "404 Not Found"+anyOriginLine+closeLine+plainLine+"\n")
+	f("POST /pub/ HTTP/1.0\nContent-Length: 0", "200 OK"+anyOriginLine+closeLine+plainLine+"\n")
+}
+
+func TestServerSaysNothingOfItself(t *testing.T) {
+	h, _ := newHandlers()
+	c := dial(t, serve(t, h, ServerOptions{}))
+	c.request("GET /nothing HTTP/1.1\nHost: a\nConnection: close", "")
+	b, err := io.ReadAll(c.r)
+	if err != nil || bytes.Contains(b, []byte("Server")) || !bytes.Contains(b, []byte("\r\nDate: ")) {
+		t.Errorf("%q, %v", b, err)
+	}
+}
+
+func TestServerRefuses(t *testing.T) {
+	h, b := newHandlers()
+	addr := serve(t, h, ServerOptions{})
+	f := func(in, want string) {
+		t.Helper()
+		c := dial(t, addr)
+		c.send(in)
+		c.expect(want)
+		c.ends()
+	}
+	literal := func(in, want string) {
+		t.Helper()
+		c := dial(t, addr)
+		c.send(in)
+		if got, err := io.ReadAll(c.r); err != nil || string(got) != want {
+			t.Errorf("%.80q: %q, %v", in, got, err)
+		}
+	}
+	const bad = "HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n"
+	const line = "GET /nothing HTTP/1.1\r\n"
+
+	// By the gate, without waiting for more.
+	literal("\x16\x03\x01\x00\x05\x01\x00\x00\x01\x00", bad)
+	literal("NONSENSE\r\n\r\n", bad)
+	literal("get / HTTP/1.1\r\nHost: a\r\n\r\n", bad)
+	literal("FOO / HTTP/1.1\r\nHost: a\r\n\r\n", bad)
+	literal("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", bad)
+	literal("GET /nothing HTTP/3.0\r\nHost: a\r\n\r\n", bad)
+	literal("GET /nothing HTTP/1.1\nHost: a\n\n", bad)
+	literal(line+"Host: a\r\n b\r\n", bad)
+	literal(line+"Host : a\r\n\r\n", bad)
+	literal(line+"Host: a\r\nNonsense\r\n\r\n", bad)
+	literal("POST /pub/ HTTP/1.1\r\nHost: a\r\nContent-Length: -1\r\n\r\n", bad)
+	literal("POST /pub/ HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab", bad)
+	literal("POST /pub/ HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n", bad)
+	literal("CONNECT a:443 HTTP/1.1\r\nHost: a\r\n\r\n", "")
+	literal("GET /nothing?"+strings.Repeat("x", 20000)+" HTTP/1.1\r\n",
+		"HTTP/1.1 431 Request Header Fields Too Large\r\nConnection: close\r\n\r\n")
+	literal(line+"Cookie: "+strings.Repeat("x", 17000)+"\r\n\r\n",
+		"HTTP/1.1 431 Request Header Fields Too Large\r\nConnection: close\r\n\r\n")
+
+	// By the parser behind it.
+	f(line+"\r\n", replyBad)
+	f(line+"Host: a\r\nX: a\x00b\r\n\r\n", replyBad)
+	f("POST /pub/ HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\n", replyBad)
+	f("POST /pub/ HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nabc\r\n", replyBad)
+	equalLines(t, "published", b.take())
+}
+
+func TestServerReadsLargeHeads(t *testing.T) {
+	h, _ := newHandlers()
+	c := dial(t, serve(t, h, ServerOptions{}))
+	c.request("GET /nothing HTTP/1.1\nHost: a\nCookie: "+strings.Repeat("x", 8000), "")
+	c.expect(replyNotFound)
+	c.request("GET /nothing?"+strings.Repeat("x", 10000)+" HTTP/1.1\nHost: a", "")
+	c.expect(replyNotFound)
+	c.request("GET /nothing HTTP/1.1\nHost: a"+strings.Repeat("\nX-A: b", 200), "")
+	c.expect(replyNotFound)
+	const frame = "GET / HTTP/1.1\r\nHost: a\r\nX: \r\n\r\n"
+	c.send(strings.Replace(frame, "X: ", "X: "+strings.Repeat("x", MaxHead-len(frame)), 1))
+	c.expect(replyNotFound)
+}
+
+func TestServerAnswersNonsenseBehindAGoodRequest(t *testing.T) {
+	h, _ := newHandlers()
+	c := dial(t, serve(t, h, ServerOptions{}))
+	c.send("GET /nothing HTTP/1.1\r\nHost: a\r\n\r\nNONSENSE\r\n\r\n")
+	c.expect(replyNotFound)
+	c.expect(replyBad)
+	c.ends()
+}
+
+func TestServerClosesWithTheClient(t *testing.T) {
+	h, b := newHandlers()
+	addr := serve(t, h, ServerOptions{})
+	f := func(in, want string) {
+		t.Helper()
+		c := dial(t, addr)
+		c.send(in)
+		if err := c.Conn.(*net.TCPConn).CloseWrite(); err != nil {
+			t.Fatal(err)
+		}
+		if want != "" {
+			c.expect(want)
+		}
+		c.ends()
+	}
+	f("", "")
+	f("\r\n", "")
+	f("GET /noth", replyBad)
+	f(string(toHead(publishLines+"Content-Length: 100\n\n"))+`{"a":1}`, replyBad)
+	f(string(toHead(publishLines+"Transfer-Encoding: chunked\n\n5\nabc")), replyBad)
+	equalLines(t, "published", b.take())
+}
+
+func TestServerBoundsBodies(t *testing.T) {
+	h, b := newHandlers()
+	const limit = 2048
+	addr := serve(t, h, ServerOptions{MaxPayload: limit, ErrorLog: b.log})
+	f := func(lines, body, want string) {
+		t.Helper()
+		c := dial(t, addr)
+		c.request(lines, body)
+		c.expect(want)
+		if want == replyTooLarge {
+			c.ends()
+		}
+	}
+	inChunks := func(sizes ...int) (body string) {
+		const digits = "0123456789abcdef"
+		for _, n := range sizes {
+			body += string([]byte{digits[n>>8&15], digits[n>>4&15], digits[n&15]}) + "\r\n" + strings.Repeat("1", n) + "\r\n"
+		}
+		return body + "0\r\n\r\n"
+	}
+	const plain, chunks, binary = publishLines, publishLines + "Transfer-Encoding: chunked", "POST /pub/?binaryMode=true HTTP/1.1\nHost: a\n"
+	exact, over := strings.Repeat("1", limit), strings.Repeat("1", limit+1)
+
+	f(plain+"Content-Length: 2048", exact, replyOK)
+	f(chunks, inChunks(limit), replyOK)
+	f(chunks, inChunks(1000, 1000, 48), replyOK)
+	equalLines(t, "published", bodies(b), exact, exact, exact)
+	equalLines(t, "log", b.takeLog())
+
+	f(plain+"Content-Length: 2049", over, replyTooLarge)
+	f(plain+"Content-Length: 2049", "", replyTooLarge) // announced, not sent
+	f(plain+"Content-Length: 2049\nContent-Type: multipart/form-data; boundary=x", over, replyTooLarge)
+	f(binary+"Content-Length: 2049", over, replyTooLarge)
+	f("POST /rest/ HTTP/1.1\nHost: a\nContent-Length: 2049", over, replyTooLarge)
+	f(chunks, inChunks(limit+1), replyTooLarge)
+	f(chunks, inChunks(1000, 1000, 49), replyTooLarge)
+	equalLines(t, "published", bodies(b), exact, exact, exact)
+	const line = "HTTP Request: Max payload size exceeded. 127.0.0.1"
+	equalLines(t, "log", b.takeLog(), line, line, line, line, line, line, line)
+}
+
+func TestServerLetsClientsReadThe413(t *testing.T) {
+	h, _ := newHandlers()
+	addr := serve(t, h, ServerOptions{MaxPayload: 2048})
+	piece := strings.Repeat("1", 64<<10)
+	f := func(headers, before, after string) {
+		t.Helper()
+		c := dial(t, addr)
+		c.request(publishLines+headers, before)
+		for range 5 << 20 / len(piece) {
+			c.send(piece, after)
+		}
+		c.expect(replyTooLarge)
+		c.ends()
+	}
+	f("Content-Length: 5242880", "", "")
+	f("Transfer-Encoding: chunked", "10000\r\n", "\r\n10000\r\n")
+}
+
+func TestServerLogsNoTestRequests(t *testing.T) {
+	h, b := newHandlers()
+	addr := serve(t, h, ServerOptions{MaxPayload: 1, ErrorLog: b.log, TestKey: "secret"})
+	f := func(query, headers string, logged ...string) {
+		t.Helper()
+		c := dial(t, addr)
+		c.request("POST /pub/?"+query+" HTTP/1.1\nHost: a\nContent-Length: 2"+headers, "ab")
+		c.expect(replyTooLarge)
+		equalLines(t, query, b.takeLog(), logged...)
+	}
+	f("testKey=other", "", "HTTP Request: Max payload size exceeded. 127.0.0.1")
+	f("", "\nX-Forwarded-For: 203.0.113.7", "HTTP Request: Max payload size exceeded. 203.0.113.7")
+	f("testKey=secret", "")
+}
+
+func TestServerContinues(t *testing.T) {
+	h, b := newHandlers()
+	addr := serve(t, h, ServerOptions{MaxPayload: 2048})
+	f := func(lines string) {
+		t.Helper()
+		c := dial(t, addr)
+		c.request(lines, "")
+		if line, err := c.r.ReadString('\n'); err != nil || line != "HTTP/1.1 100 Continue\r\n" {
+			t.Fatalf("%q: %q, %v", lines, line, err)
+		}
+		if line, err := c.r.ReadString('\n'); err != nil || line != "\r\n" {
+			t.Fatalf("%q: %q, %v", lines, line, err)
+		}
+		c.send("abc")
+		c.expect(replyOK)
+		c.request(publishLines+"Content-Length: 1", "d") // and the connection stays
+		c.expect(replyOK)
+	}
+	f(publishLines + "Expect: 100-continue\nContent-Length: 3")
+	f(publishLines + "expect: 100-Continue\nContent-Length: 3")
+	equalLines(t, "published", bodies(b), "abc", "d", "abc", "d")
+}
+
+func TestServerFailsOtherExpectations(t *testing.T) {
+	h, b := newHandlers()
+	addr := serve(t, h, ServerOptions{})
+	c := dial(t, addr)
+	c.request("GET /nothing HTTP/1.1\nHost: a\nExpect: the worst", "")
+	c.expect("417 Expectation Failed\n")
+	c.request(publishLines+"Expect: the worst\nContent-Length: 3", "") // the client waits with its body
+	c.expect("417 Expectation Failed" + closeLine + "\n")
+	c.ends()
+	c = dial(t, addr)
+	c.request("POST /pub/?CHANNEL_ID="+privA+" HTTP/1.0\nExpect: 100-continue\nContent-Length: 3", "abc")
+	c.expect("200 OK" + anyOriginLine + closeLine + plainLine + "\n")
+	c.ends()
+	equalLines(t, "published", bodies(b), "abc")
+}
+
+func TestServerEndsWhatTakesTooLong(t *testing.T) {
+	h, _ := newHandlers()
+	const short = 50 * time.Millisecond
+	addr := serve(t, h, ServerOptions{HeadTimeout: short, BodyTimeout: short, IdleTimeout: short})
+	const timeout = "408 Request Timeout" + closeLine + "\n"
+	f := func(in string, want ...string) {
+		t.Helper()
+		c := dial(t, addr)
+		c.send(in)
+		for _, w := range want {
+			c.expect(w)
+		}
+		c.ends()
+	}
+	f("", timeout)
+	f("GET /nothing HTTP/1.1\r\nHost:", timeout)
+	f(string(toHead(publishLines+"Content-Length: 3\n\n"))+"ab", timeout)
+	f(string(toHead(publishLines+"Content-Length: 0\n\n")), replyOK) // idle ends without a word
+}
+
+// replayed is a connection whose first bytes were read already.
+type replayed struct {
+	net.Conn
+	first io.Reader
+}
+
+func (c *replayed) Read(p []byte) (int, error) {
+	if n, err := c.first.Read(p); err == nil {
+		return n, nil
+	}
+	return c.Conn.Read(p)
+}
+
+func TestServeConnOfAnotherListener(t *testing.T) {
+	h, b := newHandlers()
+	server := NewServer(h.Handler(testRoutes), ServerOptions{Close: true})
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	c := dial(t, ln.Addr().String())
+	accepted, err := ln.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan error, 1)
+	head := string(toHead(publishLines + "Transfer-Encoding: chunked\n\n"))
+	go func() {
+		done <- server.ServeConn(GateConn(&replayed{accepted, strings.NewReader(head + "1\r\na\r\n")}))
+	}()
+	c.send("2\r\nbc\r\n0\r\n\r\n")
+	c.expect("200 OK" + anyOriginLine + closeLine + plainLine + "\n")
+	c.ends()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+	equalLines(t, "published", bodies(b), "abc")
+}
+
+func TestServerQuotesNothing(t *testing.T) {
+	h, _ := newHandlers()
+	var out lockedBuffer
+	log := slog.New(slog.NewTextHandler(&out, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	addr := serve(t, h, ServerOptions{Log: log})
+	c := dial(t, addr)
+	c.send("POST /pub/?secret HTTP/1.1\r\nHost: a\r\nX: secret\x00\r\nContent-Length: 6\r\n\r\nsecret")
+	c.expect(replyBad)
+	c.ends()
+	waitFor(t, func() bool { return strings.Contains(out.String(), "error when serving connection") })
+	if text := out.String(); strings.Contains(text, "secret") {
+		t.Error(text)
+	}
+}
+
+type lockedBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (b *lockedBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.Write(p)
+}
+
+func (b *lockedBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.String()
+}
+
+func waitFor(t *testing.T, done func() bool) {
+	t.Helper()
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	late := time.After(deadline)
+	for !done() {
+		select {
+		case <-tick.C:
+		case <-late:
+			t.Fatal("it never came")
+		}
+	}
+}
+
+func TestServerOnAUnixSocket(t *testing.T) {
+	h, b := newHandlers()
+	ln, err := net.Listen("unix", t.TempDir()+"/socket")
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := NewServer(h.Handler(testRoutes), ServerOptions{})
+	done := make(chan error, 1)
+	go func() { done <- server.Serve(GateListener(ln)) }()
+	conn, err := net.Dial("unix", ln.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := newClient(t, conn)
+	c.request("POST /pub/?binaryMode=true HTTP/1.1\nHost: a\nContent-Length: 1\nConnection: close", "\x01")
+	c.expect("400 Bad Request" + anyOriginLine + closeLine + plainLine + "\n4013: Wrong Request Data.")
+	c.ends()
+	if logged := b.takeLog(); len(logged) != 1 || !strings.HasPrefix(logged[0], "4013: Wrong Request Data. ") {
+		t.Errorf("%q", logged)
+	}
+	if err := server.Shutdown(); err != nil {
+		t.Error(err)
+	}
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+}
+
+func TestGateListenerPassesErrors(t *testing.T) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := ln.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if c, err := GateListener(ln).Accept(); !errors.Is(err, net.ErrClosed) {
+		t.Errorf("%v, %v", c, err)
+	}
+}
+
+var _ fasthttp.Logger = quietLogger{}
+var _ interface{ CloseWrite() error } = (*tls.Conn)(nil) // so connections with TLS linger as well
