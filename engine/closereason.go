@@ -1,0 +1,64 @@
+package engine
+
+// CloseReason says why a connection ended. Each is one row of the table below: a metric label, what the peer is told, and
+// whether it is worth a log line.
+type CloseReason uint8
+
+// The reasons.
+const (
+	CloseNone           CloseReason = iota
+	ClosePeer                       // the peer ended the connection
+	CloseDone                       // the reply was the last one on this connection
+	CloseHandshake                  // both sides have said goodbye (RFC 6455, 7.1.1)
+	CloseRefused                    // bad HTTP
+	CloseProtocol                   // bad WebSocket frames or bad requests in them; the code was sent before
+	CloseEvicted                    // too many connections on one channel
+	CloseSlowReader                 // buffered output passed the limit
+	CloseInputOverflow              // more unread input than a state allows
+	CloseReplayOverflow             // more live messages than the limit while history was being read
+	CloseOverload                   // a bounded queue was full
+	CloseHeadTimeout                // no complete head in time
+	CloseIdle                       // keep-alive time is over
+	CloseBodyTimeout                // no complete body in time
+	CloseNoPong                     // no answer to a ping
+	CloseLinger                     // the peer did not finish its side in time
+	CloseRequestTimeout             // a worker did not answer in time
+	CloseAdmission                  // the process is full
+	CloseDrain                      // the process is going away
+	CloseHandedOff                  // another goroutine owns the connection now
+	closeReasons
+)
+
+// closeRow is what a reason means to the peer, to metrics and to the log.
+type closeRow struct {
+	label  string // metric label, stable
+	wsCode uint16 // sent in a close frame when the session is a live WebSocket; 0: none
+	wsText string
+	log    bool // caused by us or by overload, so worth a line (throttled by the logger)
+}
+
+var closeTable = [closeReasons]closeRow{
+	CloseNone:           {label: "none"},
+	ClosePeer:           {label: "peer"},
+	CloseDone:           {label: "done"},
+	CloseHandshake:      {label: "handshake"},
+	CloseRefused:        {label: "refused"},
+	CloseProtocol:       {label: "protocol"},
+	CloseEvicted:        {label: "evicted", wsCode: 4029, wsText: "4029: Too many connections"},
+	CloseSlowReader:     {label: "slow_reader", log: true},
+	CloseInputOverflow:  {label: "input_overflow"},
+	CloseReplayOverflow: {label: "replay_overflow", wsCode: 1013, log: true},
+	CloseOverload:       {label: "overload", wsCode: 1013, log: true},
+	CloseHeadTimeout:    {label: "head_timeout"},
+	CloseIdle:           {label: "idle"},
+	CloseBodyTimeout:    {label: "body_timeout"},
+	CloseNoPong:         {label: "no_pong"},
+	CloseLinger:         {label: "linger"},
+	CloseRequestTimeout: {label: "request_timeout", log: true},
+	CloseAdmission:      {label: "admission", log: true},
+	CloseDrain:          {label: "drain", wsCode: 1001},
+	CloseHandedOff:      {label: "handed_off"},
+}
+
+// String is the metric label.
+func (r CloseReason) String() string { return closeTable[r].label }

@@ -1,0 +1,190 @@
+package engine
+
+import (
+	"time"
+)
+
+// turnBudget is how long a turn may write before the loop serves its sockets again.
+const turnBudget = 2 * time.Millisecond
+
+// budgetEvery is the number of writes between two looks at the clock.
+const budgetEvery = 16
+
+// outbox is what a turn has collected: for each session a chain of entries. It belongs to its loop.
+type outbox struct {
+	sessions []sessionRef
+	links    []link
+	at       int // the next session to flush
+}
+
+type link struct {
+	entry *entry
+	next  uint32 // +1
+}
+
+// maxLinks bounds what is collected before it is flushed. One publication may exceed it.
+const maxLinks = 1 << 16
+
+func (o *outbox) empty() bool   { return len(o.sessions) == 0 }
+func (o *outbox) hasRoom() bool { return len(o.links) < maxLinks }
+
+func (o *outbox) add(s *Session, e *entry) {
+	o.links = append(o.links, link{entry: e})
+	n := uint32(len(o.links))
+	if s.outFirst == 0 {
+		s.outFirst = n
+		o.sessions = append(o.sessions, s.ref())
+	} else {
+		o.links[s.outLast-1].next = n
+	}
+	s.outLast = n
+}
+
+func (o *outbox) reset() {
+	clear(o.links) // let go of the entries
+	o.sessions, o.links, o.at = o.sessions[:0], o.links[:0], 0
+	if cap(o.links) > 4*maxLinks {
+		o.links = nil
+	}
+}
+
+// turn serves what is new: the mailbox, the clock, and the window. One map lookup per receiver, no lock, no allocation.
+func (l *loop) turn() {
+	l.awake.Store(false) // before looking: what comes later wakes again
+	start := time.Now()
+	l.readMail()
+	l.runDeadlines()
+	for {
+		if !l.outbox.empty() && !l.flush(start) { // finish the last collection first, or a later message would overtake
+			l.wake()
+			return
+		}
+		if !l.release(start) {
+			l.wake()
+			return
+		}
+		if !l.collect() {
+			return
+		}
+	}
+}
+
+// collect reads the window into the outbox. It touches no socket. It returns false if nothing was there.
+func (l *loop) collect() (found bool) {
+	for l.outbox.hasRoom() { // asked first: what next has handed out must be collected
+		e := l.next()
+		if e == nil {
+			break
+		}
+		found = true
+		if e.pub == nil {
+			l.hearEcho(e)
+			continue
+		}
+		l.seq++
+		if e.highest.Compare(l.highest) > 0 {
+			l.highest = e.highest
+		}
+		l.recent.add(e.pub.ID)
+		for i := range e.pub.Receivers {
+			for _, m := range l.table.subscribers(&e.pub.Receivers[i].Channel) {
+				if s := l.slab.get(m.session); s.seen != l.seq { // one copy, even if two of its channels match
+					s.seen = l.seq
+					l.offer(s, e)
+				}
+			}
+		}
+	}
+	if found && len(l.waiting) > 0 {
+		l.checkWaiting()
+	}
+	return found
+}
+
+// next returns the entry at the loop's position and moves on.
+func (l *loop) next() *entry {
+	if len(l.detour) > 0 {
+		e := l.detour[0]
+		l.detour = l.detour[1:]
+		return e
+	}
+	if l.lagging {
+		return nil
+	}
+	e, lost := l.window.at(l.cursor)
+	if lost {
+		l.fallBehind()
+		return nil
+	}
+	if e != nil {
+		l.cursor++
+	}
+	return e
+}
+
+// offer gives e to a subscriber: into the outbox, or to those that wait for history.
+func (l *loop) offer(s *Session, e *entry) {
+	switch s.state {
+	case stateLive, stateParked:
+		l.outbox.add(s, e)
+	case stateReplaying:
+		l.keepPending(s, e)
+	}
+}
+
+// flush writes what was collected, one write per session. It returns false when the budget was used up. A write may close
+// its session, so nothing leaves the table before sweep.
+func (l *loop) flush(start time.Time) bool {
+	o := &l.outbox
+	for o.at < len(o.sessions) {
+		ref := o.sessions[o.at]
+		o.at++
+		if s := l.slab.at(ref); s != nil && s.outFirst != 0 {
+			l.deliver(s)
+		}
+		if o.at%budgetEvery == 0 && time.Since(start) > turnBudget && o.at < len(o.sessions) {
+			return false
+		}
+	}
+	o.reset()
+	return true
+}
+
+// deliver writes the chain of s.
+func (l *loop) deliver(s *Session) {
+	first := s.outFirst
+	s.outFirst, s.outLast = 0, 0
+	switch s.state {
+	case stateLive:
+		l.deliverLive(s, first)
+	case stateParked:
+		l.found = l.found[:0]
+		for i := first; i != 0; i = l.outbox.links[i-1].next {
+			l.found = append(l.found, l.outbox.links[i-1].entry)
+		}
+		l.answerPoll(s, l.found)
+	}
+}
+
+func (l *loop) deliverLive(s *Session, first uint32) {
+	f := s.format()
+	n := &l.outbox.links[first-1]
+	if n.next == 0 {
+		l.stats.countDelivered(1)
+		l.write(s, n.entry.frame(f).bytes)
+		return
+	}
+	l.scratch = l.scratch[:0]
+	for i := first; i != 0; i = l.outbox.links[i-1].next {
+		l.scratch = append(l.scratch, l.outbox.links[i-1].entry.frame(f).bytes...)
+		l.stats.countDelivered(1)
+		if len(l.scratch) >= scratchLimit {
+			l.write(s, l.scratch)
+			l.scratch = l.scratch[:0]
+		}
+	}
+	l.write(s, l.scratch)
+}
+
+// scratchLimit is the size from which a joined write is sent without waiting for the rest.
+const scratchLimit = 256 << 10

@@ -1,0 +1,81 @@
+package engine
+
+import (
+	"errors"
+	"net"
+	"os"
+
+	"github.com/valyala/fasthttp"
+
+	"push-server/poll"
+)
+
+// handOff gives the connection, with everything read so far, to a fasthttp.Server on a goroutine: for the few requests that a
+// loop must not parse (chunks, Expect, large bodies). It does not come back: the answer ends it.
+func (l *loop) handOff(s *Session, buf []byte) (n int, more bool) {
+	c, err := dupConn(s)
+	if err != nil {
+		l.log.Warn("connection cannot be handed off", "err", err)
+		l.close(s, CloseOverload)
+		return len(buf), false
+	}
+	e := l.engine
+	if !e.admission.enter() {
+		_ = c.Close()
+		l.close(s, CloseAdmission)
+		return len(buf), false
+	}
+	data := append([]byte(nil), buf...)
+	server := e.handedOff[s.listener]
+	l.close(s, CloseHandedOff) // closes this descriptor only, the connection lives on in the other one
+	e.tasks.Go(func() {
+		defer e.admission.leave()
+		e.handOffs.add(c)
+		defer e.handOffs.remove(c)
+		if err := server.ServeConn(poll.GateConn(&replayConn{Conn: c, data: data})); err != nil {
+			l.log.Debug("handed-off connection ended", "err", err)
+		}
+	})
+	return len(buf), false
+}
+
+func dupConn(s *Session) (net.Conn, error) {
+	fd, err := s.conn.Dup()
+	if err != nil {
+		return nil, err
+	}
+	file := os.NewFile(uintptr(fd), "connection")
+	defer file.Close()
+	return net.FileConn(file)
+}
+
+// replayConn reads data first, then the connection.
+type replayConn struct {
+	net.Conn
+	data []byte
+}
+
+func (c *replayConn) Read(b []byte) (int, error) {
+	if len(c.data) == 0 {
+		return c.Conn.Read(b)
+	}
+	n := copy(b, c.data)
+	c.data = c.data[n:]
+	return n, nil
+}
+
+// CloseWrite shuts down our side.
+func (c *replayConn) CloseWrite() error {
+	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok {
+		return half.CloseWrite()
+	}
+	return errors.ErrUnsupported
+}
+
+// newHandOffServer serves handed-off connections of one listener.
+func newHandOffServer(h fasthttp.RequestHandler, o *Options) *fasthttp.Server {
+	return poll.NewServer(h, poll.ServerOptions{
+		MaxPayload: o.Limits.MaxPayload, IdleTimeout: o.IdleTimeout, HeadTimeout: o.HeadTimeout, BodyTimeout: o.BodyTimeout,
+		Close: true, Log: o.Logger, ErrorLog: o.ErrorLog,
+	})
+}

@@ -1,0 +1,196 @@
+package engine
+
+import (
+	"errors"
+
+	"golang.org/x/sys/unix"
+
+	"push-server/poll"
+	"push-server/protocol"
+)
+
+// maxInlineBody is the longest body of a request that is answered in memory; longer ones are handed off.
+const maxInlineBody = 64 << 10
+
+// readHead reads the head of a request, if it is there, and goes where it leads.
+func (l *loop) readHead(s *Session, buf []byte) (n int, more bool) {
+	skip, size, err := poll.CheckHead(buf)
+	if errors.Is(err, protocol.ErrShort) {
+		if len(buf) > skip && s.timer != timerHead {
+			l.deadlines.start(s, timerHead)
+		}
+		return skip, false
+	}
+	var refusal *poll.Refusal
+	if errors.As(err, &refusal) {
+		l.scratch = refusal.AppendTo(l.scratch[:0])
+		return l.refuse(s, len(buf))
+	}
+	head := buf[skip : skip+size]
+	if l.reader.Read(head, &l.head) != nil {
+		l.scratch = poll.AppendBadRequest(l.scratch[:0])
+		return l.refuse(s, len(buf))
+	}
+	n, more = l.route(s, buf[skip:], size)
+	return skip + n, more
+}
+
+// refuse writes the reply in scratch, behind which the connection ends.
+func (l *loop) refuse(s *Session, n int) (int, bool) {
+	s.reason = CloseRefused
+	l.write(s, l.scratch)
+	l.finish(s)
+	return n, false
+}
+
+// route decides what becomes of the request in l.head, whose head is the first size bytes of buf.
+func (l *loop) route(s *Session, buf []byte, size int) (n int, more bool) {
+	h := &l.head
+	if h.HTTP10 {
+		s.set(flagHTTP10)
+	}
+	if h.Close {
+		s.set(flagClose)
+	}
+	routes := &l.o.Listeners[s.listener].Routes
+	if h.Upgrade && routes.Sub != "" {
+		return l.upgrade(s, size, string(h.Path) == routes.Sub)
+	}
+	if h.NoHost {
+		l.scratch = poll.AppendNoHost(l.scratch[:0])
+		return l.refuse(s, len(buf))
+	}
+	action := routes.Match(h.Header.Method(), h.Target)
+	if h.Expect || h.ContentLength < 0 {
+		return l.handOff(s, buf) // rare: 100 Continue, chunks
+	}
+	switch action {
+	case poll.ActionPoll:
+		l.ignoreBody(s)
+		return size, l.startPoll(s)
+	case poll.ActionPublish, poll.ActionRest, poll.ActionOnline, poll.ActionStat:
+		return l.serve(s, buf, size)
+	}
+	l.ignoreBody(s)
+	if action == poll.ActionOptions {
+		l.scratch = poll.AppendOptions(l.scratch[:0], s.replyOptions())
+	} else {
+		l.scratch = poll.AppendNotFound(l.scratch[:0], s.replyOptions(), h.Header.IsHead())
+	}
+	l.reply(s, l.scratch)
+	return size, true
+}
+
+// ignoreBody lets the body of the request in l.head pass unread; a long one is not worth it.
+func (l *loop) ignoreBody(s *Session) {
+	if l.head.ContentLength > l.o.Limits.MaxPayload {
+		s.set(flagClose)
+		return
+	}
+	s.skip = uint32(l.head.ContentLength)
+}
+
+func (s *Session) replyOptions() poll.ReplyOptions {
+	return poll.ReplyOptions{HTTP10: s.is(flagHTTP10), Close: s.is(flagClose)}
+}
+
+// serve gives a complete request to a worker. A larger one is handed off, a shorter one waits for the rest of its body.
+func (l *loop) serve(s *Session, buf []byte, size int) (n int, more bool) {
+	body := l.head.ContentLength
+	if body > maxInlineBody {
+		return l.handOff(s, buf)
+	}
+	s.skip = uint32(size + body)
+	s.state = stateBody
+	l.deadlines.start(s, timerBody)
+	return 0, true
+}
+
+// readBody waits until the request is complete, and has it answered.
+func (l *loop) readBody(s *Session, buf []byte) (n int, more bool) {
+	size := int(s.skip)
+	if len(buf) < size {
+		return 0, false
+	}
+	s.skip = 0
+	s.state = stateWaiting
+	s.gen++
+	l.deadlines.start(s, timerRequest)
+	if !l.engine.requests.ask(l, s, buf[:size]) {
+		l.close(s, CloseOverload)
+	}
+	return size, true
+}
+
+// headExpired refuses a request that is not complete in time.
+func (l *loop) headExpired(s *Session, reason CloseReason) {
+	s.reason = reason
+	l.scratch = poll.AppendRequestTimeout(l.scratch[:0])
+	l.write(s, l.scratch)
+	l.finish(s)
+}
+
+// reply writes the answer to the request under way and makes the session ready for the next one.
+func (l *loop) reply(s *Session, b []byte) {
+	l.write(s, b)
+	if s.state == stateClosed {
+		return
+	}
+	s.gen++
+	s.outFirst, s.outLast = 0, 0
+	if s.is(flagClose) || s.is(flagHTTP10) {
+		l.finish(s)
+		return
+	}
+	s.state = stateHead
+	l.deadlines.start(s, timerIdle)
+	if len(s.input) > 0 {
+		l.resumed = append(l.resumed, s.ref())
+	}
+}
+
+// finish ends an HTTP connection, or a WebSocket whose goodbyes are said, behind the output that is under way: our side is shut
+// down, and the peer gets time to read before it is cut off. Closing at once would reset a connection with unread input.
+func (l *loop) finish(s *Session) {
+	if s.state == stateClosed {
+		return
+	}
+	if s.reason == CloseNone {
+		s.reason = CloseDone
+	}
+	s.state = stateFlushing
+	s.gen++
+	s.input, s.assembly = nil, nil
+	if s.conn.OutboundBuffered() == 0 {
+		l.shut(s)
+		return
+	}
+	l.deadlines.start(s, timerClose)
+	l.unshut = append(l.unshut, s.ref())
+}
+
+// shut sends FIN.
+func (l *loop) shut(s *Session) {
+	if err := unix.Shutdown(s.conn.Fd(), unix.SHUT_WR); err != nil {
+		l.close(s, CloseDone) // the peer has gone
+		return
+	}
+	s.set(flagShut)
+	l.deadlines.start(s, timerLinger)
+}
+
+// shutFlushed looks which connections that are to end have got rid of their output.
+func (l *loop) shutFlushed() {
+	kept := l.unshut[:0]
+	for _, ref := range l.unshut {
+		s := l.slab.at(ref)
+		switch {
+		case s == nil:
+		case s.conn.OutboundBuffered() > 0:
+			kept = append(kept, ref)
+		default:
+			l.shut(s)
+		}
+	}
+	l.unshut = kept
+}

@@ -1,0 +1,100 @@
+package engine
+
+import (
+	"context"
+	"slices"
+
+	"push-server/protocol"
+)
+
+// recentIDs remembers what a loop served lately: ids of other publishers arrive out of order, so the greatest one is not enough
+// to tell what was served when the window has overtaken the loop.
+type recentIDs struct {
+	ids [1024]protocol.MessageID
+	n   int
+}
+
+func (r *recentIDs) add(id protocol.MessageID) {
+	r.ids[r.n%len(r.ids)] = id
+	r.n++
+}
+
+func (r *recentIDs) has(id protocol.MessageID) bool {
+	return slices.Contains(r.ids[:min(r.n, len(r.ids))], id)
+}
+
+// oldest is an id below which nothing that was served lately is found.
+func (r *recentIDs) oldest() (id protocol.MessageID) {
+	if r.n == 0 {
+		return id
+	}
+	return slices.MinFunc(r.ids[:min(r.n, len(r.ids))], protocol.MessageID.Compare)
+}
+
+// fallBehind starts the repair of a loop whose next entry has left the window: what it missed is read from history, and served
+// before what remains in the window. The other loops do not notice.
+func (l *loop) fallBehind() {
+	l.lagging = true
+	l.stats.lags.Add(1)
+	l.log.Warn("loop was overtaken by the window, reading history", "loop", l.id)
+	var chs []protocol.ChannelID
+	l.table.each(func(id protocol.ChannelID, _ int) { chs = append(chs, id) })
+	since := l.highest
+	if old := l.recent.oldest(); !old.IsZero() && old.Compare(since) < 0 {
+		since = old
+	}
+	l.engine.background(func(ctx context.Context) { l.engine.hub.catchUp(ctx, l, chs, since) })
+}
+
+// catchUp reads what l missed. What came after the read must still be in the window when it is served, or it reads again.
+func (h *Hub) catchUp(ctx context.Context, l *loop, chs []protocol.ChannelID, since protocol.MessageID) {
+	retry := backoff{first: repairPause, limit: repairPauseMax}
+	for ctx.Err() == nil {
+		head := h.window.head.Load()
+		missed, err := h.readHistory(ctx, chs, since, protocol.MessageID{})
+		if err != nil {
+			h.log.Warn("history cannot be read for a loop that fell behind, trying again", "loop", l.id, "err", err)
+			retry.wait(ctx)
+			continue
+		}
+		done := make(chan bool, 1)
+		l.call(func(l *loop) { done <- l.resumeAt(head, missed) })
+		select {
+		case <-ctx.Done():
+			return
+		case ok := <-done:
+			if ok {
+				return
+			}
+		}
+	}
+}
+
+// resumeAt takes up service with what was missed and what is left in the window. It returns false if the window has lost
+// something since head.
+func (l *loop) resumeAt(head uint64, missed []*protocol.Publication) bool {
+	tail := l.window.tail.Load()
+	if tail > head {
+		return false
+	}
+	kept := make(map[protocol.MessageID]bool)
+	for seq := tail; seq < l.window.head.Load(); seq++ {
+		if e := l.window.get(seq); e != nil && e.pub != nil {
+			kept[e.pub.ID] = true
+		}
+	}
+	highest := l.highest
+	l.detour = l.detour[:0]
+	for _, p := range missed {
+		if kept[p.ID] || l.recent.has(p.ID) {
+			continue
+		}
+		if p.ID.Compare(highest) > 0 {
+			highest = p.ID
+		}
+		l.detour = append(l.detour, &entry{pub: p, highest: highest})
+	}
+	l.cursor, l.lagging = tail, false
+	l.wake()
+	return true
+}

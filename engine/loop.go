@@ -1,0 +1,353 @@
+package engine
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"sync/atomic"
+	"time"
+
+	"github.com/panjf2000/gnet/v2"
+	"golang.org/x/sys/unix"
+
+	"push-server/poll"
+	"push-server/protocol"
+)
+
+// loop is one event loop: a gnet engine of its own, its sessions, their channels and their deadlines. Everything below the
+// line "loop only" is touched by the loop's goroutine alone; everybody else writes to the mailbox and wakes the loop.
+type loop struct {
+	gnet.BuiltinEventEngine
+
+	id      int
+	engine  *Engine
+	o       *Options
+	log     *slog.Logger
+	window  *window
+	mailbox mailbox
+	awake   atomic.Bool   // a wake-up is on its way
+	ticks   atomic.Uint32 // since the start
+	wakeFD  int           // our end of the control connection; a byte there makes the loop run a turn
+	stats   loopStats
+	gnet    gnet.Engine
+	started chan struct{} // closed when gnet runs the loop
+	ended   chan struct{} // closed when gnet.Run has returned
+
+	// Loop only.
+	control gnet.Conn
+	ticking bool
+
+	slab      sessionSlab
+	table     channelTable
+	deadlines deadlines
+	outbox    outbox
+	swept     []uint32     // closed, not yet out of the table
+	resumed   []sessionRef // have input that waits for the parser
+	unshut    []sessionRef // have said their last, but the peer has not taken all of it
+	busy      bool         // inside a callback that sweeps at its end
+
+	// Position on the bus.
+	cursor   uint64             // next entry of the window
+	seq      uint32             // publications collected so far
+	highest  protocol.MessageID // greatest id or echoed counter seen
+	echo     uint64             // last echo seen
+	recent   recentIDs          // what was served lately, for the case that the window overtakes this loop
+	detour   []*entry           // repaired publications, to be served before the cursor
+	lagging  bool               // the cursor fell out of the window and the repair is under way
+	base     protocol.MessageID // the window answers ids from here on
+	blind    bool               // the window answers nothing: a gap is being closed, or the first echo has not come
+	waiting  []sessionRef       // replaying, until an echo or an id comes by
+	released []sessionRef       // replaying, and nothing is missing any more
+
+	// Scratch.
+	scratch  []byte
+	found    []*entry
+	channels []protocol.ChannelID
+	reader   poll.Reader
+	head     poll.Request
+	sub      poll.Subscription
+	frames   protocol.FrameReader
+	signer   *protocol.Signer
+	request  protocol.Request
+}
+
+func newLoop(e *Engine, id int, signer *protocol.Signer) *loop {
+	l := &loop{
+		id: id, engine: e, o: &e.o, log: e.o.Logger, window: e.hub.window, signer: signer,
+		started: make(chan struct{}), ended: make(chan struct{}),
+		table: newChannelTable(), cursor: 1, blind: true, wakeFD: -1,
+	}
+	l.deadlines = newDeadlines(&l.slab, l.o)
+	return l
+}
+
+// run serves the given addresses until stop. It returns when gnet does.
+func (l *loop) run(addrs []string) error {
+	defer close(l.ended)
+	return gnet.Rotate(l, addrs,
+		gnet.WithNumEventLoop(1), gnet.WithReusePort(true), gnet.WithReuseAddr(true), gnet.WithTicker(true),
+		gnet.WithTCPNoDelay(gnet.TCPNoDelay), gnet.WithLogger(quiet{l.log}))
+}
+
+// connect opens the control connection: a socket pair whose other end is a connection of the loop. A wake-up is a byte in it, so
+// that turns take their place among the sockets; gnet's own queue is emptied before it looks at sockets again.
+func (l *loop) connect(ctx context.Context) error {
+	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return fmt.Errorf("engine: control connection: %w", err)
+	}
+	l.wakeFD = pair[0]
+	file := os.NewFile(uintptr(pair[1]), "control")
+	defer file.Close()
+	conn, err := net.FileConn(file)
+	if err != nil {
+		return fmt.Errorf("engine: control connection: %w", err)
+	}
+	result, err := l.gnet.Register(gnet.NewContext(gnet.NewNetConnContext(ctx, conn), l))
+	if err != nil {
+		return fmt.Errorf("engine: control connection: %w", err)
+	}
+	if r, ok := <-result; !ok || r.Err != nil {
+		return fmt.Errorf("engine: control connection: refused by gnet: %w", r.Err)
+	}
+	return nil
+}
+
+func (l *loop) closeControl() {
+	if l.wakeFD >= 0 {
+		_ = unix.Close(l.wakeFD) // nothing is buffered there
+	}
+}
+
+// wake makes the loop run a turn soon. It may be called from any goroutine.
+func (l *loop) wake() {
+	if !l.awake.CompareAndSwap(false, true) {
+		return
+	}
+	if _, err := unix.Write(l.wakeFD, wakeByte); err != nil && err != unix.EAGAIN {
+		l.log.Error("loop cannot be woken", "loop", l.id, "err", err)
+	}
+}
+
+var wakeByte = []byte{1}
+
+// post puts m into the mailbox. It may be called from any goroutine.
+func (l *loop) post(m mail) {
+	l.mailbox.put(m)
+	l.wake()
+}
+
+// call runs f on the loop. It may be called from any goroutine; f must not block.
+func (l *loop) call(f func(l *loop)) { l.post(mail{kind: mailCall, call: f}) }
+
+// OnBoot keeps the gnet engine.
+func (l *loop) OnBoot(e gnet.Engine) gnet.Action {
+	l.gnet = e
+	return gnet.None
+}
+
+// OnTick runs on a goroutine of gnet's own. Its first call says that the loop runs.
+func (l *loop) OnTick() (time.Duration, gnet.Action) {
+	if l.ticks.Add(1) == 1 {
+		close(l.started)
+		return tick, gnet.None
+	}
+	if l.engine.running.Load() {
+		l.wake()
+	}
+	return tick, gnet.None
+}
+
+// OnOpen makes a session of a connection, if there is room for one.
+func (l *loop) OnOpen(c gnet.Conn) ([]byte, gnet.Action) {
+	if c.Context() == any(l) {
+		l.control = c
+		return nil, gnet.None
+	}
+	if !l.engine.admission.enter() {
+		l.stats.closes[CloseAdmission].Add(1)
+		return nil, gnet.Close
+	}
+	l.open(c)
+	return nil, gnet.None
+}
+
+func (l *loop) open(c gnet.Conn) *Session {
+	s := l.slab.take()
+	s.conn = c
+	s.born = l.engine.born.Add(1)
+	s.listener = l.engine.listenerOf(c.LocalAddr())
+	c.SetContext(s)
+	l.deadlines.start(s, timerHead)
+	l.stats.opened.Add(1)
+	return s
+}
+
+// OnTraffic gives what has come to the session, or, on the control connection, runs a turn.
+func (l *loop) OnTraffic(c gnet.Conn) gnet.Action {
+	buf, _ := c.Peek(-1)
+	if c == l.control {
+		_, _ = c.Discard(-1)
+		l.enter()
+		l.turn()
+		l.leave()
+		return gnet.None
+	}
+	s, ok := c.Context().(*Session)
+	if !ok {
+		return gnet.Close // was refused by OnOpen
+	}
+	l.enter()
+	l.input(s, buf)
+	_, _ = c.Discard(-1)
+	l.leave()
+	return gnet.None
+}
+
+// OnClose may be called inside a write to the connection.
+func (l *loop) OnClose(c gnet.Conn, _ error) gnet.Action {
+	s, ok := c.Context().(*Session)
+	if !ok {
+		return gnet.None
+	}
+	s.set(flagGone)
+	if s.state == stateFlushing {
+		l.close(s, CloseDone)
+	} else {
+		l.close(s, ClosePeer)
+	}
+	if !l.busy {
+		l.sweep()
+	}
+	return gnet.None
+}
+
+func (l *loop) enter() { l.busy = true }
+
+// leave ends a callback: parsers that have input go on, closed sessions go.
+func (l *loop) leave() {
+	for len(l.resumed) > 0 {
+		ref := l.resumed[len(l.resumed)-1]
+		l.resumed = l.resumed[:len(l.resumed)-1]
+		if s := l.slab.at(ref); s != nil {
+			l.input(s, nil)
+		}
+	}
+	l.sweep()
+	l.busy = false
+	l.stats.publish(l)
+}
+
+// input feeds what has come, behind what was left, to the state machine, and keeps what it does not take.
+func (l *loop) input(s *Session, buf []byte) {
+	carried := len(s.input) > 0
+	if carried {
+		s.input = append(s.input, buf...)
+		buf = s.input
+	}
+	rest := buf[l.consume(s, buf):]
+	switch {
+	case s.state == stateClosed, s.state == stateFlushing, len(rest) == 0:
+		s.input = nil
+	case carried:
+		s.input = append(s.input[:0], rest...)
+	default:
+		s.input = append([]byte(nil), rest...)
+	}
+	if len(s.input) > l.inputLimit(s) {
+		l.close(s, CloseInputOverflow)
+	}
+}
+
+// inputLimit bounds the input that a state may leave unread: a head and its body, a frame, or what is pipelined behind a poll.
+func (l *loop) inputLimit(s *Session) int {
+	switch {
+	case s.is(flagWebSocket):
+		return l.o.Limits.MaxPayload + maxClientFrameHeader
+	case s.state == stateBody:
+		return int(s.skip) + poll.MaxHead
+	default:
+		return poll.MaxHead + 2
+	}
+}
+
+// maxClientFrameHeader is the longest header of a masked frame (RFC 6455, 5.2).
+const maxClientFrameHeader = 14
+
+// consume runs the parser of each state until it wants more bytes. It returns how many it has taken.
+func (l *loop) consume(s *Session, buf []byte) (n int) {
+	for {
+		var used int
+		var more bool
+		switch s.state {
+		case stateHead:
+			if s.skip > 0 {
+				used, _ = l.skipBody(s, buf[n:])
+				more = used > 0
+				break
+			}
+			used, more = l.readHead(s, buf[n:])
+		case stateBody:
+			used, more = l.readBody(s, buf[n:])
+		case stateLive, stateClosing:
+			used, more = l.readFrame(s, buf[n:])
+		case stateReplaying:
+			if s.is(flagWebSocket) {
+				used, more = l.readFrame(s, buf[n:])
+			} else {
+				used, more = l.skipBody(s, buf[n:])
+			}
+		case stateParked, stateWaiting:
+			used, more = l.skipBody(s, buf[n:])
+		case stateFlushing, stateClosed:
+			return len(buf)
+		default:
+			panic(fmt.Sprintf("BUG: engine: input in state %d", s.state))
+		}
+		n += used
+		if !more {
+			return n
+		}
+	}
+}
+
+// skipBody drops the body of a GET, which nobody reads.
+func (l *loop) skipBody(s *Session, buf []byte) (n int, more bool) {
+	n = min(len(buf), int(s.skip))
+	s.skip -= uint32(n)
+	return n, false
+}
+
+// close ends the connection now. It is the only way to: everything else follows in sweep, because a fan-out may be under way.
+func (l *loop) close(s *Session, reason CloseReason) {
+	if s.state == stateClosed {
+		return
+	}
+	if s.reason == CloseNone {
+		s.reason = reason
+	}
+	l.deadlines.stop(s)
+	s.state = stateClosed
+	s.gen++
+	l.stats.closes[s.reason].Add(1)
+	l.swept = append(l.swept, s.index)
+}
+
+// sweep lets go of closed sessions.
+func (l *loop) sweep() {
+	for len(l.swept) > 0 {
+		s := l.slab.get(l.swept[len(l.swept)-1])
+		l.swept = l.swept[:len(l.swept)-1]
+		l.unsubscribe(s)
+		if !s.is(flagGone) {
+			s.conn.SetContext(nil) // OnClose has nothing to do any more
+			if err := s.conn.EventLoop().Close(s.conn); err != nil {
+				l.log.Debug("close failed", "err", err)
+			}
+		}
+		l.slab.put(s)
+		l.engine.admission.leave()
+	}
+}

@@ -1,0 +1,85 @@
+package engine
+
+// readMail serves the mailbox.
+func (l *loop) readMail() {
+	for _, m := range l.mailbox.take() {
+		if m.kind == mailCall {
+			m.call(l)
+			continue
+		}
+		s := l.slab.at(m.ref)
+		if s == nil {
+			continue // has gone, or moved on
+		}
+		switch m.kind {
+		case mailReply:
+			l.hearReply(s, &m)
+		case mailHistory:
+			l.hearHistory(s, m.read)
+		case mailNewest:
+			l.hearNewest(s, m.read)
+		}
+	}
+}
+
+// hearReply writes what a worker answers: a reply to a request, or a frame to a WebSocket.
+func (l *loop) hearReply(s *Session, m *mail) {
+	if s.is(flagWebSocket) {
+		if s.state != stateClosing {
+			l.write(s, m.reply)
+		}
+		return
+	}
+	if m.close {
+		s.set(flagClose)
+	}
+	l.reply(s, m.reply)
+}
+
+// runDeadlines lets the clock catch up and serves what is due, a share at a time.
+func (l *loop) runDeadlines() {
+	now := l.ticks.Load()
+	if now == l.deadlines.now {
+		return
+	}
+	l.deadlines.now = now
+	l.shutFlushed()
+	for k := timerNone + 1; k < timers; k++ {
+		for n := 0; ; n++ {
+			if n == expireShare {
+				l.wake() // the rest in the next turn
+				l.deadlines.now--
+				return
+			}
+			s := l.deadlines.pop(k)
+			if s == nil {
+				break
+			}
+			l.expired(s, k)
+		}
+	}
+}
+
+// expireShare is how many deadlines of one kind a turn serves.
+const expireShare = 256
+
+func (l *loop) expired(s *Session, k timer) {
+	switch k {
+	case timerHead:
+		l.headExpired(s, CloseHeadTimeout)
+	case timerBody:
+		l.headExpired(s, CloseBodyTimeout)
+	case timerIdle:
+		l.close(s, CloseIdle)
+	case timerRequest:
+		l.close(s, CloseRequestTimeout)
+	case timerPoll:
+		l.pollExpired(s)
+	case timerGrace:
+		l.graceExpired(s)
+	case timerPing:
+		l.pingExpired(s)
+	case timerClose, timerLinger:
+		l.close(s, CloseLinger)
+	}
+}

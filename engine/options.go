@@ -1,0 +1,144 @@
+package engine
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"runtime"
+	"time"
+
+	"push-server/poll"
+	"push-server/protocol"
+)
+
+// Listener is one port that subscribers connect to.
+type Listener struct {
+	Name   string
+	Addr   string // "host:port"; no host: all interfaces; port 0: any free one
+	Routes poll.Routes
+}
+
+// Options configure an Engine. The zero value of a field means the default that its comment names.
+type Options struct {
+	Listeners []Listener
+	Loops     int // event loops; default: one per CPU
+
+	// What is checked.
+	Algo           string          // HMAC algorithm of signatures; default sha1
+	Key            []byte          // security key; required
+	Limits         protocol.Limits // defaults: 1 MiB, 100 messages, 100 channels
+	MaxConnections int             // connections of the process; default: what the descriptor limit leaves
+	// MaxConnPerChannel bounds the connections of a private channel that has a public id, in this process; default 100.
+	MaxConnPerChannel int
+
+	// Who this process is, for statistics.
+	ProcessID   string          // default "push-server"
+	ClusterMode bool            // online marks and statistics are shared over the bus
+	PublishOnly bool            // this process delivers nothing itself
+	StatLimits  json.RawMessage // the limits as configured, shown in statistics; default: from Limits
+
+	// How long things last.
+	PollTimeout    time.Duration // answer to a long poll on which nothing happens; default 40 s
+	PollGrace      time.Duration // how much longer such a poll waits for a message that is stored but still under way; default 1 s
+	PingInterval   time.Duration // WebSocket pings; the time to answer one is the same; default 120 s
+	HeadTimeout    time.Duration // for a complete request head; default 60 s
+	BodyTimeout    time.Duration // for a complete request body; default 300 s
+	IdleTimeout    time.Duration // between two requests of a connection; default 5 s
+	CloseTimeout   time.Duration // for the peer's half of a closing handshake; default 30 s
+	RequestTimeout time.Duration // for the answer of a worker; default 20 s
+	AcceptTimeout  time.Duration // after which a publisher is told "accepted, not yet stored"; default 300 ms
+	StatInterval   time.Duration // between two writes of the shared statistics; default 60 s
+	StatMaxAge     time.Duration // after which shared statistics are stale; default 70 s
+	EchoInterval   time.Duration // between two probes of the bus; default 1 s
+
+	// What is kept.
+	HistoryPerChannel int // replayed per channel, the newest; default 100
+	HistoryTotal      int // replayed in all, the newest; default 200
+	WindowCount       int // recent publications kept in memory, a power of two; default 65,536
+	WindowBytes       int // bytes of their bodies; default 64 MiB
+	PublishQueue      int // publications accepted and not yet stored; default 100,000
+	PublishQueueBytes int // bytes of their bodies; default 64 MiB
+	MaxBuffered       int // output buffered for one connection, beyond one write of any size; default 1 MiB
+	MaxPending        int // live messages kept for one connection while its history is read; default 4,096
+	MaxQuestions      int // questions to the bus under way; default 131,072
+
+	Logger *slog.Logger
+	// ErrorLog gets one line per refused request and the address of its sender; nil: none. Called from any goroutine.
+	ErrorLog func(text, addr string)
+}
+
+// withDefaults fills in what is zero.
+func (o Options) withDefaults() Options {
+	orInt := func(v *int, d int) {
+		if *v == 0 {
+			*v = d
+		}
+	}
+	orTime := func(v *time.Duration, d time.Duration) {
+		if *v == 0 {
+			*v = d
+		}
+	}
+	orInt(&o.Loops, runtime.GOMAXPROCS(0))
+	orInt(&o.Limits.MaxPayload, 1<<20)
+	orInt(&o.Limits.MaxMessages, 100)
+	orInt(&o.Limits.MaxChannels, 100)
+	orInt(&o.MaxConnections, descriptorBudget())
+	orInt(&o.MaxConnPerChannel, 100)
+	orTime(&o.PollTimeout, 40*time.Second)
+	orTime(&o.PollGrace, time.Second)
+	orTime(&o.PingInterval, 120*time.Second)
+	orTime(&o.HeadTimeout, 60*time.Second)
+	orTime(&o.BodyTimeout, 300*time.Second)
+	orTime(&o.IdleTimeout, 5*time.Second)
+	orTime(&o.CloseTimeout, 30*time.Second)
+	orTime(&o.RequestTimeout, 20*time.Second)
+	orTime(&o.AcceptTimeout, 300*time.Millisecond)
+	orTime(&o.StatInterval, 60*time.Second)
+	orTime(&o.StatMaxAge, 70*time.Second)
+	orTime(&o.EchoInterval, time.Second)
+	orInt(&o.HistoryPerChannel, 100)
+	orInt(&o.HistoryTotal, 200)
+	orInt(&o.WindowCount, 1<<16)
+	orInt(&o.WindowBytes, 64<<20)
+	orInt(&o.PublishQueue, 100_000)
+	orInt(&o.PublishQueueBytes, 64<<20)
+	orInt(&o.MaxBuffered, 1<<20)
+	orInt(&o.MaxPending, 4096)
+	orInt(&o.MaxQuestions, 1<<17)
+	if o.ProcessID == "" {
+		o.ProcessID = "push-server"
+	}
+	if o.StatLimits == nil {
+		o.StatLimits = json.RawMessage(fmt.Sprintf(
+			`{"maxPayload":%d,"maxConnPerChannel":%d,"maxMessagesPerRequest":%d,"maxChannelsPerRequest":%d}`,
+			o.Limits.MaxPayload, o.MaxConnPerChannel, o.Limits.MaxMessages, o.Limits.MaxChannels))
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	return o
+}
+
+// Validate returns all problems of options whose defaults are filled in, joined.
+func (o *Options) Validate() error {
+	var problems []error
+	say := func(bad bool, format string, args ...any) {
+		if bad {
+			problems = append(problems, fmt.Errorf("engine: "+format, args...))
+		}
+	}
+	for i, l := range o.Listeners {
+		if err := l.Routes.Validate(); err != nil {
+			problems = append(problems, fmt.Errorf("engine: listener %d (%s): %w", i, l.Name, err))
+		}
+	}
+	say(len(o.Key) == 0, "Key is empty")
+	say(o.Loops < 0, "Loops is %d", o.Loops)
+	say(o.WindowCount < 2 || o.WindowCount&(o.WindowCount-1) != 0, "WindowCount is %d, not a power of two", o.WindowCount)
+	say(o.WindowBytes < o.Limits.MaxPayload, "WindowBytes (%d) is below MaxPayload (%d)", o.WindowBytes, o.Limits.MaxPayload)
+	say(o.HistoryTotal < 0 || o.HistoryPerChannel < 0, "a history limit is negative")
+	say(o.PublishQueueBytes < o.Limits.MaxPayload, "PublishQueueBytes (%d) is below MaxPayload (%d)", o.PublishQueueBytes, o.Limits.MaxPayload)
+	return errors.Join(problems...)
+}

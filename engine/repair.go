@@ -1,0 +1,260 @@
+package engine
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"push-server/protocol"
+)
+
+// repair closes a gap: live publications are held; an echo says up to where (its counter) history has to be read; every loop names
+// its channels and stops answering from the window; history is read; both are merged and appended. A new gap in the meantime starts
+// it again from the same id, still holding. Hub.mu guards its fields.
+type repair struct {
+	from    protocol.MessageID // nothing is missing up to here
+	held    []*protocol.Publication
+	again   bool
+	echo    uint64 // the last one heard, and its counter
+	counter protocol.MessageID
+	heard   chan struct{} // holds a token when echo or again has changed
+}
+
+// repaired is what a repair has served of one publication.
+type repaired struct {
+	receivers []protocol.Receiver
+	at        time.Time
+}
+
+const (
+	repairPause    = 20 * time.Millisecond
+	repairPauseMax = time.Second
+	repairWait     = 2 * time.Second  // for its echo, before another one is sent
+	repairedTime   = 10 * time.Second // how late a copy of a repaired publication may come
+	repairChannels = 256              // channels in one query
+)
+
+// rest is p for the receivers that the repair did not ask for; nil if there are none.
+func (r *repaired) rest(p *protocol.Publication) *protocol.Publication {
+	served := func(x protocol.Receiver) bool {
+		return slices.ContainsFunc(r.receivers, func(y protocol.Receiver) bool { return x.Channel == y.Channel })
+	}
+	q := *p
+	q.Receivers = slices.DeleteFunc(slices.Clone(p.Receivers), served)
+	if len(q.Receivers) == 0 {
+		return nil
+	}
+	return &q
+}
+
+func (r *repair) hold(p *protocol.Publication, limit int) {
+	if len(r.held) >= limit { // what is stored will be read from history instead
+		r.held = r.held[:0]
+		r.restart()
+	}
+	r.held = append(r.held, p)
+}
+
+func (r *repair) hear(n uint64, counter protocol.MessageID) {
+	if n >= r.echo {
+		r.echo, r.counter = n, counter
+		r.signal()
+	}
+}
+
+func (r *repair) restart() {
+	r.again = true
+	r.signal()
+}
+
+func (r *repair) signal() {
+	select {
+	case r.heard <- struct{}{}:
+	default:
+	}
+}
+
+// startRepair begins a repair, or starts the one under way again. h.mu is held.
+func (h *Hub) startRepair(why string) {
+	if h.repair != nil {
+		h.repair.restart()
+		return
+	}
+	if !h.known {
+		return // nothing was promised to anybody yet
+	}
+	h.stats.gaps.Add(1)
+	h.repair = &repair{from: h.holes.lastGood(h.highest), heard: make(chan struct{}, 1)}
+	h.log.Info("gap, reading history", "why", why, "from", h.repair.from)
+	r := h.repair
+	h.engine.background(func(ctx context.Context) { h.runRepair(ctx, r) })
+}
+
+func (h *Hub) runRepair(ctx context.Context, r *repair) {
+	retry := backoff{first: repairPause, limit: repairPauseMax}
+	for ctx.Err() == nil {
+		h.mu.Lock()
+		r.again = false
+		h.mu.Unlock()
+		counter, ok := h.repairEcho(ctx, r)
+		if !ok {
+			retry.wait(ctx)
+			continue
+		}
+		ps, err := h.readMissed(ctx, r.from, counter)
+		if err != nil {
+			h.log.Warn("history cannot be read to close a gap, trying again", "err", err)
+			retry.wait(ctx)
+			continue
+		}
+		if h.closeGap(r, ps, counter) {
+			h.wakeLoops()
+			return
+		}
+	}
+}
+
+// repairEcho sends an echo and waits for it. It returns the counter up to which history has to be read.
+func (h *Hub) repairEcho(ctx context.Context, r *repair) (counter protocol.MessageID, ok bool) {
+	ctx, cancel := context.WithTimeout(ctx, repairWait)
+	defer cancel()
+	n, err := h.bus.Echo(ctx)
+	if err != nil {
+		return counter, false
+	}
+	for {
+		h.mu.Lock()
+		heard, again := r.echo >= n, r.again
+		counter = r.counter
+		h.mu.Unlock()
+		if again || heard {
+			return counter, !again
+		}
+		select {
+		case <-ctx.Done():
+			return counter, false
+		case <-r.heard:
+		}
+	}
+}
+
+// readMissed reads the history of every channel of this process.
+func (h *Hub) readMissed(ctx context.Context, from, to protocol.MessageID) ([]*protocol.Publication, error) {
+	channels := make(chan []protocol.ChannelID, len(h.loops))
+	err := askLoops(ctx, h.loops, func(l *loop) {
+		var chs []protocol.ChannelID
+		l.table.each(func(id protocol.ChannelID, _ int) { chs = append(chs, id) })
+		l.blind = true // in this step, so that who subscribes later reads history, too
+		channels <- chs
+	})
+	if err != nil {
+		return nil, err
+	}
+	close(channels)
+	seen := make(map[protocol.ChannelID]bool)
+	var all []protocol.ChannelID
+	for chs := range channels {
+		for _, ch := range chs {
+			if !seen[ch] {
+				seen[ch] = true
+				all = append(all, ch)
+			}
+		}
+	}
+	if to.Compare(from) <= 0 {
+		return nil, nil
+	}
+	return h.readHistory(ctx, all, from, to)
+}
+
+// readHistory reads everything in (from, to] of chs, without the limits that hold for clients, each publication once, by id.
+func (h *Hub) readHistory(ctx context.Context, chs []protocol.ChannelID, from, to protocol.MessageID) (ps []*protocol.Publication, err error) {
+	byID := make(map[protocol.MessageID]*protocol.Publication)
+	for len(chs) > 0 {
+		n := min(len(chs), repairChannels)
+		query := protocol.HistoryQuery{Channels: chs[:n], Since: from, Until: to}
+		answers, err := h.bus.History(ctx, []protocol.HistoryQuery{query})
+		if err != nil {
+			return nil, err
+		}
+		for _, p := range answers[0] {
+			if q, ok := byID[p.ID]; ok {
+				q.Receivers = append(q.Receivers, p.Receivers...) // of another part of the channels
+				continue
+			}
+			q := *p
+			byID[p.ID] = &q
+			ps = append(ps, &q)
+		}
+		chs = chs[n:]
+	}
+	slices.SortFunc(ps, func(a, b *protocol.Publication) int { return a.ID.Compare(b.ID) })
+	return ps, nil
+}
+
+// closeGap merges what was read with what was held and ends the repair, unless there is a new gap. Of two copies that of the bus
+// wins: history names only the channels that were asked for.
+func (h *Hub) closeGap(r *repair, ps []*protocol.Publication, counter protocol.MessageID) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if r.again {
+		return false
+	}
+	h.repair = nil
+	if counter.Compare(r.from) < 0 {
+		h.reset(r.echo, counter)
+	}
+	known := h.servedSince(r.from)
+	for _, p := range r.held {
+		known[p.ID] = true
+	}
+	missed := 0
+	merged := slices.Clone(r.held)
+	fromHistory := make(map[*protocol.Publication]bool, len(ps))
+	for _, p := range ps {
+		if !known[p.ID] {
+			fromHistory[p] = true
+			merged = append(merged, p)
+			missed++
+		}
+	}
+	slices.SortStableFunc(merged, func(a, b *protocol.Publication) int { return a.ID.Compare(b.ID) })
+	for _, p := range merged {
+		h.accept(p)
+		if fromHistory[p] {
+			h.repaired[p.ID] = repaired{p.Receivers, time.Now()}
+		}
+	}
+	if counter.Compare(h.highest) > 0 {
+		h.highest = counter
+	}
+	h.holes.restart(h.highest)
+	h.appendEcho(r.echo, markRepair)
+	h.log.Info("gap closed", "missed", missed, "held", len(r.held), "up to", counter)
+	return true
+}
+
+// servedSince returns the ids above from that are in the window.
+func (h *Hub) servedSince(from protocol.MessageID) map[protocol.MessageID]bool {
+	ids := make(map[protocol.MessageID]bool)
+	for seq := h.window.head.Load() - 1; seq > 0; seq-- {
+		e := h.window.get(seq)
+		if e == nil || e.highest.Compare(from) <= 0 {
+			break
+		}
+		if e.pub != nil {
+			ids[e.pub.ID] = true
+		}
+	}
+	return ids
+}
+
+func (h *Hub) forgetRepaired(now time.Time) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for id, r := range h.repaired {
+		if now.Sub(r.at) > repairedTime {
+			delete(h.repaired, id)
+		}
+	}
+}

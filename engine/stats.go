@@ -1,0 +1,185 @@
+package engine
+
+import (
+	"context"
+	"encoding/json"
+	"os"
+	"slices"
+	"strconv"
+	"sync/atomic"
+	"time"
+
+	"github.com/bytedance/sonic"
+)
+
+// loopStats are the counters of one loop, read by anybody.
+type loopStats struct {
+	opened         atomic.Uint64
+	frames         atomic.Uint64
+	delivered      atomic.Uint64
+	replaysWindow  atomic.Uint64
+	replaysHistory atomic.Uint64
+	lags           atomic.Uint64
+	webSockets     atomic.Int64
+	polls          atomic.Int64
+	closes         [closeReasons]atomic.Uint64
+	pending        uint64 // delivered in this turn; the loop's own
+	_              [64]byte
+}
+
+// countDelivered counts on the loop; publish makes it visible: an atomic addition per delivery would be felt.
+func (s *loopStats) countDelivered(n int) { s.pending += uint64(n) }
+
+func (s *loopStats) publish(*loop) {
+	if s.pending > 0 {
+		s.delivered.Add(s.pending)
+		s.pending = 0
+	}
+}
+
+// hubStats are the counters of what is not a loop's.
+type hubStats struct {
+	published atomic.Uint64 // came from the bus
+	gaps      atomic.Uint64
+	resets    atomic.Uint64
+	retries   atomic.Uint64 // of a batch of publications
+	rejected  atomic.Uint64 // publications that found the queue full
+}
+
+// Stats is a snapshot of the counters of a process.
+type Stats struct {
+	WebSockets, Polls int    // connections that listen now
+	Connections       int    // all connections now
+	Channels          int    // private channels with a connection
+	Opened            uint64 // connections since the start
+	Frames            uint64 // WebSocket frames received
+	Published         uint64 // publications that came from the bus
+	Delivered         uint64 // publications times receivers
+	ReplaysWindow     uint64 // answered from memory
+	ReplaysHistory    uint64 // answered by the bus
+	Gaps, Lags        uint64 // repairs for the process, and for one loop
+	PublishQueue      int    // accepted, not yet stored
+	PublishRetries    uint64
+	PublishRejected   uint64
+	Closes            map[string]uint64 // by reason
+}
+
+// Stats returns the counters now. It may be called from any goroutine.
+func (e *Engine) Stats() Stats {
+	st := Stats{
+		Connections: int(e.admission.active.Load()), Channels: e.limits.channels(), Published: e.hubStats.published.Load(),
+		Gaps: e.hubStats.gaps.Load(), PublishQueue: e.publishing.length(), PublishRetries: e.hubStats.retries.Load(),
+		PublishRejected: e.hubStats.rejected.Load(), Closes: make(map[string]uint64),
+	}
+	for _, l := range e.loops {
+		s := &l.stats
+		st.WebSockets += int(s.webSockets.Load())
+		st.Polls += int(s.polls.Load())
+		st.Opened += s.opened.Load()
+		st.Frames += s.frames.Load()
+		st.Delivered += s.delivered.Load()
+		st.ReplaysWindow += s.replaysWindow.Load()
+		st.ReplaysHistory += s.replaysHistory.Load()
+		st.Lags += s.lags.Load()
+		for r := range s.closes {
+			st.Closes[CloseReason(r).String()] += s.closes[r].Load()
+		}
+	}
+	return st
+}
+
+// record is one process on the statistics page, in the order of its keys there.
+type record struct {
+	PID         int             `json:"pid"`
+	Date        int64           `json:"date"`
+	ProcessID   string          `json:"processUniqueId"`
+	Channels    int             `json:"channels"`
+	Limits      json.RawMessage `json:"limits"`
+	ClusterMode bool            `json:"clusterMode"`
+	WebSockets  int             `json:"websockets"`
+	Pollings    int             `json:"pollings"`
+	Daily       json.RawMessage `json:"daily"`
+}
+
+func (e *Engine) record() []byte {
+	st := e.Stats()
+	b, err := sonic.Marshal(record{
+		PID: os.Getpid(), Date: time.Now().UnixMilli(), ProcessID: e.o.ProcessID, Channels: st.Channels, Limits: e.o.StatLimits,
+		ClusterMode: e.o.ClusterMode, WebSockets: st.WebSockets, Pollings: st.Polls, Daily: e.Counters.AppendJSON(nil),
+	})
+	if err != nil {
+		panic("BUG: engine: statistics cannot be encoded: " + err.Error())
+	}
+	return b
+}
+
+// ServerStats returns the statistics page: a JSON array with one object per process. It may be called from any goroutine.
+func (e *Engine) ServerStats(ctx context.Context) []byte {
+	if e.shared == nil {
+		return append(append([]byte{'['}, e.record()...), ']')
+	}
+	records, err := e.shared.Statistics(ctx)
+	if err != nil {
+		e.o.Logger.Warn("statistics cannot be read", "err", err)
+		return []byte("[]")
+	}
+	oldest := time.Now().Add(-e.o.StatMaxAge).UnixMilli()
+	var names, stale []string
+	for name, b := range records {
+		date, ok := recordDate(b)
+		switch {
+		case !ok || date < oldest:
+			stale = append(stale, name)
+		default:
+			names = append(names, name)
+		}
+	}
+	if len(stale) > 0 {
+		if err := e.shared.DeleteStatistics(ctx, stale); err != nil {
+			e.o.Logger.Warn("stale statistics cannot be deleted", "err", err)
+		}
+	}
+	slices.Sort(names)
+	page := []byte{'['}
+	for i, name := range names {
+		if i > 0 {
+			page = append(page, ',')
+		}
+		page = append(page, records[name]...)
+	}
+	return append(page, ']')
+}
+
+// recordDate is when a record was written, in milliseconds; ok is false if it is none.
+func recordDate(b []byte) (ms int64, ok bool) {
+	var r struct {
+		Date json.Number `json:"date"`
+	}
+	if sonic.Unmarshal(b, &r) != nil {
+		return 0, false
+	}
+	ms, err := strconv.ParseInt(r.Date.String(), 10, 64)
+	return ms, err == nil
+}
+
+// shareStatistics writes this process's record at the start and at every interval until ctx ends.
+func (e *Engine) shareStatistics(ctx context.Context) {
+	ticker := time.NewTicker(e.o.StatInterval)
+	defer ticker.Stop()
+	retry := backoff{first: 100 * time.Millisecond, limit: 2 * time.Second}
+	for {
+		attempt, cancel := context.WithTimeout(ctx, busTimeout)
+		err := e.shared.PutStatistics(attempt, e.o.ProcessID, e.record())
+		cancel()
+		if err != nil && ctx.Err() == nil {
+			e.o.Logger.Warn("statistics cannot be written, trying again", "err", err)
+			retry.wait(ctx)
+			continue
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+	}
+}

@@ -1,0 +1,105 @@
+package engine
+
+import (
+	"slices"
+
+	"push-server/protocol"
+)
+
+// subscribe enters s into the table for every channel of items, each once, and makes room where a channel is full.
+func (l *loop) subscribe(s *Session, items []protocol.Item) {
+	l.channels = l.channels[:0]
+	for i := range items {
+		l.channels = appendOnce(l.channels, items[i].Private, true)
+		if !items[i].HasPublic {
+			continue
+		}
+		if !s.is(flagPublicID) {
+			s.set(flagPublicID)
+			s.publicAt = uint16(len(l.channels))
+		}
+		l.channels = appendOnce(l.channels, items[i].Public, false)
+	}
+	s.subs = make([]subscription, 0, len(l.channels))
+	for i := range l.channels {
+		s.subs = append(s.subs, l.table.join(&l.channels[i], s.index, uint32(i)))
+		if l.channels[i].Private {
+			l.engine.limits.enter(&l.channels[i])
+		}
+	}
+	for i := range items {
+		if items[i].HasPublic {
+			l.makeRoom(protocol.ChannelID{Bytes: items[i].Private, Private: true})
+		}
+	}
+	l.touchOnline(s)
+}
+
+func appendOnce(chs []protocol.ChannelID, id [16]byte, private bool) []protocol.ChannelID {
+	ch := protocol.ChannelID{Bytes: id, Private: private}
+	if slices.Contains(chs, ch) {
+		return chs
+	}
+	return append(chs, ch)
+}
+
+// unsubscribe takes s out of the table. It must not be called while the table is iterated.
+func (l *loop) unsubscribe(s *Session) {
+	if s.subs == nil {
+		return
+	}
+	for _, sub := range s.subs {
+		ch := l.table.channel(sub)
+		if ch.Private {
+			l.engine.limits.leave(&ch)
+		}
+		if moved, ok := l.table.leave(sub); ok {
+			l.slab.get(moved.session).subs[moved.at].pos = sub.pos
+		}
+	}
+	s.subs = nil
+	s.flags &^= flagPublicID
+	if s.is(flagWebSocket) {
+		l.stats.webSockets.Add(-1)
+	} else {
+		l.stats.polls.Add(-1)
+	}
+}
+
+// sessionChannels returns the channels of s, and which of them have other subscribers here. Both slices are new.
+func (l *loop) sessionChannels(s *Session) (chs []protocol.ChannelID, shared []bool) {
+	chs = make([]protocol.ChannelID, len(s.subs))
+	shared = make([]bool, len(s.subs))
+	for i, sub := range s.subs {
+		chs[i], shared[i] = l.table.channel(sub), l.table.shared(sub)
+	}
+	return chs, shared
+}
+
+// touchOnline marks the first item of s as online for other processes.
+func (l *loop) touchOnline(s *Session) {
+	if l.engine.presence == nil || len(s.subs) == 0 {
+		return
+	}
+	l.engine.presence.touch(l.table.channel(s.subs[0]))
+	if s.publicAt == 1 && s.is(flagPublicID) {
+		l.engine.presence.touch(l.table.channel(s.subs[1]))
+	}
+}
+
+// makeRoom has the oldest connection of ch closed if there are too many of them in the process.
+func (l *loop) makeRoom(ch protocol.ChannelID) {
+	if l.engine.limits.count(&ch) > l.o.MaxConnPerChannel {
+		l.engine.limits.evict(ch)
+	}
+}
+
+// oldest returns the subscriber of ch that came first, with the number of its arrival.
+func (l *loop) oldest(ch protocol.ChannelID) (ref sessionRef, born uint64) {
+	for _, m := range l.table.subscribers(&ch) {
+		if s := l.slab.get(m.session); born == 0 || s.born < born {
+			ref, born = s.ref(), s.born
+		}
+	}
+	return ref, born
+}

@@ -1,0 +1,226 @@
+package engine
+
+import (
+	"encoding/binary"
+
+	"push-server/protocol"
+)
+
+// channelTable finds the subscribers of a channel on one loop. Channels stand in a slab without pointers, so the garbage
+// collector skips it, found by open addressing; a channel with one subscriber, by far the most frequent kind, needs nothing
+// else. It belongs to its loop.
+type channelTable struct {
+	buckets []uint32 // slab index + 1, 0: empty; linear probing
+	slots   []channelSlot
+	free    uint32 // first free slot + 1, linked by channelSlot.ref
+	used    int
+	private int // how many are private channels
+
+	lists    [][]member // of channels with several subscribers
+	freeList []uint32
+	one      [1]member // what subscribers returns for a channel with one
+}
+
+// channelSlot is a channel with at least one subscriber.
+type channelSlot struct {
+	bytes [16]byte
+	ref   uint32 // one subscriber: its session; several: index of the list
+	n     uint32 // number of subscribers; the top bit says that the channel is private, the next one that ref is a list
+	at    uint32 // one subscriber: index in its session's subscriptions
+}
+
+const (
+	slotPrivate = 1 << 31
+	slotList    = 1 << 30
+	slotCount   = slotList - 1
+)
+
+// member is one subscriber: a session, and which of its subscriptions this is.
+type member struct {
+	session uint32
+	at      uint32
+}
+
+// subscription is a session's side of a membership: the slot of the channel, and the place in its list.
+type subscription struct {
+	slot uint32
+	pos  uint32
+}
+
+func newChannelTable() channelTable { return channelTable{buckets: make([]uint32, 64)} }
+
+func (t *channelTable) hash(id *protocol.ChannelID) uint32 {
+	h := binary.LittleEndian.Uint32(id.Bytes[8:]) // ids are digests: any four bytes of them are a hash
+	if id.Private {
+		h = ^h
+	}
+	return h
+}
+
+func (s *channelSlot) id() protocol.ChannelID {
+	return protocol.ChannelID{Bytes: s.bytes, Private: s.n&slotPrivate != 0}
+}
+
+// find returns the bucket of id, or the empty one where it would stand.
+func (t *channelTable) find(id *protocol.ChannelID) (bucket uint32, found bool) {
+	mask := uint32(len(t.buckets) - 1)
+	for b := t.hash(id) & mask; ; b = (b + 1) & mask {
+		i := t.buckets[b]
+		if i == 0 {
+			return b, false
+		}
+		s := &t.slots[i-1]
+		if s.bytes == id.Bytes && (s.n&slotPrivate != 0) == id.Private {
+			return b, true
+		}
+	}
+}
+
+// subscribers returns who listens to id. The slice is valid until the next call of any method.
+func (t *channelTable) subscribers(id *protocol.ChannelID) []member {
+	b, found := t.find(id)
+	if !found {
+		return nil
+	}
+	return t.members(&t.slots[t.buckets[b]-1])
+}
+
+func (t *channelTable) members(s *channelSlot) []member {
+	if s.n&slotList != 0 {
+		return t.lists[s.ref]
+	}
+	t.one[0] = member{session: s.ref, at: s.at}
+	return t.one[:]
+}
+
+// channel returns the id of a subscription's channel.
+func (t *channelTable) channel(sub subscription) protocol.ChannelID { return t.slots[sub.slot].id() }
+
+// shared says whether a subscription's channel has other subscribers on this loop.
+func (t *channelTable) shared(sub subscription) bool { return t.slots[sub.slot].n&slotList != 0 }
+
+// join adds session as a subscriber of id; at is the index that the result will have in the session's subscriptions.
+func (t *channelTable) join(id *protocol.ChannelID, session, at uint32) subscription {
+	b, found := t.find(id)
+	if !found {
+		return t.insert(b, id, session, at)
+	}
+	slot := t.buckets[b] - 1
+	s := &t.slots[slot]
+	if s.n&slotList == 0 {
+		t.spread(s)
+	}
+	list := append(t.lists[s.ref], member{session, at})
+	t.lists[s.ref] = list
+	s.n++
+	return subscription{slot: slot, pos: uint32(len(list) - 1)}
+}
+
+func (t *channelTable) insert(bucket uint32, id *protocol.ChannelID, session, at uint32) subscription {
+	if 4*(t.used+1) > 3*len(t.buckets) {
+		t.grow()
+		bucket, _ = t.find(id)
+	}
+	slot := t.free
+	if slot == 0 {
+		t.slots = append(t.slots, channelSlot{})
+		slot = uint32(len(t.slots))
+	} else {
+		t.free = t.slots[slot-1].ref
+	}
+	s := channelSlot{bytes: id.Bytes, ref: session, n: 1, at: at}
+	if id.Private {
+		s.n |= slotPrivate
+		t.private++
+	}
+	t.slots[slot-1] = s
+	t.buckets[bucket] = slot
+	t.used++
+	return subscription{slot: slot - 1}
+}
+
+// spread moves the only subscriber of s into a list.
+func (t *channelTable) spread(s *channelSlot) {
+	i := uint32(len(t.lists))
+	if n := len(t.freeList); n > 0 {
+		i, t.freeList = t.freeList[n-1], t.freeList[:n-1]
+	} else {
+		t.lists = append(t.lists, nil)
+	}
+	t.lists[i] = append(t.lists[i][:0], member{s.ref, s.at})
+	s.ref = i
+	s.n |= slotList
+}
+
+// leave removes a subscription. moved is the member whose place in the list has changed to sub.pos, if ok.
+func (t *channelTable) leave(sub subscription) (moved member, ok bool) {
+	s := &t.slots[sub.slot]
+	if s.n&slotCount == 1 {
+		t.remove(sub.slot)
+		return member{}, false
+	}
+	list := t.lists[s.ref]
+	last := len(list) - 1
+	if int(sub.pos) != last {
+		moved, ok = list[last], true
+		list[sub.pos] = moved
+	}
+	t.lists[s.ref] = list[:last]
+	s.n--
+	return moved, ok
+}
+
+// remove frees a slot whose last subscriber has left.
+func (t *channelTable) remove(slot uint32) {
+	s := &t.slots[slot]
+	id := s.id()
+	if s.n&slotList != 0 {
+		t.lists[s.ref] = nil
+		t.freeList = append(t.freeList, s.ref)
+	}
+	if id.Private {
+		t.private--
+	}
+	b, found := t.find(&id)
+	if !found {
+		panic("BUG: engine: a channel with subscribers is not in its table")
+	}
+	t.unlink(b)
+	t.used--
+	*s = channelSlot{ref: t.free}
+	t.free = slot + 1
+}
+
+// unlink empties bucket b and moves up those behind it that would no longer be found (Knuth, TAOCP 3, 6.4, algorithm R).
+func (t *channelTable) unlink(b uint32) {
+	mask := uint32(len(t.buckets) - 1)
+	for next := (b + 1) & mask; t.buckets[next] != 0; next = (next + 1) & mask {
+		id := t.slots[t.buckets[next]-1].id()
+		if home := t.hash(&id) & mask; (next-home)&mask >= (next-b)&mask {
+			t.buckets[b] = t.buckets[next]
+			b = next
+		}
+	}
+	t.buckets[b] = 0
+}
+
+func (t *channelTable) grow() {
+	old := t.buckets
+	t.buckets = make([]uint32, 2*len(old))
+	for _, slot := range old {
+		if slot != 0 {
+			id := t.slots[slot-1].id()
+			b, _ := t.find(&id)
+			t.buckets[b] = slot
+		}
+	}
+}
+
+// each calls f with every channel and the number of its subscribers.
+func (t *channelTable) each(f func(id protocol.ChannelID, n int)) {
+	for i := range t.slots {
+		if n := int(t.slots[i].n & slotCount); n > 0 {
+			f(t.slots[i].id(), n)
+		}
+	}
+}

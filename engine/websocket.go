@@ -1,0 +1,250 @@
+package engine
+
+import (
+	"errors"
+
+	"github.com/gobwas/ws"
+
+	"push-server/poll"
+	"push-server/protocol"
+)
+
+// pingPayload is that of the Node server.
+var pingFrame = protocol.AppendFrame(nil, ws.OpPing, []byte("ws ping"))
+
+// upgrade answers a WebSocket handshake. Wrong channels are refused after it, because clients act on that close code only.
+func (l *loop) upgrade(s *Session, size int, pathOK bool) (n int, more bool) {
+	h := &l.head.Header
+	hs := protocol.Handshake{
+		Method: h.Method(), Upgrade: h.Peek("Upgrade"), Key: h.Peek("Sec-WebSocket-Key"),
+		Version: h.Peek("Sec-WebSocket-Version"), Subprotocols: h.Peek("Sec-WebSocket-Protocol"), PathOK: pathOK,
+	}
+	if refusal := hs.Check(); refusal != nil {
+		l.scratch = protocol.AppendHandshakeRefusal(l.scratch[:0], refusal)
+		return l.refuse(s, size)
+	}
+	l.scratch = protocol.AppendSwitchingProtocols(l.scratch[:0], hs.Key, hs.Subprotocols)
+	l.write(s, l.scratch)
+	if s.state == stateClosed {
+		return size, false
+	}
+	s.set(flagWebSocket)
+	s.gen++
+	s.skip = 0
+	l.deadlines.start(s, timerPing)
+	l.startWebSocket(s)
+	return size, true
+}
+
+// startWebSocket subscribes a connection that is a WebSocket now.
+func (l *loop) startWebSocket(s *Session) {
+	s.state = stateLive
+	e := l.sub.Parse(&l.head, l.signer)
+	if l.sub.Binary {
+		s.set(flagBinary)
+	}
+	if e != nil {
+		l.sayGoodbye(s, CloseProtocol, e.Code, e.Reason())
+		return
+	}
+	l.subscribe(s, l.sub.Items)
+	l.stats.webSockets.Add(1)
+	if l.sub.HasMid {
+		l.startReplay(s, l.sub.Mid)
+	}
+}
+
+// sayGoodbye sends a close frame; what follows from the peer but its own close frame is ignored.
+func (l *loop) sayGoodbye(s *Session, reason CloseReason, code uint16, text string) {
+	if s.reason == CloseNone {
+		s.reason = reason
+	}
+	l.unsubscribe(s)
+	s.replay = nil
+	l.scratch = protocol.AppendClose(l.scratch[:0], code, text)
+	l.write(s, l.scratch)
+	if s.state == stateClosed {
+		return
+	}
+	s.state = stateClosing
+	s.gen++
+	s.assembly = nil
+	l.deadlines.start(s, timerClose)
+}
+
+// end closes a session in the way that its peer understands.
+func (l *loop) end(s *Session, reason CloseReason) {
+	row := &closeTable[reason]
+	switch s.state {
+	case stateLive, stateReplaying, stateParked:
+	case stateHead, stateBody, stateWaiting:
+		l.close(s, reason)
+		return
+	default:
+		return // on its way out already
+	}
+	switch {
+	case s.is(flagWebSocket):
+		if row.wsCode == 0 {
+			l.close(s, reason)
+			return
+		}
+		l.sayGoodbye(s, reason, row.wsCode, row.wsText)
+	case reason == CloseEvicted:
+		l.refusePoll(s, protocol.ErrTooManyConnections)
+	case reason == CloseDrain:
+		l.drainPoll(s)
+	default:
+		l.close(s, reason)
+	}
+}
+
+// drainPoll gives a poll its regular empty answer: an empty 200 would make the client forget its position.
+func (l *loop) drainPoll(s *Session) {
+	if s.outFirst != 0 {
+		l.deliver(s)
+		return
+	}
+	s.set(flagClose)
+	mid := l.highest
+	if s.is(flagMid) {
+		mid = s.mid
+	}
+	l.timeoutPoll(s, mid)
+}
+
+// readFrame takes the next frame.
+func (l *loop) readFrame(s *Session, buf []byte) (n int, more bool) {
+	if len(buf) == 0 {
+		return 0, false
+	}
+	m, n, err := l.frames.Next(buf, &s.assembly, l.o.Limits.MaxPayload)
+	if errors.Is(err, protocol.ErrShort) {
+		return 0, false
+	}
+	var e *protocol.Error
+	if errors.As(err, &e) {
+		return len(buf), l.breakOff(s, e.Code)
+	}
+	l.stats.frames.Add(1)
+	switch m.OpCode {
+	case ws.OpClose:
+		l.hearClose(s, m.Payload)
+	case ws.OpPing:
+		l.hearPing(s, m.Payload)
+	case ws.OpPong:
+		l.hearPong(s)
+	case ws.OpText, ws.OpBinary:
+		if s.is(flagBinary) && s.state != stateClosing {
+			l.hearRequest(s, m.Payload)
+		}
+	}
+	return n, s.state != stateClosed
+}
+
+// breakOff ends a connection whose bytes make no sense any more (RFC 6455, 7.1.7: fail the connection).
+func (l *loop) breakOff(s *Session, code uint16) (more bool) {
+	if s.state != stateClosing {
+		l.sayGoodbye(s, CloseProtocol, code, "")
+	}
+	l.finish(s)
+	return false
+}
+
+// hearClose answers a close frame with its own code and reason, and ends the connection (RFC 6455, 5.5.1: a server closes
+// the TCP connection first).
+func (l *loop) hearClose(s *Session, payload []byte) {
+	if s.state == stateClosing {
+		l.finish(s)
+		return
+	}
+	code, err := protocol.ParseClose(payload)
+	var e *protocol.Error
+	if errors.As(err, &e) {
+		l.breakOff(s, e.Code)
+		return
+	}
+	text := ""
+	if len(payload) > 2 {
+		text = string(payload[2:])
+	}
+	l.sayGoodbye(s, CloseHandshake, code, text)
+	l.finish(s)
+}
+
+// hearPing answers with the same payload (RFC 6455, 5.5.3).
+func (l *loop) hearPing(s *Session, payload []byte) {
+	if s.state == stateClosing {
+		return
+	}
+	l.scratch = protocol.AppendFrame(l.scratch[:0], ws.OpPong, payload)
+	l.write(s, l.scratch)
+}
+
+// hearPong notes that the peer is alive. The payload is not compared.
+func (l *loop) hearPong(s *Session) {
+	s.clear(flagPinged)
+	l.touchOnline(s)
+}
+
+// pingExpired sends the next ping, or cuts off a peer that has not answered the last one.
+func (l *loop) pingExpired(s *Session) {
+	if s.is(flagPinged) {
+		l.close(s, CloseNoPong)
+		return
+	}
+	s.set(flagPinged)
+	l.write(s, pingFrame)
+	if s.state != stateClosed {
+		l.deadlines.start(s, timerPing)
+	}
+}
+
+// hearRequest does what a client's protobuf request asks for.
+func (l *loop) hearRequest(s *Session, payload []byte) {
+	if e := l.doRequest(s, payload); e != nil {
+		l.engine.logRefusal(e, s.conn.RemoteAddr())
+		l.sayGoodbye(s, CloseProtocol, e.Code, e.Reason())
+	}
+}
+
+func (l *loop) doRequest(s *Session, payload []byte) *protocol.Error {
+	if !s.is(flagPublicID) {
+		return protocol.ErrPublicRequired
+	}
+	if e := l.request.Parse(payload); e != nil {
+		return e
+	}
+	sender := l.table.channel(s.subs[s.publicAt])
+	origin := protocol.Origin{PublicID: sender.Bytes[:], Signer: l.signer}
+	if e := l.request.Allowed(&origin); e != nil {
+		return e
+	}
+	l.engine.Counters.CountRequest(l.request.Command)
+	if l.request.Command == protocol.CommandChannelStats {
+		return l.askOnline(s, &origin)
+	}
+	ps, e := l.request.Publications(&origin, &l.o.Limits)
+	if e != nil || len(ps) == 0 {
+		return e
+	}
+	for _, p := range ps {
+		l.engine.Counters.CountMessage(p.Type)
+	}
+	if err := l.engine.publishing.enqueue(ps, nil); errors.Is(err, poll.ErrQueueFull) {
+		l.end(s, CloseOverload)
+	}
+	return nil
+}
+
+// askOnline has the question answered by a goroutine: it may need the bus, or the other loops.
+func (l *loop) askOnline(s *Session, origin *protocol.Origin) *protocol.Error {
+	stats, e := l.request.Channels(origin, &l.o.Limits)
+	if e != nil {
+		return e
+	}
+	if !l.engine.requests.askOnline(l, s, stats) {
+		l.end(s, CloseOverload)
+	}
+	return nil
+}
