@@ -9,6 +9,7 @@ import (
 
 	"push-server/configs"
 	"push-server/engine"
+	"push-server/redisbus"
 )
 
 func newBus(c *configs.Config, log *slog.Logger) (engine.Bus, error) {
@@ -19,16 +20,40 @@ func newBus(c *configs.Config, log *slog.Logger) (engine.Bus, error) {
 }
 
 func memoryBus(c *configs.Config) *engine.MemoryBus {
-	ttl := c.Storage.MessageTTL
-	if ttl == 0 {
-		ttl = -time.Second // nothing is stored; zero would be the default
-	}
 	return engine.NewMemoryBus(engine.MemoryOptions{
-		MessageTTL: ttl,
+		MessageTTL: messageTTL(c),
 		ChannelTTL: c.Storage.ChannelTTL,
 		PerChannel: c.Push.MemoryPerChannel,
 		MaxBytes:   int64(c.Push.MemoryBytes),
 	})
+}
+
+// messageTTL is negative where nothing is stored, since zero would be a default.
+func messageTTL(c *configs.Config) time.Duration {
+	if c.Storage.MessageTTL == 0 {
+		return -time.Second
+	}
+	return c.Storage.MessageTTL
+}
+
+func redisBus(c *configs.Config, log *slog.Logger) (*redisbus.Bus, error) {
+	o := redisbus.Options{
+		MessageTTL:  messageTTL(c),
+		ChannelTTL:  c.Storage.ChannelTTL,
+		OnlineTTL:   c.Storage.OnlineTTL,
+		OnlineDelta: c.Storage.OnlineDelta,
+		Log:         log,
+	}
+	socket := c.Storage.Socket
+	switch {
+	case strings.Contains(socket, "://"):
+		o.URL = socket
+	case socket != "":
+		o.Network, o.Addr = "unix", socket
+	default:
+		o.Addr = net.JoinHostPort(c.Storage.Host, strconv.Itoa(c.Storage.Port))
+	}
+	return redisbus.New(o)
 }
 
 // storageText says where publications are kept, without the password that an address may have.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"net/url"
+	"strings"
 	"text/template"
 
 	"github.com/spf13/cobra"
@@ -55,10 +56,10 @@ func newChannel(c *configs.Config) (*channel, error) {
 	ch := &channel{
 		Private:         hex.EncodeToString(item.Private[:]),
 		Public:          hex.EncodeToString(item.Public[:]),
-		Signature:       signer.SignItem(item),
+		Signed:          signer.SignItem(item),
 		PublicSignature: hex.EncodeToString(signer.SignPublic(item.Public)),
 	}
-	ch.Signed = ch.Private + ":" + ch.Public + "." + ch.Signature
+	_, ch.Signature, _ = strings.Cut(ch.Signed, ".")
 	ch.Query = "?CHANNEL_ID=" + url.QueryEscape(ch.Signed)
 	ch.addresses(c)
 	return ch, nil

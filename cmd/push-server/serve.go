@@ -44,12 +44,11 @@ func newLogger(w io.Writer, p *configs.Push) *slog.Logger {
 
 // server is the engine, which has all ports with subscribers, beside the ports that only publish.
 type server struct {
-	config     *configs.Config
-	log        *slog.Logger
-	bus        engine.Bus
-	engine     *engine.Engine
-	publishers []*publisher
-	listeners  []configs.Server // in the order of the engine, then of publishers
+	config *configs.Config
+	log    *slog.Logger
+	bus    engine.Bus
+	engine *engine.Engine
+	ports  []*publishPort
 }
 
 func newServer(c *configs.Config, log *slog.Logger) (*server, error) {
@@ -94,18 +93,18 @@ func (s *server) start(ctx context.Context) error {
 		if l.Routes.Sub != "" {
 			continue
 		}
-		p, err := newPublisher(s, &l)
+		p, err := newPublishPort(s, &l)
 		if err != nil {
 			return fmt.Errorf("%s: %w", l.Name, err)
 		}
-		s.publishers = append(s.publishers, p)
+		s.ports = append(s.ports, p)
 	}
 	return nil
 }
 
 // print says what is served, in the order of the configuration.
 func (s *server) print(w io.Writer) {
-	subscribers, publishers := s.engine.Addrs(), s.publishers
+	subscribers, publishers := s.engine.Addrs(), s.ports
 	for _, l := range s.config.Servers {
 		var addr string
 		if l.Routes.Sub != "" {
@@ -120,8 +119,8 @@ func (s *server) print(w io.Writer) {
 
 // wait returns nil when ctx ends, and the reason when something stopped that was not asked to.
 func (s *server) wait(ctx context.Context) error {
-	failed := make(chan error, len(s.publishers)+1)
-	for _, p := range s.publishers {
+	failed := make(chan error, len(s.ports)+1)
+	for _, p := range s.ports {
 		go func() { failed <- <-p.done }()
 	}
 	select {
@@ -142,7 +141,7 @@ func (s *server) drain() error {
 	ctx, cancel := context.WithTimeout(context.Background(), s.config.Push.DrainTimeout)
 	defer cancel()
 	defer s.bus.Close()
-	errs := []error{s.shutPublishers(ctx)}
+	errs := []error{s.shutPorts(ctx)}
 	if err := s.engine.Drain(ctx); err != nil {
 		errs = append(errs, fmt.Errorf("drain: %w", err))
 	}
@@ -150,12 +149,12 @@ func (s *server) drain() error {
 	return errors.Join(errs...)
 }
 
-// shutPublishers may take half of the time.
-func (s *server) shutPublishers(ctx context.Context) error {
+// shutPorts may take half of the time.
+func (s *server) shutPorts(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, s.config.Push.DrainTimeout/2)
 	defer cancel()
 	var errs []error
-	for _, p := range s.publishers {
+	for _, p := range s.ports {
 		errs = append(errs, p.shut(ctx))
 	}
 	return errors.Join(errs...)

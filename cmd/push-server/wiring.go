@@ -52,7 +52,7 @@ func engineOptions(c *configs.Config, key []byte, log *slog.Logger) engine.Optio
 		PublishQueueBytes: max(64<<20, c.Limits.MaxPayload),
 		MaxBuffered:       p.MaxBuffered,
 		Logger:            log,
-		ErrorLog:          refusals(log),
+		ErrorLog:          logRefusals(log),
 	}
 }
 
@@ -85,7 +85,7 @@ func processID(c *configs.Config) string {
 	return fmt.Sprintf("%s-%d", host, os.Getpid())
 }
 
-// refusals notes requests that were refused, at debug level: a client must not be able to fill the disk.
-func refusals(log *slog.Logger) func(text, addr string) {
+// logRefusals notes requests that were refused, at debug level: a client must not be able to fill the disk.
+func logRefusals(log *slog.Logger) func(text, addr string) {
 	return func(text, addr string) { log.Debug("request refused", "error", text, "address", addr) }
 }
