@@ -3,6 +3,8 @@ package protocol
 import (
 	"bytes"
 	"encoding/binary"
+	"iter"
+	"slices"
 	"strings"
 	"testing"
 
@@ -54,14 +56,13 @@ func (f clientFrame) append(dst []byte) []byte {
 	return dst
 }
 
-// readAll takes all messages from b, which is fed in pieces of at most size bytes, as they would come from a socket.
-func readAll(b []byte, size, maxPayload int) (messages []Message, err error) {
+// readAll takes all messages from bytes that come in pieces, as from a socket.
+func readAll(pieces iter.Seq[[]byte], maxPayload int) (messages []Message, err error) {
 	var r FrameReader
 	var a *Assembly
 	var buffered []byte
-	for len(b) > 0 {
-		n := min(size, len(b))
-		buffered, b = append(buffered, b[:n]...), b[n:]
+	for piece := range pieces {
+		buffered = append(buffered, piece...)
 		for {
 			m, n, err := r.Next(buffered, &a, maxPayload)
 			if err == ErrShort {
@@ -82,6 +83,10 @@ func readAll(b []byte, size, maxPayload int) (messages []Message, err error) {
 	return messages, nil
 }
 
+func sameMessage(a, b Message) bool {
+	return a.OpCode == b.OpCode && bytes.Equal(a.Payload, b.Payload)
+}
+
 func TestFrameReader(t *testing.T) {
 	f := func(frames []clientFrame, wantErr error, want ...Message) {
 		t.Helper()
@@ -90,18 +95,9 @@ func TestFrameReader(t *testing.T) {
 			b = fr.append(b)
 		}
 		for _, size := range []int{len(b), 1, 2, 3, 7, len(b)/2 + 1} {
-			got, err := readAll(bytes.Clone(b), size, testMaxPayload)
-			if err != wantErr {
-				t.Fatalf("in pieces of %d: error %v, want %v", size, err, wantErr)
-			}
-			if len(got) != len(want) {
-				t.Fatalf("in pieces of %d: %d messages, want %d", size, len(got), len(want))
-			}
-			for i, m := range got {
-				if m.OpCode != want[i].OpCode || !bytes.Equal(m.Payload, want[i].Payload) {
-					t.Fatalf("in pieces of %d: message %d is %v %.40q, want %v %.40q", size, i, m.OpCode, m.Payload,
-						want[i].OpCode, want[i].Payload)
-				}
+			got, err := readAll(slices.Chunk(b, size), testMaxPayload)
+			if err != wantErr || !slices.EqualFunc(got, want, sameMessage) {
+				t.Fatalf("in pieces of %d: got %.200q, %v; want %.200q, %v", size, got, err, want, wantErr)
 			}
 		}
 	}
@@ -155,17 +151,17 @@ func TestFrameReader(t *testing.T) {
 
 func TestFrameReaderLimit(t *testing.T) {
 	b := clientFrame{op: ws.OpBinary, payload: strings.Repeat("x", 100)}.append(nil)
-	if messages, err := readAll(bytes.Clone(b), len(b), 100); err != nil || len(messages) != 1 {
+	if messages, err := readAll(slices.Values([][]byte{b}), 100); err != nil || len(messages) != 1 {
 		t.Fatalf("exactly the limit: %v", err)
 	}
-	if _, err := readAll(b, len(b), 99); err != ErrTooBig {
+	if _, err := readAll(slices.Values([][]byte{b}), 99); err != ErrTooBig {
 		t.Fatalf("one byte above the limit: %v", err)
 	}
 	// A control frame is not part of the message that it comes in between.
 	b = clientFrame{op: ws.OpBinary, payload: "x", part: true}.append(nil)
 	b = clientFrame{op: ws.OpPing, payload: "ping"}.append(b)
 	b = clientFrame{op: ws.OpContinuation}.append(b)
-	if messages, err := readAll(b, len(b), 1); err != nil || len(messages) != 2 {
+	if messages, err := readAll(slices.Values([][]byte{b}), 1); err != nil || len(messages) != 2 {
 		t.Fatalf("a ping counts as payload: %v", err)
 	}
 }

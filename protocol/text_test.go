@@ -65,19 +65,22 @@ func TestTextBody(t *testing.T) {
 
 func sameJSON(t *testing.T, a, b string) bool {
 	t.Helper()
-	var x, y any
-	if json.Unmarshal([]byte(a), &x) != nil || json.Unmarshal([]byte(b), &y) != nil {
-		return false
+	return canonicalJSON(t, a) == canonicalJSON(t, b)
+}
+
+func canonicalJSON(t *testing.T, s string) string {
+	t.Helper()
+	d := json.NewDecoder(strings.NewReader(s))
+	d.UseNumber()
+	var v any
+	if err := d.Decode(&v); err != nil {
+		t.Fatalf("%v in %q", err, s)
 	}
-	one, err := json.Marshal(x)
+	b, err := json.Marshal(v)
 	if err != nil {
 		t.Fatal(err)
 	}
-	two, err := json.Marshal(y)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(one) == string(two)
+	return string(b)
 }
 
 // The pattern of the clients finds every message whose body is JSON.

@@ -1,0 +1,120 @@
+//go:build !race
+
+package protocol
+
+import (
+	"bytes"
+	"testing"
+
+	"github.com/gobwas/ws"
+)
+
+// What happens for every frame, handshake and publication does not allocate once its memory is warm.
+func TestAllocations(t *testing.T) {
+	f := func(name string, run func()) {
+		t.Helper()
+		run()
+		if n := testing.AllocsPerRun(100, run); n != 0 {
+			t.Errorf("%s allocates %v times", name, n)
+		}
+	}
+	dst := make([]byte, 0, 1<<16)
+	s := newTestSigner(t)
+	list := []byte(privateA + ":" + publicA + "." + signatureA + "/" + privateA + "." + signaturePrivateA)
+	var items []Item
+	f("AppendItems", func() {
+		var ok bool
+		if items, ok = AppendItems(items[:0], list, TrustNone, s); !ok {
+			t.Fatal("the list is refused")
+		}
+	})
+	item, signature := Item{Private: mustID(t, privateA)}, []byte(signaturePrivateA)
+	f("ValidItem", func() {
+		if !s.ValidItem(&item, signature) {
+			t.Fatal("the item is refused")
+		}
+	})
+	id, raw := unhex(t, publicB), unhex(t, signaturePublicB)
+	f("ValidPublic", func() {
+		if !s.ValidPublic(id, raw) {
+			t.Fatal("the public id is refused")
+		}
+	})
+	channels := make([]ChannelID, 0, 2)
+	f("AppendChannels", func() { channels = item.AppendChannels(channels[:0]) })
+
+	var r FrameReader
+	var a *Assembly
+	frame := clientFrame{op: ws.OpText, payload: "{}"}.append(nil)
+	fed := make([]byte, len(frame))
+	f("FrameReader.Next", func() {
+		copy(fed, frame)
+		if _, _, err := r.Next(fed, &a, testMaxPayload); err != nil {
+			t.Fatal(err)
+		}
+	})
+	f("FrameReader.Next of half a frame", func() {
+		if _, _, err := r.Next(frame[:7], &a, testMaxPayload); err != ErrShort {
+			t.Fatal(err)
+		}
+	})
+	f("AppendFrame", func() { dst = AppendFrame(dst[:0], ws.OpBinary, frame) })
+	f("AppendClose", func() { dst = AppendClose(dst[:0], 1000, "bye") })
+	f("ParseClose", func() { _, _ = ParseClose(raw) })
+
+	p := publication1(t)
+	ps := []*Publication{p, publication3(t)}
+	f("AppendText", func() { dst = AppendText(dst[:0], p, 1795461740561) })
+	f("AppendOutgoing", func() { dst = AppendOutgoing(dst[:0], p) })
+	f("AppendResponse", func() { dst = AppendResponse(dst[:0], ps) })
+	f("AppendNotification", func() { dst = AppendNotification(dst[:0], p) })
+	outgoing := AppendOutgoing(nil, p)
+	var back Publication
+	f("ParseOutgoing", func() {
+		if err := ParseOutgoing(outgoing, &back); err != nil {
+			t.Fatal(err)
+		}
+	})
+	body := unhex(t, requestOfClient)
+	origin := client(t)
+	var request Request
+	f("Request.Parse", func() {
+		if err := request.Parse(body); err != nil || request.Allowed(origin) != nil {
+			t.Fatal("the request is refused")
+		}
+	})
+
+	h := Handshake{Method: []byte("GET"), Upgrade: []byte("websocket"), Key: []byte(exampleHandshakeKey), Version: []byte("13"), PathOK: true}
+	connection, offer := []byte("keep-alive, Upgrade"), []byte("foo, bar")
+	f("Handshake", func() {
+		h.Subprotocols = offer
+		if !IsUpgrade(connection, h.Upgrade) || h.Check() != nil {
+			t.Fatal("the handshake is refused")
+		}
+		dst = AppendSwitchingProtocols(dst[:0], h.Key, h.Subprotocols)
+	})
+	mid := []byte("17954614120000000000000126")
+	f("MessageID", func() {
+		id, _ := ParseMessageID(mid)
+		dst = id.AppendDigits(dst[:0])
+	})
+}
+
+// A publication from the bus costs itself and its receivers, one for a client's request the copies too.
+func TestAllocationsOfPublications(t *testing.T) {
+	f := func(name string, most float64, run func()) {
+		t.Helper()
+		if n := testing.AllocsPerRun(100, run); n > most {
+			t.Errorf("%s allocates %v times, expected at most %v", name, n, most)
+		}
+	}
+	b := unhex(t, notification1)
+	sink := func(*Publication) {}
+	f("ParseNotifications", 2, func() { _ = ParseNotifications(b, sink) })
+	origin := client(t)
+	request := mustParse(t, unhex(t, requestOfClient))
+	f("Publications", 6, func() { _, _ = request.Publications(origin, &testLimits) })
+	items := []Item{{}}
+	body := bytes.Repeat([]byte("x"), 300)
+	f("TextPublication", 3, func() { _ = TextPublication(items, body, 0) })
+}
