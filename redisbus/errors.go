@@ -1,0 +1,49 @@
+package redisbus
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/redis/rueidis"
+
+	"push-server/protocol"
+)
+
+// ErrClosed is returned by a bus after Close.
+var ErrClosed = errors.New("redisbus: bus closed")
+
+var (
+	errSubscribed = errors.New("redisbus: the bus has a subscriber already")
+	errOutOfOrder = errors.New("redisbus: a publication before this one is not stored")
+	errDropped    = errors.New("redisbus: the connection was dropped on request")
+	errNotYet     = errors.New("redisbus: no connection before the first command")
+)
+
+// isRefusal says whether err is about the publication alone and will come again however often it is sent: it cannot be
+// taken in, or its script call failed for no reason that lies with Redis. Everything else passes, if sometimes only by the
+// hand of an operator: out of memory, read-only, loading, no permission, a counter that is not a number.
+func isRefusal(err error) bool {
+	e, ok := rueidis.IsRedisErr(err)
+	if !ok {
+		return false
+	}
+	text := e.Error()
+	if !strings.HasPrefix(text, "ERR ") || strings.Contains(text, "not an integer") {
+		return false
+	}
+	return strings.Contains(text, "Protocol error") || strings.Contains(text, "script")
+}
+
+func refusal(err error) error { return fmt.Errorf("%w: %w", protocol.ErrRefused, err) }
+
+func isNoScript(err error) bool {
+	e, ok := rueidis.IsRedisErr(err)
+	return ok && e.IsNoScript()
+}
+
+// isWrongType says whether a key holds something else than it should: someone else's, to be left alone.
+func isWrongType(err error) bool {
+	e, ok := rueidis.IsRedisErr(err)
+	return ok && strings.HasPrefix(e.Error(), "WRONGTYPE")
+}

@@ -1,0 +1,360 @@
+package redisbus
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"github.com/redis/rueidis"
+
+	"push-server/protocol"
+)
+
+const (
+	// pipelineSize bounds the commands of one pipeline, so that others get between.
+	pipelineSize = 500
+	// bodiesSize is how many bodies are asked for in one command, and bodiesPipeline how many such commands at a time.
+	bodiesSize, bodiesPipeline = 100, 10
+	// deepSize bounds how many ids of one channel are looked at when many of them have expired.
+	deepSize = 20_000
+	// cacheTTL bounds how long a body is cached, if Redis does not say before that it has expired.
+	cacheTTL = time.Hour
+)
+
+// History implements engine.Bus. All queries together take few round trips: one pipeline for the indexes of their channels, one
+// for the bodies, and two more where so much has expired that the newest ids say little.
+//
+// The index of a channel is never cached. An invalidation comes over another connection than the publications, so a cached
+// index could lack one that has come by already.
+func (b *Bus) History(ctx context.Context, queries []protocol.HistoryQuery) ([][]*protocol.Publication, error) {
+	r := newHistoryRead(b, queries)
+	if err := r.run(ctx); err != nil {
+		return nil, b.failed("history", err)
+	}
+	return r.answers(), nil
+}
+
+// Stored implements engine.Bus.
+func (b *Bus) Stored(ctx context.Context, ids []protocol.MessageID) ([]bool, error) {
+	stored, err := b.exist(ctx, ids)
+	return stored, b.failed("stored", err)
+}
+
+func (b *Bus) exist(ctx context.Context, ids []protocol.MessageID) ([]bool, error) {
+	stored := make([]bool, 0, len(ids))
+	err := b.pipeline(ctx, len(ids), pipelineSize, func(c rueidis.Client, i int) rueidis.Completed {
+		return c.B().Exists().Key(messageKey(ids[i])).Build()
+	}, func(_ int, r rueidis.RedisResult) error {
+		n, err := r.AsInt64()
+		stored = append(stored, n > 0)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return stored, nil
+}
+
+// pipeline runs n commands, size at a time, and takes their results in order.
+func (b *Bus) pipeline(ctx context.Context, n, size int, command func(c rueidis.Client, i int) rueidis.Completed,
+	take func(i int, r rueidis.RedisResult) error) error {
+	for from := 0; from < n; from += size {
+		commands := make([]rueidis.Completed, min(size, n-from))
+		err := b.call(ctx, func(c rueidis.Client) error {
+			for i := range commands {
+				commands[i] = command(c, from+i)
+			}
+			for i, r := range c.DoMulti(ctx, commands...) {
+				if err := take(from+i, r); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return ctx.Err()
+}
+
+// historyRead is one call of History. What several queries ask for is read once.
+type historyRead struct {
+	bus     *Bus
+	queries []protocol.HistoryQuery
+	indexes []*index
+	lookup  map[indexKey]*index
+	bodies  map[protocol.MessageID]*body
+}
+
+// body is what is known of a publication.
+type body struct {
+	shared      bool
+	read        bool
+	gone        bool                  // expired
+	publication *protocol.Publication // nil: not to be had
+}
+
+func newHistoryRead(b *Bus, queries []protocol.HistoryQuery) *historyRead {
+	r := &historyRead{bus: b, queries: queries, lookup: make(map[indexKey]*index), bodies: make(map[protocol.MessageID]*body)}
+	for i := range queries {
+		q := &queries[i]
+		for n, ch := range q.Channels {
+			r.want(q, ch, n < len(q.Shared) && q.Shared[n])
+		}
+	}
+	return r
+}
+
+func (r *historyRead) want(q *protocol.HistoryQuery, ch protocol.ChannelID, shared bool) {
+	key := indexKey{ch, q.Until, q.Limit}
+	x := r.lookup[key]
+	if x == nil {
+		x = &index{indexKey: key, since: q.Since}
+		r.lookup[key] = x
+		r.indexes = append(r.indexes, x)
+	}
+	x.shared = x.shared || shared
+	if q.Since.Compare(x.since) < 0 {
+		x.since = q.Since
+	}
+}
+
+func (r *historyRead) run(ctx context.Context) error {
+	if err := r.readIndexes(ctx, r.indexes); err != nil {
+		return err
+	}
+	if err := r.readBodies(ctx); err != nil {
+		return err
+	}
+	poor := r.forgetGone(ctx)
+	if len(poor) == 0 {
+		return nil
+	}
+	if err := r.readDeep(ctx, poor); err != nil {
+		return err
+	}
+	return r.readBodies(ctx)
+}
+
+// readIndexes reads the newest ids of each channel.
+func (r *historyRead) readIndexes(ctx context.Context, indexes []*index) error {
+	return r.bus.pipeline(ctx, len(indexes), pipelineSize, func(c rueidis.Client, i int) rueidis.Completed {
+		return indexes[i].command(c, indexes[i].limit)
+	}, func(i int, res rueidis.RedisResult) error {
+		return indexes[i].take(res, indexes[i].limit)
+	})
+}
+
+// selection returns the ids that answer q, ascending, each once, as far as the indexes tell.
+func (r *historyRead) selection(q *protocol.HistoryQuery) []protocol.MessageID {
+	var ids []protocol.MessageID
+	for _, ch := range q.Channels {
+		some := r.lookup[indexKey{ch, q.Until, q.Limit}].after(q.Since)
+		if q.Limit > 0 {
+			some = some[max(0, len(some)-q.Limit):]
+		}
+		ids = append(ids, some...)
+	}
+	if len(q.Channels) > 1 {
+		slices.SortFunc(ids, protocol.MessageID.Compare)
+		ids = slices.Compact(ids)
+	}
+	if q.Total > 0 {
+		ids = ids[max(0, len(ids)-q.Total):]
+	}
+	return ids
+}
+
+// readBodies reads the bodies that the queries need and that are not read yet.
+func (r *historyRead) readBodies(ctx context.Context) error {
+	for i := range r.queries {
+		for _, id := range r.selection(&r.queries[i]) {
+			if r.bodies[id] == nil {
+				r.bodies[id] = &body{}
+			}
+		}
+	}
+	for _, x := range r.indexes {
+		for _, id := range x.ids {
+			if e := r.bodies[id]; e != nil && x.shared {
+				e.shared = true
+			}
+		}
+	}
+	var shared, plain []protocol.MessageID
+	for id, e := range r.bodies {
+		switch {
+		case e.read:
+		case e.shared:
+			shared = append(shared, id)
+		default:
+			plain = append(plain, id)
+		}
+	}
+	if err := r.readPlain(ctx, plain); err != nil {
+		return err
+	}
+	return r.readShared(ctx, shared)
+}
+
+func (r *historyRead) readPlain(ctx context.Context, ids []protocol.MessageID) error {
+	chunks := slices.Collect(slices.Chunk(ids, bodiesSize))
+	return r.bus.pipeline(ctx, len(chunks), bodiesPipeline, func(c rueidis.Client, i int) rueidis.Completed {
+		keys := make([]string, len(chunks[i]))
+		for n, id := range chunks[i] {
+			keys[n] = messageKey(id)
+		}
+		return c.B().Mget().Key(keys...).Build()
+	}, func(i int, res rueidis.RedisResult) error {
+		values, err := res.ToArray()
+		for n := range values {
+			r.take(chunks[i][n], &values[n])
+		}
+		return err
+	})
+}
+
+// readShared reads through the cache, which costs three times as much for the first reader and next to nothing for all others.
+func (r *historyRead) readShared(ctx context.Context, ids []protocol.MessageID) error {
+	for some := range slices.Chunk(ids, pipelineSize) {
+		err := r.bus.call(ctx, func(c rueidis.Client) error {
+			commands := make([]rueidis.CacheableTTL, len(some))
+			for i, id := range some {
+				commands[i] = rueidis.CT(c.B().Get().Key(messageKey(id)).Cache(), cacheTTL)
+			}
+			for i, res := range c.DoMultiCache(ctx, commands...) {
+				m, err := res.ToMessage()
+				if err != nil && !rueidis.IsRedisNil(err) && !isWrongType(err) {
+					return err
+				}
+				r.take(some[i], &m)
+			}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// take reads a stored publication. It points into the message, which nobody changes.
+func (r *historyRead) take(id protocol.MessageID, m *rueidis.RedisMessage) {
+	e := r.bodies[id]
+	e.read = true
+	if m.IsNil() {
+		e.gone = true
+		return
+	}
+	b, err := m.AsBytes()
+	if err != nil {
+		return
+	}
+	p := &protocol.Publication{}
+	if protocol.ParseOutgoing(b, p) != nil || p.ID != id {
+		return
+	}
+	e.publication = p
+}
+
+// forgetGone takes expired ids out of the indexes, here and in Redis, where Node processes leave them, and returns the indexes
+// that are poor without them: there may be more to read.
+func (r *historyRead) forgetGone(ctx context.Context) (poor []*index) {
+	var removals []*index
+	var removed [][]string
+	for _, x := range r.indexes {
+		members := x.forget(func(id protocol.MessageID) bool { e := r.bodies[id]; return e != nil && e.gone })
+		if len(members) == 0 {
+			continue
+		}
+		removals, removed = append(removals, x), append(removed, members)
+		if x.full {
+			poor = append(poor, x)
+		}
+	}
+	r.remove(ctx, removals, removed)
+	return poor
+}
+
+// remove removes members from indexes in Redis. It only tidies up, so an error matters to nobody but OnError.
+func (r *historyRead) remove(ctx context.Context, indexes []*index, members [][]string) {
+	err := r.bus.pipeline(ctx, len(indexes), pipelineSize, func(c rueidis.Client, i int) rueidis.Completed {
+		return c.B().Zrem().Key(historyKey(indexes[i].channel)).Member(members[i]...).Build()
+	}, func(_ int, res rueidis.RedisResult) error { return res.Error() })
+	if err != nil {
+		r.bus.options.OnError("history", err)
+	}
+}
+
+// readDeep reads whole indexes and forgets everything in them that has expired.
+func (r *historyRead) readDeep(ctx context.Context, poor []*index) error {
+	err := r.bus.pipeline(ctx, len(poor), pipelineSize, func(c rueidis.Client, i int) rueidis.Completed {
+		return poor[i].command(c, deepSize)
+	}, func(i int, res rueidis.RedisResult) error { return poor[i].take(res, deepSize) })
+	if err != nil {
+		return err
+	}
+	removed := make([][]string, len(poor))
+	for i, x := range poor {
+		stored, err := r.bus.exist(ctx, x.ids)
+		if err != nil {
+			return err
+		}
+		n := 0
+		removed[i] = x.forget(func(protocol.MessageID) bool { n++; return !stored[n-1] })
+	}
+	r.remove(ctx, poor, removed)
+	return nil
+}
+
+// answers puts the answers together.
+func (r *historyRead) answers() [][]*protocol.Publication {
+	answers := make([][]*protocol.Publication, len(r.queries))
+	for i := range r.queries {
+		answers[i] = r.answer(&r.queries[i])
+	}
+	return answers
+}
+
+func (r *historyRead) answer(q *protocol.HistoryQuery) []*protocol.Publication {
+	ids := r.selection(q)
+	ps := make([]*protocol.Publication, 0, len(ids))
+	for _, id := range ids {
+		if e := r.bodies[id]; e != nil && e.publication != nil {
+			ps = append(ps, e.withReceivers(r.receivers(q, id)))
+		}
+	}
+	return ps
+}
+
+// receivers are the channels of q in whose index id stands.
+func (r *historyRead) receivers(q *protocol.HistoryQuery, id protocol.MessageID) []protocol.Receiver {
+	var receivers []protocol.Receiver
+	for i, ch := range q.Channels {
+		ids := r.lookup[indexKey{ch, q.Until, q.Limit}].ids
+		if _, found := slices.BinarySearchFunc(ids, id, protocol.MessageID.Compare); !found {
+			continue
+		}
+		if !slices.Contains(q.Channels[:i], ch) {
+			receivers = append(receivers, protocol.Receiver{Channel: ch})
+		}
+	}
+	return receivers
+}
+
+// withReceivers is the publication with these receivers. Queries that found it in the same one channel share it: to a thousand
+// clients of a shared channel it is one.
+func (e *body) withReceivers(receivers []protocol.Receiver) *protocol.Publication {
+	p := e.publication
+	if p.Receivers == nil {
+		p.Receivers = receivers
+		return p
+	}
+	if slices.EqualFunc(p.Receivers, receivers, func(a, b protocol.Receiver) bool { return a.Channel == b.Channel }) {
+		return p
+	}
+	other := *p
+	other.Receivers = receivers
+	return &other
+}

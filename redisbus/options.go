@@ -1,0 +1,171 @@
+package redisbus
+
+import (
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math"
+	"net"
+	"strings"
+	"time"
+
+	"github.com/redis/rueidis"
+)
+
+// Options are the options of a Bus. The zero value of each means its default.
+type Options struct {
+	// Network is "tcp" or "unix". Default: "unix" if Addr begins with a slash, otherwise "tcp".
+	Network string
+	// Addr is host:port, or the path of a unix socket. Default 127.0.0.1:6379.
+	Addr string
+	// URL stands for Network and Addr: redis://[user:password@]host[:port][/database], rediss:// for TLS, unix:///path?db=n.
+	URL string
+
+	// MessageTTL is the longest time that a publication stays in history, in whole seconds: a larger Expiry is cut to it.
+	// Default 24 h; negative: nothing is stored.
+	MessageTTL time.Duration
+	// ChannelTTL is how long the history of a channel is kept after its last stored publication. Default 24 h.
+	ChannelTTL time.Duration
+	// HistorySize is about how many publications the history of a channel names, the newest. Default 5000. Repair after a
+	// lost connection reads no further back than this.
+	HistorySize int
+	// OnlineTTL and OnlineDelta together are how long a channel stays marked as online. Defaults 120 s and 10 s.
+	OnlineTTL, OnlineDelta time.Duration
+
+	// UID names this process among all that share the Redis: letters and digits. Default: 8 random ones.
+	UID string
+	// DialTimeout bounds connecting, and so the time that a command takes to fail while Redis does not answer. Default 1 s.
+	DialTimeout time.Duration
+	// RetryMax is the longest pause before Subscribe tries to connect again; the first is 50 ms. Default 2 s.
+	RetryMax time.Duration
+	// CacheBytes bounds the memory for bodies of shared channels. Default 32 MiB.
+	CacheBytes int
+
+	// Log gets connections that come and go. Default: nothing is logged.
+	Log *slog.Logger
+	// OnConnect is told when publications begin to come in (true) and when they cease to (false). It must not block.
+	OnConnect func(connected bool)
+	// OnError is told of each failed operation ("publish", "history", …). It must not block.
+	OnError func(operation string, err error)
+}
+
+func (o Options) withDefaults() Options {
+	setDuration := func(d *time.Duration, otherwise time.Duration) {
+		if *d == 0 {
+			*d = otherwise
+		}
+	}
+	setDuration(&o.MessageTTL, 24*time.Hour)
+	setDuration(&o.ChannelTTL, 24*time.Hour)
+	setDuration(&o.OnlineTTL, 120*time.Second)
+	setDuration(&o.OnlineDelta, 10*time.Second)
+	setDuration(&o.DialTimeout, time.Second)
+	setDuration(&o.RetryMax, 2*time.Second)
+	if o.HistorySize <= 0 {
+		o.HistorySize = 5000
+	}
+	if o.CacheBytes <= 0 {
+		o.CacheBytes = 32 << 20
+	}
+	if o.UID == "" {
+		o.UID = strings.ToLower(rand.Text()[:8])
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.OnConnect == nil {
+		o.OnConnect = func(bool) {}
+	}
+	if o.OnError == nil {
+		o.OnError = func(string, error) {}
+	}
+	return o
+}
+
+func (o *Options) validate() error {
+	var problems []error
+	switch o.Network {
+	case "", "tcp", "unix":
+	default:
+		problems = append(problems, fmt.Errorf("redisbus: network %q is neither tcp nor unix", o.Network))
+	}
+	if o.URL != "" && o.Addr != "" {
+		problems = append(problems, errors.New("redisbus: both an address and a URL of Redis"))
+	}
+	if strings.ContainsFunc(o.UID, notWord) {
+		problems = append(problems, fmt.Errorf("redisbus: uid %q has other characters than letters and digits", o.UID))
+	}
+	for _, d := range []time.Duration{o.ChannelTTL, o.OnlineTTL, o.OnlineDelta, o.DialTimeout, o.RetryMax} {
+		if d < 0 {
+			problems = append(problems, fmt.Errorf("redisbus: negative time %v", d))
+		}
+	}
+	return errors.Join(problems...)
+}
+
+func notWord(r rune) bool {
+	return !(r >= '0' && r <= '9' || r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z')
+}
+
+// client translates o for rueidis.
+func (o *Options) client() (c rueidis.ClientOption, network string, err error) {
+	c, network, err = o.address()
+	if err != nil {
+		return c, "", err
+	}
+	c.Dialer = net.Dialer{Timeout: o.DialTimeout, KeepAlive: time.Second}
+	// One connection for all commands: replies of different sizes may wait for each other, but there is one cache, and
+	// 400,000 commands a second pass through it.
+	c.ForceSingleClient = true
+	c.PipelineMultiplex = -1
+	// From the first command on there is a reader, which notices a lost connection at once; and a command that runs out of time
+	// does not take the connection with it.
+	c.AlwaysPipelining = true
+	// Reads are tried twice, since the first may find a connection that has just gone. More would keep callers waiting while
+	// Redis is away. Scripts are never repeated by the client.
+	c.RetryDelay = func(attempts int, _ rueidis.Completed, _ error) time.Duration {
+		if attempts > 1 {
+			return -1
+		}
+		return 0
+	}
+	c.CacheSizeEachConn = o.CacheBytes
+	// A quarter of the default: there are two connections, and replies of history come in portions (see history.go).
+	c.ReadBufferEachConn, c.WriteBufferEachConn = 128<<10, 128<<10
+	c.ClientName = "push-server-" + o.UID
+	return c, network, nil
+}
+
+func (o *Options) address() (c rueidis.ClientOption, network string, err error) {
+	if o.URL != "" {
+		c, err = rueidis.ParseURL(o.URL)
+		if err != nil {
+			// The parser's words quote the URL, and so the password.
+			return c, "", errors.New("redisbus: the URL of Redis is malformed")
+		}
+		network = "tcp"
+		if strings.HasPrefix(o.URL, "unix:") {
+			network = "unix"
+		}
+		return c, network, nil
+	}
+	addr := o.Addr
+	if addr == "" {
+		addr = "127.0.0.1:6379"
+	}
+	network = o.Network
+	if network == "" {
+		network = "tcp"
+		if strings.HasPrefix(addr, "/") {
+			network = "unix"
+		}
+	}
+	c.InitAddress = []string{addr}
+	return c, network, nil
+}
+
+// seconds is d in whole seconds, 0 if it is negative.
+func seconds(d time.Duration) uint32 {
+	return uint32(min(max(d/time.Second, 0), math.MaxUint32))
+}

@@ -1,0 +1,63 @@
+package redisbus
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"github.com/redis/rueidis"
+
+	"push-server/protocol"
+)
+
+// onlineChunk is how many channels are asked for in one command.
+const onlineChunk = 500
+
+// Touch implements engine.Presence: the channels are online for OnlineTTL + OnlineDelta from now on.
+func (b *Bus) Touch(ctx context.Context, chs []protocol.ChannelID) error {
+	ttl := int64((b.options.OnlineTTL + b.options.OnlineDelta) / time.Second)
+	for some := range slices.Chunk(chs, onlineChunk) {
+		err := b.call(ctx, func(c rueidis.Client) error {
+			commands := make([]rueidis.Completed, len(some))
+			for i, ch := range some {
+				commands[i] = c.B().Setex().Key(onlineKey(ch)).Seconds(max(ttl, 1)).Value("1").Build()
+			}
+			return firstError(c.DoMulti(ctx, commands...))
+		})
+		if err != nil {
+			return b.failed("touch", err)
+		}
+	}
+	return nil
+}
+
+// Online implements engine.Presence.
+func (b *Bus) Online(ctx context.Context, chs []protocol.ChannelID) ([]bool, error) {
+	online := make([]bool, 0, len(chs))
+	for some := range slices.Chunk(chs, onlineChunk) {
+		keys := make([]string, len(some))
+		for i, ch := range some {
+			keys[i] = onlineKey(ch)
+		}
+		err := b.call(ctx, func(c rueidis.Client) error {
+			values, err := c.Do(ctx, c.B().Mget().Key(keys...).Build()).ToArray()
+			for _, v := range values {
+				online = append(online, !v.IsNil())
+			}
+			return err
+		})
+		if err != nil {
+			return nil, b.failed("online", err)
+		}
+	}
+	return online, nil
+}
+
+func firstError(results []rueidis.RedisResult) error {
+	for _, r := range results {
+		if err := r.Error(); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,178 @@
+package redistest
+
+import (
+	"bytes"
+	"fmt"
+	"net"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"testing"
+)
+
+// Proxy stands between clients and a Server, on a unix socket of its own. Its methods may be called from any goroutine.
+type Proxy struct {
+	listener net.Listener
+	server   string
+	work     sync.WaitGroup
+
+	mu      sync.Mutex
+	change  *sync.Cond // told when held changes
+	held    bool
+	lose    []byte // the answer to the next request with these bytes gets lost; nil: none
+	streams map[*stream]bool
+}
+
+// stream is one connection of a client. Its fields are guarded by the proxy's lock.
+type stream struct {
+	client, server net.Conn
+	recent         []byte // the end of the last request, in case a word was cut in two
+	loses          bool   // the next answer gets lost, and the connection with it
+	deaf           bool   // answers get lost, the connection stays
+}
+
+var proxies atomic.Int64
+
+// Proxy starts a proxy in front of the server. It ends with the test.
+func (s *Server) Proxy(t testing.TB) *Proxy {
+	t.Helper()
+	listener, err := net.Listen("unix", filepath.Join(s.dir, fmt.Sprint("p", proxies.Add(1))))
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &Proxy{listener: listener, server: s.Addr(), streams: make(map[*stream]bool)}
+	p.change = sync.NewCond(&p.mu)
+	p.work.Go(p.accept)
+	t.Cleanup(p.close)
+	return p
+}
+
+// Addr is the path of the proxy's socket.
+func (p *Proxy) Addr() string { return p.listener.Addr().String() }
+
+// LoseAnswer lets the next request that contains word be executed, but closes its connection instead of handing on the answer.
+func (p *Proxy) LoseAnswer(word string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.lose = []byte(word)
+}
+
+// Hold keeps all answers back until Release.
+func (p *Proxy) Hold() { p.hold(true) }
+
+// Release hands on what was held.
+func (p *Proxy) Release() { p.hold(false) }
+
+func (p *Proxy) hold(held bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.held = held
+	p.change.Broadcast()
+}
+
+// Deafen makes all connections of now that carry publications deaf: they stay, and nothing comes from them any more.
+func (p *Proxy) Deafen() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for s := range p.streams {
+		s.deaf = bytes.Contains(s.recent, []byte("SUBSCRIBE"))
+	}
+}
+
+// Drop closes all connections.
+func (p *Proxy) Drop() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for s := range p.streams {
+		s.close()
+	}
+}
+
+func (p *Proxy) close() {
+	p.listener.Close()
+	p.Release()
+	p.Drop()
+	p.work.Wait()
+}
+
+func (p *Proxy) accept() {
+	for {
+		client, err := p.listener.Accept()
+		if err != nil {
+			return
+		}
+		server, err := net.Dial("unix", p.server)
+		if err != nil {
+			client.Close()
+			continue
+		}
+		s := &stream{client: client, server: server}
+		p.mu.Lock()
+		p.streams[s] = true
+		p.mu.Unlock()
+		p.work.Go(func() { p.requests(s) })
+		p.work.Go(func() { p.answers(s) })
+	}
+}
+
+func (s *stream) close() {
+	s.client.Close()
+	s.server.Close()
+}
+
+func (p *Proxy) requests(s *stream) {
+	defer s.server.Close()
+	buffer := make([]byte, 64<<10)
+	for {
+		n, err := s.client.Read(buffer)
+		p.look(s, buffer[:n])
+		if _, werr := s.server.Write(buffer[:n]); err != nil || werr != nil {
+			return
+		}
+	}
+}
+
+// look looks for the word whose answer is to be lost.
+func (p *Proxy) look(s *stream, request []byte) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	s.recent = append(s.recent, request...)
+	if p.lose != nil && bytes.Contains(s.recent, p.lose) {
+		p.lose, s.loses = nil, true
+	}
+	s.recent = bytes.Clone(s.recent[max(0, len(s.recent)-4096):])
+}
+
+func (p *Proxy) answers(s *stream) {
+	defer s.client.Close()
+	buffer := make([]byte, 64<<10)
+	for {
+		n, err := s.server.Read(buffer)
+		if p.swallows(s) {
+			n = 0
+		}
+		if err != nil {
+			break
+		}
+		if _, err := s.client.Write(buffer[:n]); err != nil {
+			break
+		}
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	delete(p.streams, s)
+	s.close()
+}
+
+// swallows waits while answers are held, and says whether this one gets lost.
+func (p *Proxy) swallows(s *stream) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for p.held {
+		p.change.Wait()
+	}
+	if s.loses {
+		s.client.Close()
+	}
+	return s.loses || s.deaf
+}

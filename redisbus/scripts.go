@@ -1,0 +1,41 @@
+package redisbus
+
+import (
+	"context"
+	"crypto/sha1"
+	_ "embed"
+	"encoding/hex"
+
+	"github.com/redis/rueidis"
+)
+
+var (
+	//go:embed scripts/publish.lua
+	publishSource string
+	//go:embed scripts/echo.lua
+	echoSource string
+)
+
+// scripts are the scripts with their hashes.
+type scripts struct {
+	publish script
+	echo    *rueidis.Lua
+}
+
+// script is called by its hash in pipelines, which cannot fall back to the source by themselves.
+type script struct {
+	source, hash string
+}
+
+func newScripts() scripts {
+	return scripts{publish: newScript(publishSource), echo: rueidis.NewLuaScript(echoSource)}
+}
+
+func newScript(source string) script {
+	sum := sha1.Sum([]byte(source))
+	return script{source: source, hash: hex.EncodeToString(sum[:])}
+}
+
+func (s *script) load(ctx context.Context, c rueidis.Client) error {
+	return c.Do(ctx, c.B().ScriptLoad().Script(s.source).Build()).Error()
+}

@@ -1,0 +1,57 @@
+-- Stores one publication and publishes it, once, however often it is sent.
+--
+-- KEYS 1 counter, 2 start date, 3 sequence of the process, from 4 on the history of each receiver
+-- ARGV 1 sequence number, 2 greatest acknowledged one, 3 seconds to remember the sequence
+--      4 present time, 5 and 6 start date and counter of the highest known id (0: none), 7 margin
+--      8 expiry in seconds (0: not stored), 9 seconds to keep the history of a channel, 10 length of history to trim to (0: not now)
+--      11 channel to publish to, 12 and 13 what stands before and after the id in the envelope
+--
+-- Returns the id, or 0 if the publication was stored before, or 1 if one before it is missing.
+
+local sequence, acknowledged = tonumber(ARGV[1]), tonumber(ARGV[2])
+local state = redis.call('MGET', KEYS[3], KEYS[2])
+local stored = tonumber(state[1] or 0)
+if sequence <= stored then
+	return 0
+end
+if sequence ~= math.max(stored, acknowledged) + 1 then
+	return 1
+end
+
+-- The first write: out of memory, read-only and the like fail here, before anything is done.
+local counter = redis.call('INCR', KEYS[1])
+local startdate = tonumber(state[2] or 0)
+local knownStartdate, knownCounter = tonumber(ARGV[5]), tonumber(ARGV[6])
+if startdate < knownStartdate or (startdate == knownStartdate and counter <= knownCounter) then
+	-- Redis has lost data: ids go on above the known ones, under the start date that other processes remember.
+	startdate, counter = knownStartdate, knownCounter + tonumber(ARGV[7])
+	redis.call('SET', KEYS[1], string.format('%.0f', counter))
+	redis.call('SET', KEYS[2], string.format('%.0f', startdate))
+elseif startdate == 0 then
+	startdate = tonumber(ARGV[4])
+	redis.call('SET', KEYS[2], ARGV[4])
+end
+
+-- 26 decimal digits, one per nibble.
+local digits = string.format('%010.0f%016.0f', startdate, counter)
+local id = struct.pack('>BI4I4I4', tonumber(string.sub(digits, 1, 2), 16), tonumber(string.sub(digits, 3, 10), 16),
+	tonumber(string.sub(digits, 11, 18), 16), tonumber(string.sub(digits, 19, 26), 16))
+
+if ARGV[8] ~= '0' then
+	redis.call('SETEX', 'message:' .. id, ARGV[8], '\10\13' .. id .. ARGV[13])
+	for i = 4, #KEYS do
+		-- A key of another type must not keep the others from their publication.
+		local added = redis.pcall('ZADD', KEYS[i], 0, id)
+		if type(added) == 'number' then
+			redis.call('EXPIRE', KEYS[i], ARGV[9])
+			if ARGV[10] ~= '0' then
+				redis.call('ZREMRANGEBYRANK', KEYS[i], 0, -1 - ARGV[10])
+			end
+		end
+	end
+end
+redis.call('PUBLISH', ARGV[11], ARGV[12] .. id .. ARGV[13])
+
+-- Last, so that a publication which failed half way does not count as stored.
+redis.call('SET', KEYS[3], ARGV[1], 'EX', ARGV[3])
+return id

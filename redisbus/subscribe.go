@@ -1,0 +1,261 @@
+package redisbus
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"strconv"
+	"sync"
+	"time"
+	"unsafe"
+
+	"github.com/redis/rueidis"
+
+	"push-server/protocol"
+)
+
+const (
+	retryMin = 50 * time.Millisecond
+	// confirmTime bounds the wait for Redis to confirm a subscription.
+	confirmTime = 5 * time.Second
+	// logEvery throttles the line about connecting that fails.
+	logEvery = time.Minute
+)
+
+// Subscribe implements engine.Bus. Publications come in over a connection of its own. When that is lost, the old
+// connection is ended before a new one begins, and the new one begins with HandleGap.
+func (b *Bus) Subscribe(ctx context.Context, h protocol.Handler) error {
+	if b.ctx.Err() != nil {
+		return ErrClosed
+	}
+	if !b.subscribing.CompareAndSwap(false, true) {
+		return errSubscribed
+	}
+	defer b.subscribing.Store(false)
+	listening, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(b.ctx, cancel)()
+	b.listenOn(listening, h)
+	if b.ctx.Err() != nil {
+		return ErrClosed
+	}
+	return ctx.Err()
+}
+
+// listenOn listens, again and again, until ctx ends.
+func (b *Bus) listenOn(ctx context.Context, h protocol.Handler) {
+	retry := retry{max: b.options.RetryMax}
+	for ctx.Err() == nil {
+		connected, err := b.listen(ctx, h)
+		if ctx.Err() != nil {
+			return
+		}
+		b.options.OnError("subscribe", err)
+		if connected {
+			retry.reset()
+		}
+		retry.log(b, err)
+		retry.wait(ctx)
+	}
+}
+
+// listen listens on one connection until it is lost, and says whether publications came in at all.
+func (b *Bus) listen(ctx context.Context, h protocol.Handler) (connected bool, err error) {
+	connection, err := b.dedicate(ctx)
+	if err != nil {
+		return false, err
+	}
+	defer connection.Close()
+	s := &subscription{bus: b, handler: h}
+	defer s.end()
+	lost := connection.SetPubSubHooks(rueidis.PubSubHooks{OnMessage: s.message, OnSubscription: s.confirmed})
+	if err := b.confirm(ctx, connection); err != nil {
+		return false, err
+	}
+	b.log.Info("listening to redis")
+	b.options.OnConnect(true)
+	defer b.options.OnConnect(false)
+	select {
+	case err := <-lost:
+		return true, fmt.Errorf("connection lost: %w", err)
+	case <-b.drop:
+		return true, errDropped
+	case <-ctx.Done():
+		return true, ctx.Err()
+	}
+}
+
+// dedicate takes a connection for publications alone. The wait for Redis to answer ends with ctx, though rueidis goes on until
+// DialTimeout.
+func (b *Bus) dedicate(ctx context.Context) (rueidis.DedicatedClient, error) {
+	// A command first: it finds out whether Redis is there, and whether the client must be replaced.
+	err := b.call(ctx, func(c rueidis.Client) error { return c.Do(ctx, c.B().Ping().Build()).Error() })
+	if err != nil {
+		return nil, err
+	}
+	made := make(chan rueidis.DedicatedClient, 1)
+	go func() {
+		connection, _ := (*b.client.Load()).Dedicate()
+		made <- connection
+	}()
+	select {
+	case connection := <-made:
+		return connection, nil
+	case <-ctx.Done():
+		go func() { (<-made).Close() }()
+		return nil, ctx.Err()
+	}
+}
+
+// confirm subscribes. The echo channel comes second: an echo that arrives says that publications arrive as well.
+func (b *Bus) confirm(ctx context.Context, connection rueidis.DedicatedClient) error {
+	ctx, cancel := context.WithTimeout(ctx, confirmTime)
+	defer cancel()
+	for _, r := range connection.DoMulti(ctx,
+		connection.B().Psubscribe().Pattern(publishPattern).Build(),
+		connection.B().Subscribe().Channel(b.echoChannel).Build()) {
+		if err := r.Error(); err != nil {
+			return err
+		}
+	}
+	select {
+	case <-b.drop: // meant for the last connection
+	default:
+	}
+	return nil
+}
+
+// Reconnect drops the connection over which publications come in: Subscribe makes a new one, which begins with HandleGap.
+// For a connection that is alive and deaf: echoes were sent and do not come back.
+func (b *Bus) Reconnect() {
+	select {
+	case b.drop <- struct{}{}:
+	default:
+	}
+}
+
+// Echo implements engine.Bus.
+func (b *Bus) Echo(ctx context.Context) (n uint64, err error) {
+	if err := ctx.Err(); err != nil {
+		return 0, err
+	}
+	n = b.echoes.Add(1)
+	err = b.call(ctx, func(c rueidis.Client) error {
+		return b.scripts.echo.Exec(ctx, c, []string{keyCounter, keyStartdate},
+			[]string{b.echoChannel, strconv.FormatUint(n, 10)}).Error()
+	})
+	if err != nil {
+		return 0, b.failed("echo", err)
+	}
+	return n, nil
+}
+
+// subscription hands what comes in over one connection to the handler. rueidis calls it from the reader of the connection.
+type subscription struct {
+	bus     *Bus
+	handler protocol.Handler
+
+	mu    sync.Mutex // held while the handler runs
+	ended bool
+}
+
+// end returns when the handler runs no more and will not again.
+func (s *subscription) end() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.ended = true
+}
+
+// confirmed sees confirmations in the order of messages, so the gap comes before the first publication.
+func (s *subscription) confirmed(c rueidis.PubSubSubscription) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ended || c.Kind != "psubscribe" {
+		return
+	}
+	if s.bus.subscribed.Swap(true) {
+		s.handler.HandleGap()
+	}
+}
+
+func (s *subscription) message(m rueidis.PubSubMessage) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case s.ended:
+	case m.Channel == s.bus.echoChannel:
+		s.echo(m.Message)
+	default:
+		s.publications(m.Message)
+	}
+}
+
+// publications hands on what is in the payload, without copying it: rueidis makes a string for each message and never
+// changes it, and neither does anybody else. It lives as long as a publication that points into it.
+func (s *subscription) publications(payload string) {
+	err := protocol.ParseNotifications(unsafe.Slice(unsafe.StringData(payload), len(payload)), func(p *protocol.Publication) {
+		s.bus.known.heard(p.ID)
+		s.handler.HandlePublication(p)
+	})
+	if err != nil {
+		s.bus.options.OnError("decode", err)
+	}
+}
+
+func (s *subscription) echo(payload string) {
+	n, highest, ok := parseEcho([]byte(payload))
+	if !ok {
+		s.bus.options.OnError("decode", fmt.Errorf("BUG: echo.lua sent %q", payload))
+		return
+	}
+	s.handler.HandleEcho(n, highest)
+}
+
+// parseEcho reads what echo.lua sends. Without a start date, that is before the first publication or after a flush, no id
+// is the highest.
+func parseEcho(payload []byte) (n uint64, highest protocol.MessageID, ok bool) {
+	words := bytes.Fields(payload)
+	if len(words) != 3 {
+		return 0, highest, false
+	}
+	var numbers [3]uint64
+	for i, word := range words {
+		number, err := strconv.ParseUint(string(word), 10, 64)
+		if err != nil {
+			return 0, highest, false
+		}
+		numbers[i] = number
+	}
+	if numbers[1] == 0 {
+		return numbers[0], highest, true
+	}
+	return numbers[0], protocol.MakeMessageID(numbers[1], numbers[2]), true
+}
+
+// retry spaces attempts to connect.
+type retry struct {
+	max      time.Duration
+	next     time.Duration
+	failures int
+	logged   time.Time
+}
+
+func (r *retry) reset() { *r = retry{max: r.max} }
+
+// log writes a line about the first failure and then one a minute.
+func (r *retry) log(b *Bus, err error) {
+	r.failures++
+	if time.Since(r.logged) < logEvery {
+		return
+	}
+	r.logged = time.Now()
+	b.log.Warn("not listening to redis, trying again", "err", err, "failures", r.failures)
+}
+
+func (r *retry) wait(ctx context.Context) {
+	r.next = min(max(2*r.next, retryMin), r.max)
+	select {
+	case <-time.After(r.next):
+	case <-ctx.Done():
+	}
+}
