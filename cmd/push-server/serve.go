@@ -26,12 +26,23 @@ func serve(ctx context.Context, files []string, stdout, stderr io.Writer) error 
 	if err != nil {
 		return err
 	}
-	if err := s.start(ctx); err != nil {
+	defer s.bus.Close()
+	if err := s.engine.Start(ctx); err != nil {
+		return unlessAsked(ctx, err)
+	}
+	if err := s.openPorts(); err != nil {
 		return errors.Join(err, s.drain())
 	}
 	s.print(stdout)
-	failure := s.wait(ctx)
-	return errors.Join(failure, s.drain())
+	return errors.Join(s.wait(ctx), s.drain())
+}
+
+// unlessAsked forgets an error that is the consequence of being asked to end.
+func unlessAsked(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return nil
+	}
+	return err
 }
 
 func newLogger(w io.Writer, p *configs.Push) *slog.Logger {
@@ -85,10 +96,8 @@ func preflight(servers []configs.Server) error {
 	return nil
 }
 
-func (s *server) start(ctx context.Context) error {
-	if err := s.engine.Start(ctx); err != nil {
-		return err
-	}
+// openPorts opens the ports without subscribers.
+func (s *server) openPorts() error {
 	for _, l := range s.config.Servers {
 		if l.Routes.Sub != "" {
 			continue
@@ -140,7 +149,6 @@ func (s *server) drain() error {
 	begin := time.Now()
 	ctx, cancel := context.WithTimeout(context.Background(), s.config.Push.DrainTimeout)
 	defer cancel()
-	defer s.bus.Close()
 	errs := []error{s.shutPorts(ctx)}
 	if err := s.engine.Drain(ctx); err != nil {
 		errs = append(errs, fmt.Errorf("drain: %w", err))
