@@ -10,11 +10,11 @@ import (
 
 func testExpiryZero(t *testing.T, f Factory) {
 	bus := open(t, f)
-	l := subscribe(t, bus)
+	l := Subscribe(t, bus)
 	ps := series(3, private(1))
 	ps[1].Expiry = 0
 	mustPublish(t, bus, ps...)
-	wantBodies(t, "delivered", l.publications(t, 3), "0 1 2")
+	wantBodies(t, "delivered", l.Publications(t, 3), "0 1 2")
 	wantBodies(t, "history", mustHistory(t, bus, protocol.HistoryQuery{Channels: []protocol.ChannelID{private(1)}}), "0 2")
 	if got := mustStored(t, bus, ps[0].ID, ps[1].ID, ps[2].ID); !got[0] || got[1] || !got[2] {
 		t.Errorf("stored: %v", got)
@@ -23,11 +23,11 @@ func testExpiryZero(t *testing.T, f Factory) {
 
 func testExpiryCap(t *testing.T, f Factory) {
 	bus := open(t, f)
-	l := subscribe(t, bus)
+	l := Subscribe(t, bus)
 	p := publication("a", private(1))
 	p.Expiry = 1<<32 - 1
 	mustPublish(t, bus, p)
-	if got := l.publications(t, 1)[0].Expiry; got != day {
+	if got := l.Publications(t, 1)[0].Expiry; got != day {
 		t.Errorf("delivered with expiry %d", got)
 	}
 	if got := mustHistory(t, bus, protocol.HistoryQuery{Channels: []protocol.ChannelID{private(1)}}); got[0].Expiry != day {

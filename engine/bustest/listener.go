@@ -16,37 +16,41 @@ import (
 // patience bounds every wait. It is only reached by a test that fails.
 const patience = 20 * time.Second
 
-// event is one call of a Handler.
-type event struct {
-	publication *protocol.Publication
-	echo        uint64
-	highest     protocol.MessageID
-	gap         bool
+// Event is one call of a Handler: a publication, an echo, or a gap.
+type Event struct {
+	Publication *protocol.Publication
+	Echo        uint64             // its number
+	Highest     protocol.MessageID // what it says
+	Gap         bool
 }
 
-// listener is a Handler that writes down its calls.
-type listener struct {
+// Listener is a protocol.Handler that writes down its calls, for tests that wait for them.
+type Listener struct {
 	busy   atomic.Bool
-	end    func() error // ends the subscription and returns what Subscribe returned
+	stop   func() error // ends the subscription and returns what Subscribe returned
 	result chan error   // what Subscribe returned
 
 	mu         sync.Mutex
-	events     []event
+	events     []Event
 	news       chan struct{} // closed and replaced at every event
 	concurrent bool
 }
 
-func newListener() *listener { return &listener{news: make(chan struct{})} }
+// NewListener returns a Listener that is not subscribed.
+func NewListener() *Listener { return &Listener{news: make(chan struct{})} }
 
-func (l *listener) HandlePublication(p *protocol.Publication) { l.add(event{publication: p}) }
+// HandlePublication implements protocol.Handler.
+func (l *Listener) HandlePublication(p *protocol.Publication) { l.add(Event{Publication: p}) }
 
-func (l *listener) HandleEcho(n uint64, highest protocol.MessageID) {
-	l.add(event{echo: n, highest: highest})
+// HandleEcho implements protocol.Handler.
+func (l *Listener) HandleEcho(n uint64, highest protocol.MessageID) {
+	l.add(Event{Echo: n, Highest: highest})
 }
 
-func (l *listener) HandleGap() { l.add(event{gap: true}) }
+// HandleGap implements protocol.Handler.
+func (l *Listener) HandleGap() { l.add(Event{Gap: true}) }
 
-func (l *listener) add(e event) {
+func (l *Listener) add(e Event) {
 	concurrent := !l.busy.CompareAndSwap(false, true)
 	l.mu.Lock()
 	l.concurrent = l.concurrent || concurrent
@@ -57,14 +61,20 @@ func (l *listener) add(e event) {
 	l.busy.Store(false)
 }
 
-func (l *listener) snapshot() ([]event, <-chan struct{}) {
+// Events returns all calls so far.
+func (l *Listener) Events() []Event {
+	events, _ := l.snapshot()
+	return events
+}
+
+func (l *Listener) snapshot() ([]Event, <-chan struct{}) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return slices.Clone(l.events), l.news
 }
 
-// wait returns the events as soon as ok says that they are complete.
-func (l *listener) wait(t *testing.T, what string, ok func(events []event) bool) []event {
+// Wait returns the events as soon as ok says that they are complete.
+func (l *Listener) Wait(t *testing.T, what string, ok func(events []Event) bool) []Event {
 	t.Helper()
 	deadline := time.After(patience)
 	for {
@@ -80,66 +90,72 @@ func (l *listener) wait(t *testing.T, what string, ok func(events []event) bool)
 	}
 }
 
-// publications waits for the first n publications.
-func (l *listener) publications(t *testing.T, n int) []*protocol.Publication {
+// Publications waits for the first n publications.
+func (l *Listener) Publications(t *testing.T, n int) []*protocol.Publication {
 	t.Helper()
-	events := l.wait(t, fmt.Sprintf("%d publications", n), func(events []event) bool { return len(delivered(events)) >= n })
-	return delivered(events)
+	events := l.Wait(t, fmt.Sprintf("%d publications", n), func(events []Event) bool { return len(Delivered(events)) >= n })
+	return Delivered(events)
 }
 
-// echo waits for echo n and returns what came before it.
-func (l *listener) echo(t *testing.T, n uint64) (before []event, highest protocol.MessageID) {
+// Echo waits for echo n and returns what came before it.
+func (l *Listener) Echo(t *testing.T, n uint64) (before []Event, highest protocol.MessageID) {
 	t.Helper()
 	at := -1
-	events := l.wait(t, fmt.Sprintf("echo %d", n), func(events []event) bool {
-		at = slices.IndexFunc(events, func(e event) bool { return e.echo == n })
+	events := l.Wait(t, fmt.Sprintf("echo %d", n), func(events []Event) bool {
+		at = slices.IndexFunc(events, func(e Event) bool { return e.Echo == n })
 		return at >= 0
 	})
-	return events[:at], events[at].highest
+	return events[:at], events[at].Highest
 }
 
-func (l *listener) forget() {
+// Forget forgets all calls so far.
+func (l *Listener) Forget() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.events = nil
 }
 
-func delivered(events []event) (ps []*protocol.Publication) {
+// End ends the subscription and returns what Subscribe returned.
+func (l *Listener) End() error { return l.stop() }
+
+// Delivered returns the publications among events.
+func Delivered(events []Event) (ps []*protocol.Publication) {
 	for _, e := range events {
-		if e.publication != nil {
-			ps = append(ps, e.publication)
+		if e.Publication != nil {
+			ps = append(ps, e.Publication)
 		}
 	}
 	return ps
 }
 
-func gaps(events []event) (n int) {
+// Gaps counts the gaps among events.
+func Gaps(events []Event) (n int) {
 	for _, e := range events {
-		if e.gap {
+		if e.Gap {
 			n++
 		}
 	}
 	return n
 }
 
-// subscribe returns a listener that hears the bus: an echo has come back. What came up to there is forgotten, but for gaps.
-func subscribe(t *testing.T, bus engine.Bus) *listener {
+// Subscribe returns a Listener that hears the bus: an echo has come back. What came up to there is forgotten, but for gaps.
+func Subscribe(t *testing.T, bus engine.Bus) *Listener {
 	t.Helper()
-	l := newListener()
-	startSubscription(t, bus, l)
-	awaitEcho(t, bus, l)
-	events, _ := l.snapshot()
+	l := Start(t, bus)
+	l.AwaitEcho(t, bus)
 	l.mu.Lock()
-	l.events = slices.DeleteFunc(events, func(e event) bool { return !e.gap })
-	l.mu.Unlock()
+	defer l.mu.Unlock()
+	l.events = slices.DeleteFunc(l.events, func(e Event) bool { return !e.Gap })
 	return l
 }
 
-func startSubscription(t *testing.T, bus engine.Bus, l *listener) {
+// Start returns a Listener whose subscription has begun, but may not stand yet. It ends with the test.
+func Start(t *testing.T, bus engine.Bus) *Listener {
+	l := NewListener()
 	ctx, cancel := context.WithCancel(context.Background())
 	l.result = make(chan error, 1)
 	go func() { l.result <- bus.Subscribe(ctx, l) }()
-	l.end = sync.OnceValue(func() error {
+	l.stop = sync.OnceValue(func() error {
 		cancel()
 		select {
 		case err := <-l.result:
@@ -148,19 +164,20 @@ func startSubscription(t *testing.T, bus engine.Bus, l *listener) {
 			return fmt.Errorf("Subscribe did not return within %v after its context ended", patience)
 		}
 	})
-	t.Cleanup(func() { _ = l.end() })
+	t.Cleanup(func() { _ = l.End() })
+	return l
 }
 
-// awaitEcho sends echoes until one comes back. Those sent before the subscription stood are lost.
-func awaitEcho(t *testing.T, bus engine.Bus, l *listener) {
+// AwaitEcho sends echoes until one comes back. Those sent before the subscription stands are lost, or fail.
+func (l *Listener) AwaitEcho(t *testing.T, bus engine.Bus) {
 	t.Helper()
 	deadline := time.Now().Add(patience)
 	for time.Now().Before(deadline) {
-		n := mustEcho(t, bus)
+		n, _ := bus.Echo(testContext(t))
 		until := time.After(20 * time.Millisecond)
 		for waiting := true; waiting; {
 			events, news := l.snapshot()
-			if slices.ContainsFunc(events, func(e event) bool { return e.echo == n }) {
+			if slices.ContainsFunc(events, func(e Event) bool { return n > 0 && e.Echo == n }) {
 				return
 			}
 			select {
@@ -171,60 +188,4 @@ func awaitEcho(t *testing.T, bus engine.Bus, l *listener) {
 		}
 	}
 	t.Fatal("no echo came back")
-}
-
-func mustEcho(t *testing.T, bus engine.Bus) uint64 {
-	t.Helper()
-	n, err := bus.Echo(testContext(t))
-	if err != nil {
-		t.Fatalf("Echo: %v", err)
-	}
-	return n
-}
-
-func mustPublish(t *testing.T, bus engine.Bus, ps ...*protocol.Publication) {
-	t.Helper()
-	stored, err := bus.Publish(testContext(t), ps)
-	if err != nil || stored != len(ps) {
-		t.Fatalf("Publish of %d: stored %d, %v", len(ps), stored, err)
-	}
-}
-
-func mustHistory(t *testing.T, bus engine.Bus, q protocol.HistoryQuery) []*protocol.Publication {
-	t.Helper()
-	answers, err := bus.History(testContext(t), []protocol.HistoryQuery{q})
-	if err != nil || len(answers) != 1 {
-		t.Fatalf("History: %d answers, %v", len(answers), err)
-	}
-	return answers[0]
-}
-
-func mustStored(t *testing.T, bus engine.Bus, ids ...protocol.MessageID) []bool {
-	t.Helper()
-	stored, err := bus.Stored(testContext(t), ids)
-	if err != nil || len(stored) != len(ids) {
-		t.Fatalf("Stored of %d ids: %v, %v", len(ids), stored, err)
-	}
-	return stored
-}
-
-func testContext(t *testing.T) context.Context {
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
-	t.Cleanup(cancel)
-	return ctx
-}
-
-// eventually waits until ok. It asks again rather than being told, for what nobody announces: expiry.
-func eventually(t *testing.T, what string, ok func() bool) {
-	t.Helper()
-	deadline := time.After(patience)
-	again := time.NewTicker(5 * time.Millisecond)
-	defer again.Stop()
-	for !ok() {
-		select {
-		case <-again.C:
-		case <-deadline:
-			t.Fatalf("waited in vain: %s", what)
-		}
-	}
 }

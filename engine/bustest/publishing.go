@@ -95,7 +95,7 @@ func testIDsGrow(t *testing.T, f Factory) {
 
 func testDeliveryOrder(t *testing.T, f Factory) {
 	bus := open(t, f)
-	l := subscribe(t, bus)
+	l := Subscribe(t, bus)
 	ps := series(300, private(1))
 	for i, p := range ps {
 		if i%2 == 0 {
@@ -107,19 +107,19 @@ func testDeliveryOrder(t *testing.T, f Factory) {
 		mustPublish(t, bus, rest[:n]...)
 		rest = rest[n:]
 	}
-	got := l.publications(t, len(ps))
+	got := l.Publications(t, len(ps))
 	wantBodies(t, "delivered", got, bodies(ps))
 	wantAscending(t, got)
 }
 
 func testDeliveredFields(t *testing.T, f Factory) {
 	bus := open(t, f)
-	l := subscribe(t, bus)
+	l := Subscribe(t, bus)
 	sent := publication(`{"a":"ü"}`, private(1), public(2))
 	sent.Receivers[1].Signature = []byte{0, 1, 255}
 	sent.Sender = protocol.Sender{Type: protocol.SenderClient, ID: []byte("0123456789abcdef")}
 	mustPublish(t, bus, sent)
-	got := l.publications(t, 1)[0]
+	got := l.Publications(t, 1)[0]
 
 	check := func(what string, p *protocol.Publication) {
 		t.Helper()
@@ -143,11 +143,11 @@ func testDeliveredFields(t *testing.T, f Factory) {
 
 func testBodies(t *testing.T, f Factory) {
 	bus := open(t, f)
-	l := subscribe(t, bus)
+	l := Subscribe(t, bus)
 	for i, body := range []string{"", "\x00", "\r\n", "#!NGINXNME!#", strings.Repeat("x", 127), strings.Repeat("x", 128),
 		strings.Repeat("y", 1<<14), strings.Repeat("ü\x00", 1<<19/3), strings.Repeat("z", 1<<20)} {
 		mustPublish(t, bus, publication(body, private(1)))
-		if got := l.publications(t, i+1)[i]; string(got.Body) != body {
+		if got := l.Publications(t, i+1)[i]; string(got.Body) != body {
 			t.Fatalf("delivered body %d differs: %d bytes, want %d", i, len(got.Body), len(body))
 		}
 		ps := mustHistory(t, bus, protocol.HistoryQuery{Channels: []protocol.ChannelID{private(1)}, Limit: 1})
@@ -159,13 +159,13 @@ func testBodies(t *testing.T, f Factory) {
 
 func testSeveralReceivers(t *testing.T, f Factory) {
 	bus := open(t, f)
-	l := subscribe(t, bus)
+	l := Subscribe(t, bus)
 	p := publication("to many", private(0))
 	for n := 1; n < 200; n++ {
 		p.Receivers = append(p.Receivers, protocol.Receiver{Channel: private(byte(n))})
 	}
 	mustPublish(t, bus, p, publication("last", private(1)))
-	got := l.publications(t, 2)
+	got := l.Publications(t, 2)
 	wantBodies(t, "delivered", got, "to many last")
 	if len(got[0].Receivers) != 200 {
 		t.Errorf("%d receivers, want 200", len(got[0].Receivers))
@@ -188,7 +188,7 @@ func testReceiverTwice(t *testing.T, f Factory) {
 
 func testConcurrency(t *testing.T, f Factory) {
 	bus := open(t, f)
-	l := subscribe(t, bus)
+	l := Subscribe(t, bus)
 	const rounds = 100
 	var work sync.WaitGroup
 	work.Go(func() {
@@ -211,11 +211,11 @@ func testConcurrency(t *testing.T, f Factory) {
 	if t.Failed() {
 		return
 	}
-	before, highest := l.echo(t, mustEcho(t, bus))
+	before, highest := l.Echo(t, mustEcho(t, bus))
 	if l.concurrent {
 		t.Error("the handler was called concurrently")
 	}
-	ps := delivered(before)
+	ps := Delivered(before)
 	wantAscending(t, ps)
 	if len(ps) != 3*rounds || ps[len(ps)-1].ID != highest {
 		t.Errorf("%d publications, want %d; echo says %v", len(ps), 3*rounds, highest)
@@ -236,7 +236,7 @@ func testNoSubscription(t *testing.T, f Factory) {
 
 func testEndedContext(t *testing.T, f Factory) {
 	bus := open(t, f)
-	l := subscribe(t, bus)
+	l := Subscribe(t, bus)
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
 	ps := series(2, private(1))
@@ -244,7 +244,7 @@ func testEndedContext(t *testing.T, f Factory) {
 		t.Fatalf("Publish: %d, %v", stored, err)
 	}
 	mustPublish(t, bus, ps...)
-	wantBodies(t, "delivered", l.publications(t, 2), "0 1")
+	wantBodies(t, "delivered", l.Publications(t, 2), "0 1")
 	if _, err := bus.History(ctx, []protocol.HistoryQuery{{Channels: []protocol.ChannelID{private(1)}}}); err == nil {
 		t.Error("History with an ended context: no error")
 	}
@@ -255,9 +255,9 @@ func testEndedContext(t *testing.T, f Factory) {
 
 func testClosed(t *testing.T, f Factory) {
 	bus := open(t, f)
-	l := subscribe(t, bus)
+	l := Subscribe(t, bus)
 	mustPublish(t, bus, publication("a", private(1)))
-	l.publications(t, 1)
+	l.Publications(t, 1)
 	bus.Close()
 	bus.Close()
 	select {
@@ -282,7 +282,7 @@ func testClosed(t *testing.T, f Factory) {
 	if _, err := bus.Echo(ctx); err == nil {
 		t.Error("Echo: no error")
 	}
-	if err := bus.Subscribe(ctx, newListener()); err == nil {
+	if err := bus.Subscribe(ctx, NewListener()); err == nil {
 		t.Error("Subscribe: no error")
 	}
 }
@@ -290,7 +290,7 @@ func testClosed(t *testing.T, f Factory) {
 // testLostAnswer publishes n publications whose answer gets lost and then does what the contract asks for.
 func testLostAnswer(t *testing.T, f Factory, n int) {
 	bus := open(t, f)
-	l := subscribe(t, bus)
+	l := Subscribe(t, bus)
 	mustPublish(t, bus, publication("before", private(1)))
 	f.LoseAnswer(t)
 	ps := series(n, private(1))
@@ -304,8 +304,8 @@ func testLostAnswer(t *testing.T, f Factory, n int) {
 		ps = ps[stored:]
 		return err == nil
 	})
-	before, _ := l.echo(t, mustEcho(t, bus))
+	before, _ := l.Echo(t, mustEcho(t, bus))
 	want := "before " + bodies(series(n)) + " after"
-	wantBodies(t, "delivered", delivered(before), want)
+	wantBodies(t, "delivered", Delivered(before), want)
 	wantBodies(t, "history", mustHistory(t, bus, protocol.HistoryQuery{Channels: []protocol.ChannelID{private(1)}}), want)
 }

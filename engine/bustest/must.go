@@ -1,0 +1,66 @@
+package bustest
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"push-server/engine"
+	"push-server/protocol"
+)
+
+func mustEcho(t *testing.T, bus engine.Bus) uint64 {
+	t.Helper()
+	n, err := bus.Echo(testContext(t))
+	if err != nil {
+		t.Fatalf("Echo: %v", err)
+	}
+	return n
+}
+
+func mustPublish(t *testing.T, bus engine.Bus, ps ...*protocol.Publication) {
+	t.Helper()
+	stored, err := bus.Publish(testContext(t), ps)
+	if err != nil || stored != len(ps) {
+		t.Fatalf("Publish of %d: stored %d, %v", len(ps), stored, err)
+	}
+}
+
+func mustHistory(t *testing.T, bus engine.Bus, q protocol.HistoryQuery) []*protocol.Publication {
+	t.Helper()
+	answers, err := bus.History(testContext(t), []protocol.HistoryQuery{q})
+	if err != nil || len(answers) != 1 {
+		t.Fatalf("History: %d answers, %v", len(answers), err)
+	}
+	return answers[0]
+}
+
+func mustStored(t *testing.T, bus engine.Bus, ids ...protocol.MessageID) []bool {
+	t.Helper()
+	stored, err := bus.Stored(testContext(t), ids)
+	if err != nil || len(stored) != len(ids) {
+		t.Fatalf("Stored of %d ids: %v, %v", len(ids), stored, err)
+	}
+	return stored
+}
+
+func testContext(t *testing.T) context.Context {
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+// eventually waits until ok. It asks again rather than being told, for what nobody announces: expiry.
+func eventually(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	deadline := time.After(patience)
+	again := time.NewTicker(5 * time.Millisecond)
+	defer again.Stop()
+	for !ok() {
+		select {
+		case <-again.C:
+		case <-deadline:
+			t.Fatalf("waited in vain: %s", what)
+		}
+	}
+}
