@@ -97,7 +97,7 @@ curl -s -H 'Message-Expiry: 60' -d '{"hello":"world"}' '{{.Publish}}'
 # listen to all messages over WebSocket: with websocat, in the console of a browser, or as raw frames with curl
 websocat '{{.Socket}}'
 new WebSocket('{{.Socket}}').onmessage = (m) => console.log(m.data)
-curl -sN --http1.1 -H 'Connection: Upgrade' -H 'Upgrade: websocket' -H 'Sec-WebSocket-Version: 13' -H 'Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==' '{{.Subscribe}}'
+curl -sN --http1.1 --output - -H 'Connection: Upgrade' -H 'Upgrade: websocket' -H 'Sec-WebSocket-Version: 13' -H 'Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==' '{{.Subscribe}}'
 {{end}}`))
 
 func printChannel(w io.Writer, c *configs.Config) error {
