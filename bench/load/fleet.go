@@ -20,7 +20,7 @@ type FleetOptions struct {
 	Command []string
 	// Env is added to the environment of the workers.
 	Env []string
-	// PerWorker is how many users a worker takes at most; 0: 18,000, which leaves room below 20,000 descriptors.
+	// PerWorker is how many users a worker takes at most; 0: 19,000, which leaves room below 20,000 descriptors.
 	PerWorker int
 	// Workers is the least number of processes with users; 0 is 1.
 	Workers int
@@ -33,7 +33,7 @@ type FleetOptions struct {
 }
 
 const (
-	defaultPerWorker = 18_000
+	defaultPerWorker = 19_000
 	quitTime         = 5 * time.Second
 )
 

@@ -1,0 +1,123 @@
+package bench
+
+import (
+	"context"
+	"time"
+
+	"push-server/bench/load"
+	"push-server/bench/result"
+)
+
+// The memory per connection is the slope from the empty server, so that what every process needs once does not count. A server
+// that has just had some connections is the empty one: buffers, tables and stacks that it made for the first of them are there.
+const (
+	idleSteps  = 4
+	idleWarmUp = 200
+)
+
+var idle = &Scenario{
+	Name:     "idle",
+	Doc:      "memory per idle WebSocket with two channels; one message reaches all",
+	Defaults: Params{N: 18_900},
+	Plan:     func(p Params) *load.Plan { return everybody(p, portalUser) },
+	Run:      runIdle,
+}
+
+var idlePoll = &Scenario{
+	Name:     "idle-poll",
+	Doc:      "the same for parked long polls",
+	Defaults: Params{N: 18_900},
+	Plan: func(p Params) *load.Plan {
+		g := portalUser
+		g.Poll = true
+		return everybody(p, g)
+	},
+	Run: runIdle,
+}
+
+// portalUser has the channels that a portal gives to each of its users.
+var portalUser = load.Group{Own: true, Public: true, Shared: []int{0}}
+
+func runIdle(ctx context.Context, t *Trial) error {
+	empty, err := t.emptyMemory(ctx)
+	if err != nil {
+		return err
+	}
+	t.set("emptyMegabytes", empty/1e6)
+	t.Run.Series["memory"] = []result.Point{{X: 0, Y: empty}}
+	for step := 1; step <= idleSteps; step++ {
+		if err := t.idleStep(ctx, t.N*step/idleSteps, empty); err != nil {
+			return err
+		}
+	}
+	t.say("reaching all")
+	began := time.Now()
+	if _, err := t.publish(ctx, t.shared(0, 1)); err != nil {
+		return err
+	}
+	t.set("reachSeconds", time.Since(began).Seconds())
+	return nil
+}
+
+// emptyMemory is the memory of the server after its first connections have gone.
+func (t *Trial) emptyMemory(ctx context.Context) (float64, error) {
+	t.say("warming up")
+	if _, err := t.Fleet.Connect(ctx, load.Connect{Group: all, Limit: t.Dial, Count: min(idleWarmUp, t.N)}); err != nil {
+		return 0, err
+	}
+	if err := pause(ctx, parkTime); err != nil {
+		return 0, err
+	}
+	if err := t.Fleet.Drop(ctx, load.Drop{Group: all}); err != nil {
+		return 0, err
+	}
+	return t.restingMemory(ctx)
+}
+
+func (t *Trial) idleStep(ctx context.Context, n int, empty float64) error {
+	t.say("connecting")
+	if _, err := t.Fleet.Connect(ctx, load.Connect{Group: all, Limit: t.Dial, Count: n}); err != nil {
+		return err
+	}
+	if err := pause(ctx, parkTime); err != nil {
+		return err
+	}
+	live, err := t.memory()
+	if err != nil {
+		return err
+	}
+	rest, err := t.restingMemory(ctx)
+	if err != nil {
+		return err
+	}
+	t.Run.Series["memory"] = append(t.Run.Series["memory"], result.Point{X: float64(n), Y: rest})
+	t.set("bytesPerConnectionLive", (live-empty)/float64(n))
+	t.set("bytesPerConnection", (rest-empty)/float64(n))
+	return nil
+}
+
+// restingMemory has the garbage collected, where the server offers it, and waits until the memory falls no further.
+func (t *Trial) restingMemory(ctx context.Context) (float64, error) {
+	const (
+		step   = 250 * time.Millisecond
+		steady = 6 // steps
+		most   = 60
+	)
+	t.say("letting the memory settle")
+	t.Server.Collect(ctx)
+	least, err := t.memory()
+	for i, quiet := 0, 0; err == nil && quiet < steady && i < most; i++ {
+		if err = pause(ctx, step); err != nil {
+			break
+		}
+		var m float64
+		m, err = t.memory()
+		if m < 0.995*least {
+			quiet = 0
+		} else {
+			quiet++
+		}
+		least = min(least, m)
+	}
+	return least, err
+}

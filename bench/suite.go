@@ -1,0 +1,79 @@
+package bench
+
+import (
+	"time"
+
+	"push-server/bench/target"
+)
+
+// grown are the numbers of connections at which cost is compared, beside the scenario's own.
+var grown = []int{1000, 5000, 18_900}
+
+// growing are the scenarios whose cost must not depend on the number of connections.
+var growing = []*Scenario{connect, unique, poll}
+
+// repetitions of a full suite: ours, and those of the peers.
+const (
+	ownReps  = 5
+	peerReps = 3
+)
+
+// Quick is all scenarios once, against the server of this project: about ten minutes.
+func Quick(o target.Options) (jobs []Job) {
+	for _, s := range Scenarios {
+		p := Params{}
+		if s == soak {
+			p.Time = 2 * time.Minute
+		}
+		jobs = append(jobs, Job{Scenario: s, Target: o, Params: p})
+	}
+	return jobs
+}
+
+// Full is all scenarios several times, growing numbers of connections, many connections over several processes, and the peers of
+// the given kinds: about an hour.
+func Full(o target.Options, peers []string) (jobs []Job) {
+	for _, s := range Scenarios {
+		if s == soak {
+			jobs = append(jobs, Job{Scenario: s, Target: o})
+			continue
+		}
+		for rep := range ownReps {
+			jobs = append(jobs, Job{Scenario: s, Target: o, Rep: rep})
+			if rep < peerReps {
+				jobs = append(jobs, peerJobs(s, o, peers, rep)...)
+			}
+		}
+	}
+	for _, n := range grown {
+		for _, s := range growing {
+			jobs = append(jobs, Job{Scenario: s, Target: o, Params: Params{N: n}})
+		}
+	}
+	// The subscribers of the floor are in the same number of client processes again, so growth stops earlier here.
+	for _, n := range grown[:2] {
+		jobs = append(jobs, Job{Scenario: fanout, Target: o, Params: Params{N: n}})
+	}
+	return append(jobs, Many(o, 6, 100_000))
+}
+
+// Many is n idle connections held by several processes on one port, all reached by one message.
+func Many(o target.Options, processes, n int) Job {
+	o.Processes = processes
+	return Job{Scenario: idle, Target: o, Params: Params{N: n}}
+}
+
+// peerJobs are the same scenario against the peers, next to ours so that the machine is in the same mood.
+func peerJobs(s *Scenario, o target.Options, peers []string, rep int) (jobs []Job) {
+	if s == mixed {
+		return nil // a peer need not do everything
+	}
+	for _, kind := range peers {
+		if s.Can(kind) {
+			peer := o
+			peer.Kind = kind
+			jobs = append(jobs, Job{Scenario: s, Target: peer, Rep: rep})
+		}
+	}
+	return jobs
+}
