@@ -116,8 +116,12 @@ func (l *loop) next() *entry {
 		l.fallBehind()
 		return nil
 	}
-	if e != nil {
-		l.cursor++
+	if e == nil {
+		return nil
+	}
+	l.cursor++
+	if l.wasDetoured(e) {
+		return l.next()
 	}
 	return e
 }

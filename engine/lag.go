@@ -46,12 +46,13 @@ func (l *loop) fallBehind() {
 	l.engine.background(func(ctx context.Context) { l.engine.hub.catchUp(ctx, l, chs, since) })
 }
 
-// catchUp reads what l missed. What came after the read must still be in the window when it is served, or it reads again.
+// catchUp reads what l missed: what had come by when it begins. What came later must still be in the window when it is served, or
+// it reads again; what history has but the bus has not brought yet is still to come.
 func (h *Hub) catchUp(ctx context.Context, l *loop, chs []protocol.ChannelID, since protocol.MessageID) {
 	retry := backoff{first: repairPause, limit: repairPauseMax}
 	for ctx.Err() == nil {
 		head := h.window.head.Load()
-		missed, err := h.readHistory(ctx, chs, since, protocol.MessageID{})
+		missed, err := h.readHistory(ctx, chs, since, h.window.highest())
 		if err != nil {
 			h.log.Warn("history cannot be read for a loop that fell behind, trying again", "loop", l.id, "err", err)
 			retry.wait(ctx)
@@ -85,6 +86,9 @@ func (l *loop) resumeAt(head uint64, missed []*protocol.Publication) bool {
 	}
 	highest := l.highest
 	l.detour = l.detour[:0]
+	if l.detoured == nil {
+		l.detoured = make(map[protocol.MessageID]bool)
+	}
 	for _, p := range missed {
 		if kept[p.ID] || l.recent.has(p.ID) {
 			continue
@@ -93,8 +97,22 @@ func (l *loop) resumeAt(head uint64, missed []*protocol.Publication) bool {
 			highest = p.ID
 		}
 		l.detour = append(l.detour, &entry{pub: p, highest: highest})
+		l.detoured[p.ID] = true
 	}
+	l.detouredUntil = l.deadlines.now + uint32(repairedTime/tick)
 	l.cursor, l.lagging = tail, false
 	l.wake()
 	return true
+}
+
+// wasDetoured says whether e, from the window, was served before: its publisher was late, and history had it earlier than the bus.
+func (l *loop) wasDetoured(e *entry) bool {
+	if l.detoured == nil {
+		return false
+	}
+	if l.deadlines.now >= l.detouredUntil {
+		l.detoured = nil
+		return false
+	}
+	return e.pub != nil && l.detoured[e.pub.ID]
 }

@@ -49,17 +49,19 @@ type loop struct {
 	busy      bool         // inside a callback that sweeps at its end
 
 	// Position on the bus.
-	cursor   uint64             // next entry of the window
-	seq      uint32             // publications collected so far
-	highest  protocol.MessageID // greatest id or echoed counter seen
-	echo     uint64             // last echo seen
-	recent   recentIDs          // what was served lately, for the case that the window overtakes this loop
-	detour   []*entry           // repaired publications, to be served before the cursor
-	lagging  bool               // the cursor fell out of the window and the repair is under way
-	base     protocol.MessageID // the window answers ids from here on
-	blind    bool               // the window answers nothing: a gap is being closed, or the first echo has not come
-	waiting  []sessionRef       // replaying, until an echo or an id comes by
-	released []sessionRef       // replaying, and nothing is missing any more
+	cursor        uint64                      // next entry of the window
+	seq           uint32                      // publications collected so far
+	highest       protocol.MessageID          // greatest id or echoed counter seen
+	echo          uint64                      // last echo seen
+	recent        recentIDs                   // what was served lately, for the case that the window overtakes this loop
+	detour        []*entry                    // repaired publications, to be served before the cursor
+	lagging       bool                        // the cursor fell out of the window and the repair is under way
+	detoured      map[protocol.MessageID]bool // what the last detour served, until it is too late for copies
+	detouredUntil uint32                      // tick
+	base          protocol.MessageID          // the window answers ids from here on
+	blind         bool                        // the window answers nothing: a gap is being closed, or the first echo has not come
+	waiting       []sessionRef                // replaying, until an echo or an id comes by
+	released      []sessionRef                // replaying, and nothing is missing any more
 
 	// Scratch.
 	scratch  []byte

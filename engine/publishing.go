@@ -115,6 +115,9 @@ func (q *publishQueue) send(ctx context.Context, batch []queued) bool {
 			owner.settle(nil)
 		}
 		ps, owners = ps[n:], owners[n:]
+		if n > 0 {
+			retry.reset()
+		}
 		switch {
 		case err == nil && len(ps) > 0:
 			panic("BUG: engine: the bus stored a part of a batch and named no error")

@@ -160,3 +160,6 @@ func (b *backoff) wait(ctx context.Context) {
 	case <-timer.C:
 	}
 }
+
+// reset makes the next pause the first one again.
+func (b *backoff) reset() { b.next = 0 }

@@ -1,0 +1,304 @@
+package engine
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/gobwas/ws"
+
+	"push-server/protocol"
+)
+
+// The model: real loops and sockets over a bus on which everything goes wrong, and clients that come and go. Every client must
+// see every publication of its channels exactly once and in the order of ids, whatever the schedule.
+
+const (
+	modelChannels     = 4
+	modelClients      = 12
+	modelPublications = 300
+)
+
+// watcher is a client of the model: it reconnects with its last mid, by WebSocket or by polls.
+type watcher struct {
+	name   string
+	addr   string
+	query  string
+	byPoll bool
+	rng    *rand.Rand
+	got    []message
+	mid    string
+}
+
+// watch connects again and again until last has been seen.
+func (w *watcher) watch(ctx context.Context, last string) error {
+	for ctx.Err() == nil && !w.done(last) {
+		if err := w.visit(ctx, last); err != nil {
+			return fmt.Errorf("%s: %w", w.name, err)
+		}
+	}
+	return ctx.Err()
+}
+
+func (w *watcher) done(last string) bool {
+	return len(w.got) > 0 && w.got[len(w.got)-1].text == last
+}
+
+// visit connects once and stays for some messages.
+func (w *watcher) visit(ctx context.Context, last string) error {
+	conn, err := net.Dial("tcp", w.addr)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
+	defer stop()
+	r := bufio.NewReader(conn)
+	stay := 1 + w.rng.IntN(60)
+	if w.byPoll {
+		return w.polls(conn, r, stay, last)
+	}
+	return w.frames(conn, r, stay, last)
+}
+
+func (w *watcher) target() string {
+	q := w.query
+	if w.mid != "" {
+		q += "&mid=" + w.mid
+	}
+	return testSub + q
+}
+
+func (w *watcher) polls(conn net.Conn, r *bufio.Reader, stay int, last string) error {
+	for range stay {
+		if _, err := fmt.Fprintf(conn, "GET %s HTTP/1.1\r\nHost: test\r\n\r\n", w.target()); err != nil {
+			return nil
+		}
+		resp, err := http.ReadResponse(r, nil)
+		if err != nil {
+			return nil // cut off: comes again
+		}
+		body, err := io.ReadAll(resp.Body)
+		if err != nil {
+			return nil
+		}
+		switch resp.StatusCode {
+		case http.StatusOK:
+			if err := w.take(string(body)); err != nil {
+				return err
+			}
+		case http.StatusNotModified:
+			if mid := resp.Header.Get("Last-Message-Id"); mid != "" {
+				w.mid = mid
+			}
+		default:
+			return errors.New(resp.Status)
+		}
+		if w.done(last) {
+			return nil
+		}
+	}
+	return nil
+}
+
+func (w *watcher) frames(conn net.Conn, r *bufio.Reader, stay int, last string) error {
+	_, err := fmt.Fprintf(conn, "GET %s HTTP/1.1\r\nHost: test\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"+
+		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n", w.target())
+	if err != nil {
+		return nil
+	}
+	if _, err := http.ReadResponse(r, nil); err != nil {
+		return nil
+	}
+	for range stay {
+		f, err := ws.ReadFrame(r)
+		if err != nil {
+			return nil
+		}
+		if f.Header.OpCode == ws.OpClose {
+			return nil
+		}
+		if f.Header.OpCode != ws.OpText {
+			continue
+		}
+		if err := w.take(string(f.Payload)); err != nil {
+			return err
+		}
+		if w.done(last) {
+			return nil
+		}
+	}
+	return nil
+}
+
+func (w *watcher) take(s string) error {
+	for s != "" {
+		m, rest, ok := strings.Cut(s, "#!NGINXNME!#")
+		if !ok {
+			return fmt.Errorf("no framing: %q", s)
+		}
+		_, mid, _ := strings.Cut(m, `"mid":"`)
+		_, text, _ := strings.Cut(m, `"text":`)
+		w.mid = mid[:26]
+		w.got = append(w.got, message{w.mid, strings.TrimSuffix(text, "}")})
+		s = rest
+	}
+	return nil
+}
+
+// check compares what was seen with what was published: exactly once and in order.
+func (w *watcher) check(want []string) error {
+	if !slices.IsSortedFunc(w.got, func(a, b message) int { return strings.Compare(a.mid, b.mid) }) {
+		return fmt.Errorf("%s: not in the order of ids: %s", w.name, disorder(w.got))
+	}
+	if got := bodies(w.got); !slices.Equal(got, want) {
+		return fmt.Errorf("%s: %s", w.name, difference(got, want))
+	}
+	return nil
+}
+
+// disorder shows the places where ids go back.
+func disorder(got []message) string {
+	var places []string
+	for i := 1; i < len(got); i++ {
+		if got[i].mid < got[i-1].mid {
+			places = append(places, fmt.Sprint(bodies(got[max(0, i-2):min(len(got), i+2)])))
+		}
+	}
+	return strings.Join(places, ", ")
+}
+
+func difference(got, want []string) string {
+	counts := make(map[string]int)
+	for _, s := range got {
+		counts[s]++
+	}
+	var lost, doubled []string
+	for _, s := range want {
+		switch n := counts[s]; {
+		case n == 0:
+			lost = append(lost, s)
+		case n > 1:
+			doubled = append(doubled, s)
+		}
+	}
+	return fmt.Sprintf("%d of %d messages, lost %v, doubled %v", len(got), len(want), lost, doubled)
+}
+
+// runModel publishes through the engine while watchers come and go.
+func runModel(t *testing.T, seed uint64, faults simFaults, change func(o *Options)) {
+	t.Helper()
+	bus := newSimBus(seed, faults)
+	e := startEngine(t, bus, func(o *Options) {
+		o.EchoInterval = 30 * time.Millisecond
+		o.PollTimeout = 300 * time.Millisecond
+		o.PollGrace = 100 * time.Millisecond
+		o.HistoryPerChannel, o.HistoryTotal = 1000, 1000 // nobody is away for longer
+		if change != nil {
+			change(o)
+		}
+	})
+	rng := rand.New(rand.NewPCG(seed, 2))
+	items := make([]protocol.Item, modelChannels)
+	for i := range items {
+		items[i] = newItem()
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	watchers := make([]*watcher, modelClients)
+	wants := make([][]string, modelClients)
+	channels := make([][2]int, modelClients)
+	for i := range watchers {
+		a, b := rng.IntN(modelChannels), rng.IntN(modelChannels)
+		channels[i] = [2]int{a, b}
+		watchers[i] = &watcher{
+			name: fmt.Sprintf("client %d", i), addr: e.Addrs()[0], query: query(t, "", items[a], items[b]),
+			byPoll: i%3 == 0, mid: "00000000000000000000000000", rng: rand.New(rand.NewPCG(seed, uint64(i)+10)),
+		}
+	}
+	const last = `"last"`
+	var running sync.WaitGroup
+	errs := make([]error, modelClients)
+	for i, w := range watchers {
+		running.Go(func() { errs[i] = w.watch(ctx, last) })
+	}
+	for n := range modelPublications {
+		to := rng.IntN(modelChannels)
+		chs := []protocol.ChannelID{private(items[to])}
+		other := -1
+		if n%7 == 0 {
+			other = rng.IntN(modelChannels)
+			chs = append(chs, private(items[other]))
+		}
+		text := strconv.Itoa(n)
+		for i, c := range channels {
+			if slices.Contains(c[:], to) || slices.Contains(c[:], other) {
+				wants[i] = append(wants[i], text)
+			}
+		}
+		publishEventually(t, e, publication(text, 600, chs...))
+		if n%20 == 0 {
+			bus.pause(ctx, 5*time.Millisecond)
+		}
+	}
+	var all []protocol.ChannelID
+	for _, it := range items {
+		all = append(all, private(it))
+	}
+	publishEventually(t, e, publication(last, 600, all...))
+	running.Wait()
+	for i, w := range watchers {
+		if err := errors.Join(errs[i], w.check(append(wants[i], last))); err != nil {
+			t.Errorf("seed %d: %v", seed, err)
+		}
+	}
+}
+
+// publishEventually accepts that the answer may come late.
+func publishEventually(t testing.TB, e *Engine, p *protocol.Publication) {
+	t.Helper()
+	if err := e.publishing.enqueue([]*protocol.Publication{p}, nil); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestModel(t *testing.T) {
+	f := func(name string, faults simFaults, change func(o *Options)) {
+		t.Run(name, func(t *testing.T) {
+			for seed := range uint64(4) {
+				t.Run(fmt.Sprint(seed), func(t *testing.T) {
+					t.Parallel()
+					runModel(t, seed, faults, change)
+				})
+			}
+		})
+	}
+	slow := simFaults{slowHistory: 3 * time.Millisecond, delay: 200 * time.Microsecond}
+	with := func(change func(f *simFaults)) simFaults {
+		f := slow
+		change(&f)
+		return f
+	}
+	f("quiet", simFaults{}, nil)
+	f("delays", slow, nil)
+	f("lost answers", with(func(f *simFaults) { f.lostAnswer = 0.1 }), nil)
+	f("history fails", with(func(f *simFaults) { f.badHistory = 0.3 }), nil)
+	f("connection lost", with(func(f *simFaults) { f.disconnect = 0.02 }), nil)
+	f("deaf", with(func(f *simFaults) { f.goDeaf = 0.005 }), nil)
+	f("small window", slow, func(o *Options) { o.WindowCount = 16 })
+	f("small window, connection lost", with(func(f *simFaults) { f.disconnect = 0.02 }), func(o *Options) { o.WindowCount = 16 })
+	f("everything", with(func(f *simFaults) {
+		f.lostAnswer, f.badHistory, f.disconnect, f.goDeaf = 0.05, 0.1, 0.01, 0.002
+	}), func(o *Options) { o.WindowCount = 64 })
+}

@@ -1,0 +1,88 @@
+// Package ops is the operator's window on a server: metrics, health and profiles, on a listener of their own, apart from what
+// clients reach.
+//
+//	/metrics        for Prometheus; every name is in metrics.go
+//	/healthz        200 as long as the process answers
+//	/readyz         200 while it serves, 503 before the bus has answered and from the beginning of a drain
+//	/debug/pprof/   profiles of the Go runtime
+//
+// There is no access control: the address decides who can look.
+package ops
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/http/pprof"
+	"time"
+
+	"push-server/engine"
+)
+
+// Source is what is looked at; an engine.Engine is one. Its methods are called from any goroutine.
+type Source interface {
+	Stats() engine.Stats
+	Ready() bool
+}
+
+// Server serves the window.
+type Server struct {
+	listener net.Listener
+	http     *http.Server
+	done     chan error
+}
+
+// headTimeout bounds how long a client may take to say what it wants.
+const headTimeout = 5 * time.Second
+
+// Listen opens the window at addr, "host:port". It serves until Close.
+func Listen(addr string, source Source) (*Server, error) {
+	ln, err := net.Listen("tcp", addr)
+	if err != nil {
+		return nil, fmt.Errorf("ops: %w", err)
+	}
+	s := &Server{listener: ln, done: make(chan error, 1)}
+	s.http = &http.Server{Handler: Handler(source), ReadHeaderTimeout: headTimeout}
+	go func() { s.done <- s.http.Serve(ln) }()
+	return s, nil
+}
+
+// Addr is the address that is listened at.
+func (s *Server) Addr() string { return s.listener.Addr().String() }
+
+// Close ends service at once; who is looking is cut off.
+func (s *Server) Close() error {
+	err := s.http.Close()
+	if served := <-s.done; !errors.Is(served, http.ErrServerClosed) {
+		err = errors.Join(err, served)
+	}
+	return err
+}
+
+// Handler answers the requests of the window.
+func Handler(source Source) http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", metrics(source))
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { say(w, http.StatusOK, "ok") })
+	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
+		if source.Ready() {
+			say(w, http.StatusOK, "ready")
+		} else {
+			say(w, http.StatusServiceUnavailable, "not ready")
+		}
+	})
+	mux.HandleFunc("/debug/pprof/", pprof.Index)
+	mux.HandleFunc("/debug/pprof/cmdline", pprof.Cmdline)
+	mux.HandleFunc("/debug/pprof/profile", pprof.Profile)
+	mux.HandleFunc("/debug/pprof/symbol", pprof.Symbol)
+	mux.HandleFunc("/debug/pprof/trace", pprof.Trace)
+	return mux
+}
+
+func say(w http.ResponseWriter, status int, text string) {
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	w.WriteHeader(status)
+	_, _ = fmt.Fprintln(w, text) // whoever asked may have gone
+}
+
