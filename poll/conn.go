@@ -5,6 +5,7 @@ import (
 	"io"
 	"net"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"push-server/protocol"
@@ -16,17 +17,39 @@ const (
 	lingerTime  = 3 * time.Second
 )
 
-// GateListener wraps the connections of ln with GateConn.
+// GateListener wraps the connections of ln with GateConn. When the process or the system is out of descriptors or memory, its
+// Accept waits and tries again; a fasthttp.Server would end.
 func GateListener(ln net.Listener) net.Listener { return gateListener{ln} }
 
 type gateListener struct{ net.Listener }
 
+// Pauses between attempts to accept, each twice the last one.
+const (
+	firstPause = 5 * time.Millisecond
+	lastPause  = time.Second
+)
+
 func (ln gateListener) Accept() (net.Conn, error) {
-	c, err := ln.Listener.Accept()
-	if err != nil {
-		return nil, err
+	for pause := firstPause; ; pause = min(2*pause, lastPause) {
+		c, err := ln.Listener.Accept()
+		switch {
+		case err == nil:
+			return GateConn(c), nil
+		case !passes(err):
+			return nil, err
+		}
+		time.Sleep(pause)
 	}
-	return GateConn(c), nil
+}
+
+// passes says whether a failure to accept is none of the listener.
+func passes(err error) bool {
+	for _, errno := range []error{syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM, syscall.ECONNABORTED} {
+		if errors.Is(err, errno) {
+			return true
+		}
+	}
+	return false
 }
 
 // GateConn puts the gate in front of a fasthttp.Server: each request head passes it byte by byte as it comes in, and what it

@@ -59,38 +59,18 @@ type head struct {
 const chunked = -1
 
 func checkHead(b []byte) (h head, err error) {
-	for bytes.HasPrefix(b[h.skip:], crlf) {
-		h.skip += len(crlf)
-	}
-	b = b[h.skip:]
-	if len(b) == 0 || len(b) == 1 && b[0] == '\r' {
-		return h, protocol.ErrShort
-	}
-	if b[0] < 'A' || b[0] > 'Z' { // a TLS hello, for one, is not waited for
-		return h, refusedRequest
+	if b, err = h.skipEmptyLines(b); err != nil {
+		return h, err
 	}
 	for {
-		line, ok := cutLine(b[h.n:])
-		switch {
-		case !ok && h.n == 0 && !mayBeMethod(b):
-			return h, refusedRequest
-		case !ok && len(b) >= MaxHead, h.n+len(line) > MaxHead:
-			return h, refusedHead
-		case !ok:
-			return h, protocol.ErrShort
-		}
 		first := h.n == 0
-		h.n += len(line)
-		if len(line) < len(crlf) || line[len(line)-2] != '\r' { // RFC 9112, 2.2 lets a server take a bare LF; two readers may not agree
-			return h, refusedRequest
-		}
-		line = line[:len(line)-len(crlf)]
-		if len(line) == 0 {
-			return h, nil
-		}
-		if first {
+		line, err := h.nextLine(b)
+		switch {
+		case err != nil || len(line) == 0:
+			return h, err
+		case first:
 			err = h.checkRequestLine(line)
-		} else {
+		default:
 			err = h.checkField(line)
 		}
 		if err != nil {
@@ -99,10 +79,38 @@ func checkHead(b []byte) (h head, err error) {
 	}
 }
 
-// cutLine returns the first line of b with its line end, if that is there.
-func cutLine(b []byte) (line []byte, ok bool) {
-	i := bytes.IndexByte(b, '\n')
-	return b[:i+1], i >= 0
+// skipEmptyLines returns what follows them, which can be the beginning of a method. A TLS hello, for one, is not waited for.
+func (h *head) skipEmptyLines(b []byte) ([]byte, error) {
+	for bytes.HasPrefix(b[h.skip:], crlf) {
+		h.skip += len(crlf)
+	}
+	b = b[h.skip:]
+	switch {
+	case len(b) == 0 || len(b) == 1 && b[0] == '\r':
+		return b, protocol.ErrShort
+	case b[0] < 'A' || b[0] > 'Z':
+		return b, refusedRequest
+	}
+	return b, nil
+}
+
+// nextLine takes the next line of the head, which begins with b, and returns it without its end.
+func (h *head) nextLine(b []byte) ([]byte, error) {
+	i := bytes.IndexByte(b[h.n:], '\n')
+	switch {
+	case i < 0 && h.n == 0 && !mayBeMethod(b):
+		return nil, refusedRequest
+	case i < 0 && len(b) >= MaxHead, h.n+i >= MaxHead:
+		return nil, refusedHead
+	case i < 0:
+		return nil, protocol.ErrShort
+	}
+	line := b[h.n : h.n+i]
+	h.n += i + 1
+	if i == 0 || line[i-1] != '\r' { // RFC 9112, 2.2 lets a server take a bare LF; two readers may not agree
+		return nil, refusedRequest
+	}
+	return line[:i-1], nil
 }
 
 func (h *head) checkRequestLine(line []byte) error {

@@ -34,7 +34,7 @@ type Handlers struct {
 	Presence   Presence
 	Statistics Statistics
 	Counters   *Counters
-	Limits     protocol.Limits         // of protobuf requests, and MaxChannels of questions
+	Limits     protocol.Limits         // MaxPayload of POSTs (0: none), the others of protobuf requests and questions
 	NewSigner  func() *protocol.Signer // makes a Signer for one goroutine
 
 	// NoLicense refuses publications and questions of everybody: cloud mode in which no client is known.
@@ -106,11 +106,9 @@ func (c *call) serve(routes *Routes) {
 	}
 	_, query := splitTarget(header.RequestURI())
 	c.query.ParseBytes(query)
-	switch routes.Match(header.Method(), header.RequestURI()) {
-	case ActionPublish:
-		c.publish()
-	case ActionRest:
-		c.servePeer()
+	switch action := routes.Match(header.Method(), header.RequestURI()); action {
+	case ActionPublish, ActionRest:
+		c.serveBody(action)
 	case ActionOnline:
 		c.online()
 	case ActionStat:
@@ -119,6 +117,19 @@ func (c *call) serve(routes *Routes) {
 		c.options()
 	default:
 		c.empty(fasthttp.StatusNotFound)
+	}
+}
+
+func (c *call) serveBody(action Action) {
+	switch {
+	case c.Limits.MaxPayload > 0 && len(c.PostBody()) > c.Limits.MaxPayload: // NewServer's servers do not let it come so far
+		answerTooLarge(c.RequestCtx)
+		c.SetConnectionClose()
+		c.log(tooLargeText)
+	case action == ActionPublish:
+		c.publish()
+	default:
+		c.serveRest()
 	}
 }
 
@@ -134,12 +145,12 @@ const (
 func (c *call) empty(status int) {
 	c.SetStatusCode(status)
 	c.SetContentType(plainText)
-	c.allowOrigin()
+	allowOrigin(&c.Response.Header)
 }
 
 func (c *call) reply(contentType string, body []byte) {
 	c.SetContentType(contentType)
-	c.allowOrigin()
+	allowOrigin(&c.Response.Header)
 	c.SetBody(body)
 }
 
@@ -149,8 +160,6 @@ func (c *call) refuse(e *protocol.Error) {
 	c.logRefusal(e)
 }
 
-func (c *call) allowOrigin() { allowOrigin(&c.Response.Header) }
-
 func allowOrigin(h *fasthttp.ResponseHeader) {
 	h.SetCanonical(accessControlAllowOrigin, anyOrigin)
 }
@@ -159,6 +168,13 @@ var (
 	accessControlAllowOrigin = []byte(fasthttp.HeaderAccessControlAllowOrigin)
 	anyOrigin                = []byte("*")
 )
+
+func answerTooLarge(ctx *fasthttp.RequestCtx) {
+	ctx.SetStatusCode(fasthttp.StatusRequestEntityTooLarge)
+	ctx.Response.Header.SetStatusMessage([]byte("Payload Too Large"))
+	ctx.SetContentType(plainText)
+	allowOrigin(&ctx.Response.Header)
+}
 
 func (c *call) options() {
 	c.empty(fasthttp.StatusOK)

@@ -13,11 +13,20 @@ const tooLargeText = "HTTP Request: Max payload size exceeded."
 
 // logRefusal writes the line that operators know for this refusal, if there is one.
 func (c *call) logRefusal(e *protocol.Error) {
-	text := logText(e)
-	if text == "" || c.ErrorLog == nil || c.TestKey != "" && string(c.query.Peek(paramTestKey)) == c.TestKey {
-		return
+	if text := logText(e); text != "" {
+		c.log(text)
 	}
-	c.ErrorLog(text, clientAddress(c.RequestCtx))
+}
+
+func (c *call) log(text string) {
+	if c.ErrorLog != nil && !isTest(&c.query, c.TestKey) {
+		c.ErrorLog(text, clientAddress(c.RequestCtx))
+	}
+}
+
+// isTest says whether a request wants to be left out of the log, and may.
+func isTest(query *fasthttp.Args, testKey string) bool {
+	return testKey != "" && string(query.Peek(paramTestKey)) == testKey
 }
 
 // logText is the line for a refusal. Up to 4015 lines begin with the code; refusals for a missing licence have no line.

@@ -31,8 +31,8 @@ func (c *call) publishText() {
 	c.hand([]*protocol.Publication{protocol.TextPublication(c.items, body, expiry)})
 }
 
-// servePeer takes the protobuf request of a client, who is known by the public id of its first channel that has one.
-func (c *call) servePeer() {
+// serveRest takes the protobuf request of a client, who is known by the public id of its first channel that has one.
+func (c *call) serveRest() {
 	if !c.NoLicense && c.parseItems(protocol.TrustNone) {
 		for i := range c.items {
 			if c.items[i].HasPublic {

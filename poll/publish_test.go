@@ -206,6 +206,26 @@ func TestLogNamesWhomTheProxyNames(t *testing.T) {
 	exchange(t, h, "POST /pub/?binaryMode=true HTTP/1.1", "\x01")
 }
 
+func TestBodiesAreBoundedInMemory(t *testing.T) {
+	h, b := newHandlers()
+	h.Limits.MaxPayload = 3
+	f := func(line, body, want string, logged ...string) {
+		t.Helper()
+		if got := exchange(t, h, line, body); got != want {
+			t.Errorf("%s %q: %s, want %s", line, body, got, want)
+		}
+		equalLines(t, "log", b.takeLog(), logged...)
+	}
+	const tooLarge = "413 Payload Too Large" + anyOriginLine + closeLine + plainLine + "\n"
+	const line = "HTTP Request: Max payload size exceeded. 192.0.2.1"
+	f("POST /pub/?CHANNEL_ID="+privA+" HTTP/1.1", "abc", "200 OK"+anyOriginLine+plainLine+"\n")
+	f("POST /pub/?CHANNEL_ID="+privA+" HTTP/1.1", "abcd", tooLarge, line)
+	f("POST /rest/ HTTP/1.1", "abcd", tooLarge, line)
+	f("GET /stat/ HTTP/1.1", "abcd", "200 OK"+anyOriginLine+plainLine+"\n[]")
+	h.Limits.MaxPayload = 0
+	f("POST /pub/?CHANNEL_ID="+privA+" HTTP/1.1", "abcd", "200 OK"+anyOriginLine+plainLine+"\n")
+}
+
 func TestWithoutLicense(t *testing.T) {
 	h, b := newHandlers()
 	h.NoLicense = true

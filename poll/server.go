@@ -33,6 +33,8 @@ type ServerOptions struct {
 //
 //	err := NewServer(h, o).Serve(GateListener(ln))
 //	err := NewServer(h, o).ServeConn(GateConn(c))
+//
+// Shutdown of the server waits for the connections of Serve; it knows nothing of a ServeConn without a Serve.
 func NewServer(h fasthttp.RequestHandler, o ServerOptions) *fasthttp.Server {
 	s := serving(o)
 	return &fasthttp.Server{
@@ -48,6 +50,7 @@ func NewServer(h fasthttp.RequestHandler, o ServerOptions) *fasthttp.Server {
 		WriteTimeout:       cmp.Or(o.WriteTimeout, 20*time.Second),
 		Concurrency:        o.Connections,
 		DisableKeepalive:   o.Close,
+		CloseOnShutdown:    true,
 
 		NoDefaultServerHeader:        true,
 		NoDefaultContentType:         true,
@@ -84,10 +87,7 @@ func (s serving) refuse(ctx *fasthttp.RequestCtx, err error) {
 	var network net.Error
 	switch {
 	case errors.Is(err, fasthttp.ErrBodyTooLarge):
-		ctx.SetStatusCode(fasthttp.StatusRequestEntityTooLarge)
-		ctx.Response.Header.SetStatusMessage([]byte("Payload Too Large"))
-		ctx.SetContentType(plainText)
-		allowOrigin(&ctx.Response.Header)
+		answerTooLarge(ctx)
 		s.logTooLarge(ctx)
 	case errors.As(err, &large):
 		ctx.SetStatusCode(fasthttp.StatusRequestHeaderFieldsTooLarge)
@@ -102,15 +102,12 @@ func (s serving) logTooLarge(ctx *fasthttp.RequestCtx) {
 	if s.ErrorLog == nil {
 		return
 	}
-	if s.TestKey != "" {
-		var query fasthttp.Args
-		_, text := splitTarget(ctx.Request.Header.RequestURI())
-		query.ParseBytes(text)
-		if string(query.Peek(paramTestKey)) == s.TestKey {
-			return
-		}
+	var query fasthttp.Args
+	_, text := splitTarget(ctx.Request.Header.RequestURI())
+	query.ParseBytes(text)
+	if !isTest(&query, s.TestKey) {
+		s.ErrorLog(tooLargeText, clientAddress(ctx))
 	}
-	s.ErrorLog(tooLargeText, clientAddress(ctx))
 }
 
 // quietLogger keeps the format of a message and drops its arguments: they quote requests, channel signatures among them.

@@ -8,8 +8,10 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"os"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -257,6 +259,9 @@ func TestServerClosesWithTheClient(t *testing.T) {
 	f(string(toHead(publishLines+"Content-Length: 100\n\n"))+`{"a":1}`, replyBad)
 	f(string(toHead(publishLines+"Transfer-Encoding: chunked\n\n5\nabc")), replyBad)
 	equalLines(t, "published", b.take())
+	f(string(toHead("POST /pub/?CHANNEL_ID="+privA+" HTTP/1.0\nContent-Length: 1\n\n"))+"1",
+		"200 OK"+anyOriginLine+closeLine+plainLine+"\n")
+	equalLines(t, "published", bodies(b), "1")
 }
 
 func TestServerBoundsBodies(t *testing.T) {
@@ -506,16 +511,28 @@ func TestServerOnAUnixSocket(t *testing.T) {
 	}
 }
 
-func TestGateListenerPassesErrors(t *testing.T) {
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+// failing is a listener that fails with one error after the other.
+type failing struct {
+	net.Listener
+	errs []error
+}
+
+func (ln *failing) Accept() (net.Conn, error) {
+	if len(ln.errs) == 0 {
+		return &scriptedConn{}, nil
 	}
-	if err := ln.Close(); err != nil {
-		t.Fatal(err)
-	}
-	if c, err := GateListener(ln).Accept(); !errors.Is(err, net.ErrClosed) {
+	err := ln.errs[0]
+	ln.errs = ln.errs[1:]
+	return nil, &net.OpError{Op: "accept", Err: os.NewSyscallError("accept4", err)}
+}
+
+func TestGateListenerOutlivesFailures(t *testing.T) {
+	ln := GateListener(&failing{errs: []error{syscall.EMFILE, syscall.ECONNABORTED, syscall.ENFILE, syscall.EINVAL}})
+	if c, err := ln.Accept(); !errors.Is(err, syscall.EINVAL) {
 		t.Errorf("%v, %v", c, err)
+	}
+	if _, err := ln.Accept(); err != nil {
+		t.Error(err)
 	}
 }
 

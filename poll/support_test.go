@@ -39,6 +39,12 @@ func id(digits string) (id [16]byte) {
 
 func sigPub(digits string) string { return string(newSigner().SignPublic(id(digits))) }
 
+// browserHead is what a browser sends through a proxy.
+const browserHead = "GET /sub/?CHANNEL_ID=" + aloneA + "%2F" + signedA + "&mid=17954614120000000000000225&binaryMode=true&revision=19 HTTP/1.1\n" +
+	"Host: push.example\nX-Real-IP: 203.0.113.7\nX-Forwarded-For: 203.0.113.7\nConnection: close\n" +
+	"User-Agent: Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0.0.0 Safari/537.36\n" +
+	"Accept: */*\nAccept-Language: de,en;q=0.9\nAccept-Encoding: gzip, deflate, br\nCookie: a=b; c=d\nUpgrade: websocket\n\n"
+
 // backend stands behind Handlers and remembers what it was given.
 type backend struct {
 	err   error                       // of the next calls

@@ -1,0 +1,87 @@
+//go:build !race
+
+package poll
+
+import (
+	"context"
+	"testing"
+
+	"push-server/protocol"
+)
+
+func noAllocs(t *testing.T, what string, f func()) {
+	t.Helper()
+	f() // warm
+	if n := testing.AllocsPerRun(1000, f); n > 0 {
+		t.Errorf("%s: %v allocations", what, n)
+	}
+}
+
+func TestPollAllocatesNothing(t *testing.T) {
+	head := toHead(browserHead)
+	var r Reader
+	var req Request
+	var sub Subscription
+	var dst []byte
+	signer := newSigner()
+	noAllocs(t, "a poll from its head to its answer", func() {
+		skip, n, err := CheckHead(head)
+		if err != nil || r.Read(head[skip:skip+n], &req) != nil || testRoutes.Match(req.Header.Method(), req.Target) != ActionPoll {
+			t.Fatal("the head was not read")
+		}
+		if err := sub.Parse(&req, signer); err != nil || req.Upgrade {
+			t.Fatal(err)
+		}
+		handshake := req.Handshake(testRoutes.Sub)
+		if handshake.Upgrade == nil {
+			t.Fatal("no Upgrade")
+		}
+		o := ReplyOptions{HTTP10: req.HTTP10, Close: req.Close}
+		dst = AppendPollReplyHead(dst[:0], o, sub.Binary, 100)
+		dst = AppendPollTimeout(dst, o, sub.Mid)
+		dst = AppendPollError(dst, o, protocol.ErrWrongChannel)
+		dst = AppendNotFound(dst, o, false)
+		dst = AppendOptions(dst, o)
+	})
+}
+
+func TestCheckHeadAllocatesNothing(t *testing.T) {
+	head := toHead(browserHead)
+	noAllocs(t, "half a head", func() {
+		if _, _, err := CheckHead(head[:len(head)/2]); err != protocol.ErrShort {
+			t.Fatal(err)
+		}
+	})
+	noAllocs(t, "no head", func() {
+		if _, _, err := CheckHead([]byte("\x16\x03\x01")); err == nil {
+			t.Fatal("passed")
+		}
+	})
+}
+
+func TestCountersAllocateNothing(t *testing.T) {
+	c := NewCounters(noon)
+	noAllocs(t, "counting", func() {
+		c.CountRequest(protocol.CommandPublish)
+		c.CountMessage("im_message")
+		c.CountMessage("not a type")
+	})
+}
+
+type acceptAll struct{}
+
+func (acceptAll) Publish(context.Context, []*protocol.Publication) error { return nil }
+
+// What a publication costs above the publication itself (five objects) and the context of the call.
+func TestPublishingAllocatesLittle(t *testing.T) {
+	h, _ := newHandlers()
+	h.Publisher = acceptAll{}
+	handler := h.Handler(testRoutes)
+	request := []byte("POST /pub/?CHANNEL_ID=" + privA + " HTTP/1.1\r\nHost: a\r\nContent-Length: 7\r\n\r\n{\"a\":1}")
+	var dst []byte
+	n := testing.AllocsPerRun(1000, func() { dst, _ = ServeBytes(handler, dst[:0], request, nil) })
+	if n > 15 {
+		t.Errorf("%v allocations", n)
+	}
+	t.Logf("%v allocations", n)
+}
