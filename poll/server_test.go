@@ -3,15 +3,11 @@ package poll
 import (
 	"bufio"
 	"bytes"
-	"crypto/tls"
-	"errors"
 	"io"
 	"log/slog"
 	"net"
-	"os"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
@@ -264,119 +260,6 @@ func TestServerClosesWithTheClient(t *testing.T) {
 	equalLines(t, "published", bodies(b), "1")
 }
 
-func TestServerBoundsBodies(t *testing.T) {
-	h, b := newHandlers()
-	const limit = 2048
-	addr := serve(t, h, ServerOptions{MaxPayload: limit, ErrorLog: b.log})
-	f := func(lines, body, want string) {
-		t.Helper()
-		c := dial(t, addr)
-		c.request(lines, body)
-		c.expect(want)
-		if want == replyTooLarge {
-			c.ends()
-		}
-	}
-	inChunks := func(sizes ...int) (body string) {
-		const digits = "0123456789abcdef"
-		for _, n := range sizes {
-			body += string([]byte{digits[n>>8&15], digits[n>>4&15], digits[n&15]}) + "\r\n" + strings.Repeat("1", n) + "\r\n"
-		}
-		return body + "0\r\n\r\n"
-	}
-	const plain, chunks, binary = publishLines, publishLines + "Transfer-Encoding: chunked", "POST /pub/?binaryMode=true HTTP/1.1\nHost: a\n"
-	exact, over := strings.Repeat("1", limit), strings.Repeat("1", limit+1)
-
-	f(plain+"Content-Length: 2048", exact, replyOK)
-	f(chunks, inChunks(limit), replyOK)
-	f(chunks, inChunks(1000, 1000, 48), replyOK)
-	equalLines(t, "published", bodies(b), exact, exact, exact)
-	equalLines(t, "log", b.takeLog())
-
-	f(plain+"Content-Length: 2049", over, replyTooLarge)
-	f(plain+"Content-Length: 2049", "", replyTooLarge) // announced, not sent
-	f(plain+"Content-Length: 2049\nContent-Type: multipart/form-data; boundary=x", over, replyTooLarge)
-	f(binary+"Content-Length: 2049", over, replyTooLarge)
-	f("POST /rest/ HTTP/1.1\nHost: a\nContent-Length: 2049", over, replyTooLarge)
-	f(chunks, inChunks(limit+1), replyTooLarge)
-	f(chunks, inChunks(1000, 1000, 49), replyTooLarge)
-	equalLines(t, "published", bodies(b), exact, exact, exact)
-	const line = "HTTP Request: Max payload size exceeded. 127.0.0.1"
-	equalLines(t, "log", b.takeLog(), line, line, line, line, line, line, line)
-}
-
-func TestServerLetsClientsReadThe413(t *testing.T) {
-	h, _ := newHandlers()
-	addr := serve(t, h, ServerOptions{MaxPayload: 2048})
-	piece := strings.Repeat("1", 64<<10)
-	f := func(headers, before, after string) {
-		t.Helper()
-		c := dial(t, addr)
-		c.request(publishLines+headers, before)
-		for range 5 << 20 / len(piece) {
-			c.send(piece, after)
-		}
-		c.expect(replyTooLarge)
-		c.ends()
-	}
-	f("Content-Length: 5242880", "", "")
-	f("Transfer-Encoding: chunked", "10000\r\n", "\r\n10000\r\n")
-}
-
-func TestServerLogsNoTestRequests(t *testing.T) {
-	h, b := newHandlers()
-	addr := serve(t, h, ServerOptions{MaxPayload: 1, ErrorLog: b.log, TestKey: "secret"})
-	f := func(query, headers string, logged ...string) {
-		t.Helper()
-		c := dial(t, addr)
-		c.request("POST /pub/?"+query+" HTTP/1.1\nHost: a\nContent-Length: 2"+headers, "ab")
-		c.expect(replyTooLarge)
-		equalLines(t, query, b.takeLog(), logged...)
-	}
-	f("testKey=other", "", "HTTP Request: Max payload size exceeded. 127.0.0.1")
-	f("", "\nX-Forwarded-For: 203.0.113.7", "HTTP Request: Max payload size exceeded. 203.0.113.7")
-	f("testKey=secret", "")
-}
-
-func TestServerContinues(t *testing.T) {
-	h, b := newHandlers()
-	addr := serve(t, h, ServerOptions{MaxPayload: 2048})
-	f := func(lines string) {
-		t.Helper()
-		c := dial(t, addr)
-		c.request(lines, "")
-		if line, err := c.r.ReadString('\n'); err != nil || line != "HTTP/1.1 100 Continue\r\n" {
-			t.Fatalf("%q: %q, %v", lines, line, err)
-		}
-		if line, err := c.r.ReadString('\n'); err != nil || line != "\r\n" {
-			t.Fatalf("%q: %q, %v", lines, line, err)
-		}
-		c.send("abc")
-		c.expect(replyOK)
-		c.request(publishLines+"Content-Length: 1", "d") // and the connection stays
-		c.expect(replyOK)
-	}
-	f(publishLines + "Expect: 100-continue\nContent-Length: 3")
-	f(publishLines + "expect: 100-Continue\nContent-Length: 3")
-	equalLines(t, "published", bodies(b), "abc", "d", "abc", "d")
-}
-
-func TestServerFailsOtherExpectations(t *testing.T) {
-	h, b := newHandlers()
-	addr := serve(t, h, ServerOptions{})
-	c := dial(t, addr)
-	c.request("GET /nothing HTTP/1.1\nHost: a\nExpect: the worst", "")
-	c.expect("417 Expectation Failed\n")
-	c.request(publishLines+"Expect: the worst\nContent-Length: 3", "") // the client waits with its body
-	c.expect("417 Expectation Failed" + closeLine + "\n")
-	c.ends()
-	c = dial(t, addr)
-	c.request("POST /pub/?CHANNEL_ID="+privA+" HTTP/1.0\nExpect: 100-continue\nContent-Length: 3", "abc")
-	c.expect("200 OK" + anyOriginLine + closeLine + plainLine + "\n")
-	c.ends()
-	equalLines(t, "published", bodies(b), "abc")
-}
-
 func TestServerEndsWhatTakesTooLong(t *testing.T) {
 	h, _ := newHandlers()
 	const short = 50 * time.Millisecond
@@ -395,46 +278,6 @@ func TestServerEndsWhatTakesTooLong(t *testing.T) {
 	f("GET /nothing HTTP/1.1\r\nHost:", timeout)
 	f(string(toHead(publishLines+"Content-Length: 3\n\n"))+"ab", timeout)
 	f(string(toHead(publishLines+"Content-Length: 0\n\n")), replyOK) // idle ends without a word
-}
-
-// replayed is a connection whose first bytes were read already.
-type replayed struct {
-	net.Conn
-	first io.Reader
-}
-
-func (c *replayed) Read(p []byte) (int, error) {
-	if n, err := c.first.Read(p); err == nil {
-		return n, nil
-	}
-	return c.Conn.Read(p)
-}
-
-func TestServeConnOfAnotherListener(t *testing.T) {
-	h, b := newHandlers()
-	server := NewServer(h.Handler(testRoutes), ServerOptions{Close: true})
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer ln.Close()
-	c := dial(t, ln.Addr().String())
-	accepted, err := ln.Accept()
-	if err != nil {
-		t.Fatal(err)
-	}
-	done := make(chan error, 1)
-	head := string(toHead(publishLines + "Transfer-Encoding: chunked\n\n"))
-	go func() {
-		done <- server.ServeConn(GateConn(&replayed{accepted, strings.NewReader(head + "1\r\na\r\n")}))
-	}()
-	c.send("2\r\nbc\r\n0\r\n\r\n")
-	c.expect("200 OK" + anyOriginLine + closeLine + plainLine + "\n")
-	c.ends()
-	if err := <-done; err != nil {
-		t.Error(err)
-	}
-	equalLines(t, "published", bodies(b), "abc")
 }
 
 func TestServerQuotesNothing(t *testing.T) {
@@ -511,30 +354,4 @@ func TestServerOnAUnixSocket(t *testing.T) {
 	}
 }
 
-// failing is a listener that fails with one error after the other.
-type failing struct {
-	net.Listener
-	errs []error
-}
-
-func (ln *failing) Accept() (net.Conn, error) {
-	if len(ln.errs) == 0 {
-		return &scriptedConn{}, nil
-	}
-	err := ln.errs[0]
-	ln.errs = ln.errs[1:]
-	return nil, &net.OpError{Op: "accept", Err: os.NewSyscallError("accept4", err)}
-}
-
-func TestGateListenerOutlivesFailures(t *testing.T) {
-	ln := GateListener(&failing{errs: []error{syscall.EMFILE, syscall.ECONNABORTED, syscall.ENFILE, syscall.EINVAL}})
-	if c, err := ln.Accept(); !errors.Is(err, syscall.EINVAL) {
-		t.Errorf("%v, %v", c, err)
-	}
-	if _, err := ln.Accept(); err != nil {
-		t.Error(err)
-	}
-}
-
 var _ fasthttp.Logger = quietLogger{}
-var _ interface{ CloseWrite() error } = (*tls.Conn)(nil) // so connections with TLS linger as well
