@@ -111,7 +111,7 @@ type Push struct {
 	MemoryBytes       int // bytes kept in all, storage.type memory
 
 	LogLevel string // debug, info, warn or error
-	Metrics  string // address for metrics, "host:port"; "": none
+	Metrics  string // address for metrics, health and profiles, "host:port"; "": none
 }
 
 // Default returns what counts for keys that a file does not have. It has no servers and no key.

@@ -118,6 +118,8 @@ func TestProblems(t *testing.T) {
 	f(`"push":{"pollTimeout":"40"}`, `f.json: push.pollTimeout: error: "40" is not a duration (for example "40s", "300ms", "1m30s")`)
 	f(`"push":{"pollTimeout":"2m"}`, `f.json: push.pollTimeout: error: "2m" is not between "1s" and "55s"`)
 	f(`"push":{"logLevel":"loud"}`, `f.json: push.logLevel: error: "loud" is not a level (write debug, info, warn or error)`)
+	f(`"push":{"metrics":"9100"}`, `f.json: push.metrics: error: "9100" is not an address (for example "127.0.0.1:9100")`)
+	f(`"push":{"metrics":"127.0.0.1:9100"}`, "")
 	f(`"push":{"windowCount":1000}`, "f.json: push.windowCount: error: 1000 is not a power of two (for example 65536)")
 	f(`"push":{"windowBytes":1000}`, "f.json: push.windowBytes: error: 1000 is less than limits.maxPayload, 1048576")
 	f(`"push":{"historyTotal":50}`, "f.json: push.historyTotal: warning: 50 is less than push.historyPerChannel, 100")

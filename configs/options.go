@@ -121,7 +121,8 @@ var options = []option{
 		doc: "publications kept of one channel, with `memory`"},
 	{key: "push.memoryBytes", of: func(c *Config) any { return &c.Push.MemoryBytes }, min: 1 << 20, max: math.MaxInt64, doc: "bytes kept in all, with `memory`"},
 	{key: "push.logLevel", of: func(c *Config) any { return &c.Push.LogLevel }, doc: "`debug`, `info`, `warn` or `error`"},
-	{key: "push.metrics", of: func(c *Config) any { return &c.Push.Metrics }, remark: "is reserved: metrics are not served yet"},
+	{key: "push.metrics", of: func(c *Config) any { return &c.Push.Metrics },
+		doc: "address for operators, such as `127.0.0.1:9100`: `/metrics`, `/healthz`, `/readyz`, `/debug/pprof/`; whoever reaches it can look"},
 }
 
 // free are the sections that may hold anything: they belong to cloud mode and to the tests of the Node server.

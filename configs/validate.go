@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"strconv"
 	"strings"
 	"time"
 
@@ -25,6 +26,7 @@ func (c *Config) Validate() []Problem {
 	v.security()
 	v.servers()
 	v.level()
+	v.metrics()
 	return v.problems
 }
 
@@ -221,6 +223,22 @@ func (v *validator) level() {
 	if _, err := v.c.Push.Level(); err != nil {
 		v.add(Error, "push.logLevel", "write debug, info, warn or error", "%q is not a level", v.c.Push.LogLevel)
 	}
+}
+
+func (v *validator) metrics() {
+	if addr := v.c.Push.Metrics; addr != "" && !validAddress(addr) {
+		v.add(Error, "push.metrics", `for example "127.0.0.1:9100"`, "%q is not an address", addr)
+	}
+}
+
+// validAddress says whether s is "host:port" with a port that is a number. The host may be missing.
+func validAddress(s string) bool {
+	_, port, err := net.SplitHostPort(s)
+	if err != nil {
+		return false
+	}
+	_, err = strconv.ParseUint(port, 10, 16)
+	return err == nil
 }
 
 // Level is LogLevel for package slog.

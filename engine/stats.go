@@ -50,6 +50,7 @@ type hubStats struct {
 type Stats struct {
 	WebSockets, Polls int    // connections that listen now
 	Connections       int    // all connections now
+	Free              int    // connections that there is room for
 	Channels          int    // private channels with a connection
 	Opened            uint64 // connections since the start
 	Frames            uint64 // WebSocket frames received
@@ -66,8 +67,9 @@ type Stats struct {
 
 // Stats returns the counters now. It may be called from any goroutine.
 func (e *Engine) Stats() Stats {
+	active := e.admission.active.Load()
 	st := Stats{
-		Connections: int(e.admission.active.Load()), Channels: e.limits.channels(), Published: e.hubStats.published.Load(),
+		Connections: int(active), Free: int(max(e.admission.max-active, 0)), Channels: e.limits.channels(), Published: e.hubStats.published.Load(),
 		Gaps: e.hubStats.gaps.Load(), PublishQueue: e.publishing.length(), PublishRetries: e.hubStats.retries.Load(),
 		PublishRejected: e.hubStats.rejected.Load(), Closes: make(map[string]uint64),
 	}

@@ -11,6 +11,7 @@ import (
 
 	"push-server/configs"
 	"push-server/engine"
+	"push-server/engine/ops"
 )
 
 // serve runs the server until ctx ends, then drains it. It returns nil if that was all that happened.
@@ -27,6 +28,10 @@ func serve(ctx context.Context, files []string, stdout, stderr io.Writer) error 
 		return err
 	}
 	defer s.bus.Close()
+	if err := s.openWindow(); err != nil {
+		return err
+	}
+	defer s.closeWindow()
 	if err := s.engine.Start(ctx); err != nil {
 		return unlessAsked(ctx, err)
 	}
@@ -60,6 +65,7 @@ type server struct {
 	bus    engine.Bus
 	engine *engine.Engine
 	ports  []*publishPort
+	window *ops.Server // nil: nobody wants to look
 }
 
 func newServer(c *configs.Config, log *slog.Logger) (*server, error) {
@@ -111,6 +117,27 @@ func (s *server) openPorts() error {
 	return nil
 }
 
+// openWindow lets operators look, from before the start of the engine until after its end.
+func (s *server) openWindow() (err error) {
+	addr := s.config.Push.Metrics
+	if addr == "" {
+		return nil
+	}
+	if s.window, err = ops.Listen(addr, s.engine); err != nil {
+		return fmt.Errorf("push.metrics: %w", err)
+	}
+	return nil
+}
+
+func (s *server) closeWindow() {
+	if s.window == nil {
+		return
+	}
+	if err := s.window.Close(); err != nil {
+		s.log.Warn("window for operators", "err", err)
+	}
+}
+
 // print says what is served, in the order of the configuration.
 func (s *server) print(w io.Writer) {
 	subscribers, publishers := s.engine.Addrs(), s.ports
@@ -124,6 +151,9 @@ func (s *server) print(w io.Writer) {
 		printListener(w, l.Name, addr, l.Routes)
 	}
 	fmt.Fprintln(w, storageText(&s.config.Storage))
+	if s.window != nil {
+		fmt.Fprintf(w, "for operators: http://%s/metrics /healthz /readyz /debug/pprof/\n", s.window.Addr())
+	}
 }
 
 // wait returns nil when ctx ends, and the reason when something stopped that was not asked to.

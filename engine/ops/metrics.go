@@ -1,113 +1,88 @@
 package ops
 
 import (
-	"maps"
 	"net/http"
-	"slices"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
-
-	"push-server/engine"
 )
 
 // metrics is the page for Prometheus, from a registry of its own: nothing that a library registers elsewhere gets in.
 func metrics(source Source) http.Handler {
 	r := prometheus.NewRegistry()
 	r.MustRegister(
-		engineCollector{source},
+		collector{source},
 		collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 	)
 	return promhttp.HandlerFor(r, promhttp.HandlerOpts{})
 }
 
-// metric is one line of the page, or the lines of one name that differ in one label.
-type metric struct {
-	desc  *prometheus.Desc
-	kind  prometheus.ValueType
-	label string
-	value func(st *engine.Stats) float64
-}
-
-func gauge(name, help string, value func(st *engine.Stats) float64) metric {
-	return metric{desc: prometheus.NewDesc(name, help, nil, nil), kind: prometheus.GaugeValue, value: value}
-}
-
-func counter(name, help string, value func(st *engine.Stats) float64) metric {
-	return metric{desc: prometheus.NewDesc(name, help, nil, nil), kind: prometheus.CounterValue, value: value}
-}
-
-// with gives m a label: of the name before it in the table, one line each.
-func (m metric) with(desc *prometheus.Desc, label string) metric {
-	m.desc, m.label = desc, label
-	return m
-}
-
-// Names with a label.
+// The names are stable; labels have few values, never a channel.
 var (
-	sessionsDesc = prometheus.NewDesc("push_sessions", "Connections that listen now.", []string{"transport"}, nil)
-	replaysDesc  = prometheus.NewDesc("push_replays_total", "Returning clients, by where what they missed came from.", []string{"source"}, nil)
-	closesDesc   = prometheus.NewDesc("push_closes_total", "Connections that ended, by reason.", []string{"reason"}, nil)
+	sessions        = name("push_sessions", "Connections that listen now.", "transport")
+	connections     = name("push_connections", "Connections to subscribers' ports now.")
+	connectionsFree = name("push_connections_free", "Connections that descriptors, or push.maxConnections, leave room for.")
+	channels        = name("push_channels", "Private channels with a connection.")
+	opened          = name("push_connections_opened_total", "Connections to subscribers' ports since the start.")
+	closes          = name("push_closes_total", "Connections that ended, by reason.", "reason")
+	frames          = name("push_frames_received_total", "WebSocket frames from clients.")
+	published       = name("push_published_total", "Publications that came from the bus.")
+	delivered       = name("push_delivered_total", "Publications times the connections that they were sent to.")
+	replays         = name("push_replays_total", "Returning clients, by where what they missed came from.", "source")
+	gaps            = name("push_gaps_total", "Times that publications may have been missed, so that history was read.")
+	lags            = name("push_lags_total", "Times that an event loop fell behind the window.")
+	queue           = name("push_publish_queue", "Publications accepted and not yet stored.")
+	retries         = name("push_publish_retries_total", "Repeated attempts to store publications.")
+	rejected        = name("push_publish_rejected_total", "Publications that found the queue full.")
+	ready           = name("push_ready", "1 while the server is ready.")
 )
 
-// table is everything that an engine tells. The names are stable; labels have few values, never a channel.
-var table = []metric{
-	gauge("", "", func(st *engine.Stats) float64 { return float64(st.WebSockets) }).with(sessionsDesc, "websocket"),
-	gauge("", "", func(st *engine.Stats) float64 { return float64(st.Polls) }).with(sessionsDesc, "poll"),
-	gauge("push_connections", "Connections to subscribers' ports now.", func(st *engine.Stats) float64 { return float64(st.Connections) }),
-	gauge("push_connections_free", "Connections that descriptors, or push.maxConnections, leave room for.",
-		func(st *engine.Stats) float64 { return float64(st.Free) }),
-	gauge("push_channels", "Private channels with a connection.", func(st *engine.Stats) float64 { return float64(st.Channels) }),
-	counter("push_connections_opened_total", "Connections to subscribers' ports since the start.",
-		func(st *engine.Stats) float64 { return float64(st.Opened) }),
-	counter("push_frames_received_total", "WebSocket frames from clients.", func(st *engine.Stats) float64 { return float64(st.Frames) }),
-	counter("push_published_total", "Publications that came from the bus.", func(st *engine.Stats) float64 { return float64(st.Published) }),
-	counter("push_delivered_total", "Publications times the connections that they were sent to.",
-		func(st *engine.Stats) float64 { return float64(st.Delivered) }),
-	counter("", "", func(st *engine.Stats) float64 { return float64(st.ReplaysWindow) }).with(replaysDesc, "window"),
-	counter("", "", func(st *engine.Stats) float64 { return float64(st.ReplaysHistory) }).with(replaysDesc, "history"),
-	counter("push_gaps_total", "Times that publications may have been missed, and history was read.",
-		func(st *engine.Stats) float64 { return float64(st.Gaps) }),
-	counter("push_lags_total", "Times that an event loop fell behind the window.", func(st *engine.Stats) float64 { return float64(st.Lags) }),
-	gauge("push_publish_queue", "Publications accepted and not yet stored.", func(st *engine.Stats) float64 { return float64(st.PublishQueue) }),
-	counter("push_publish_retries_total", "Repeated attempts to store publications.",
-		func(st *engine.Stats) float64 { return float64(st.PublishRetries) }),
-	counter("push_publish_rejected_total", "Publications that found the queue full.",
-		func(st *engine.Stats) float64 { return float64(st.PublishRejected) }),
+func name(s, help string, labels ...string) *prometheus.Desc {
+	return prometheus.NewDesc(s, help, labels, nil)
 }
 
-var readyDesc = prometheus.NewDesc("push_ready", "1 while the server is ready.", nil, nil)
-
-// engineCollector reads the counters of an engine when asked.
-type engineCollector struct{ source Source }
+// collector reads the counters of its source when Prometheus asks.
+type collector struct{ source Source }
 
 // Describe implements prometheus.Collector.
-func (c engineCollector) Describe(to chan<- *prometheus.Desc) {
-	for _, m := range table {
-		to <- m.desc
-	}
-	to <- closesDesc
-	to <- readyDesc
-}
+func (c collector) Describe(to chan<- *prometheus.Desc) { prometheus.DescribeByCollect(c, to) }
 
 // Collect implements prometheus.Collector.
-func (c engineCollector) Collect(to chan<- prometheus.Metric) {
+func (c collector) Collect(to chan<- prometheus.Metric) {
+	gauge := func(d *prometheus.Desc, v int, labels ...string) {
+		to <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, float64(v), labels...)
+	}
+	counter := func(d *prometheus.Desc, v uint64, labels ...string) {
+		to <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(v), labels...)
+	}
 	st := c.source.Stats()
-	for _, m := range table {
-		var labels []string
-		if m.label != "" {
-			labels = append(labels, m.label)
-		}
-		to <- prometheus.MustNewConstMetric(m.desc, m.kind, m.value(&st), labels...)
+	gauge(sessions, st.WebSockets, "websocket")
+	gauge(sessions, st.Polls, "poll")
+	gauge(connections, st.Connections)
+	gauge(connectionsFree, st.Free)
+	gauge(channels, st.Channels)
+	counter(opened, st.Opened)
+	for reason, n := range st.Closes {
+		counter(closes, n, reason)
 	}
-	for _, reason := range slices.Sorted(maps.Keys(st.Closes)) {
-		to <- prometheus.MustNewConstMetric(closesDesc, prometheus.CounterValue, float64(st.Closes[reason]), reason)
+	counter(frames, st.Frames)
+	counter(published, st.Published)
+	counter(delivered, st.Delivered)
+	counter(replays, st.ReplaysWindow, "window")
+	counter(replays, st.ReplaysHistory, "history")
+	counter(gaps, st.Gaps)
+	counter(lags, st.Lags)
+	gauge(queue, st.PublishQueue)
+	counter(retries, st.PublishRetries)
+	counter(rejected, st.PublishRejected)
+	gauge(ready, one(c.source.Ready()))
+}
+
+func one(ok bool) int {
+	if ok {
+		return 1
 	}
-	ready := 0.0
-	if c.source.Ready() {
-		ready = 1
-	}
-	to <- prometheus.MustNewConstMetric(readyDesc, prometheus.GaugeValue, ready)
+	return 0
 }

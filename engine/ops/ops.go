@@ -1,9 +1,9 @@
 // Package ops is the operator's window on a server: metrics, health and profiles, on a listener of their own, apart from what
 // clients reach.
 //
-//	/metrics        for Prometheus; every name is in metrics.go
+//	/metrics        for Prometheus; metrics.go has every name
 //	/healthz        200 as long as the process answers
-//	/readyz         200 while it serves, 503 before the bus has answered and from the beginning of a drain
+//	/readyz         200 while it serves; 503 before the bus has answered, and from the beginning of a drain
 //	/debug/pprof/   profiles of the Go runtime
 //
 // There is no access control: the address decides who can look.
@@ -30,7 +30,7 @@ type Source interface {
 type Server struct {
 	listener net.Listener
 	http     *http.Server
-	done     chan error
+	served   chan error
 }
 
 // headTimeout bounds how long a client may take to say what it wants.
@@ -42,19 +42,22 @@ func Listen(addr string, source Source) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("ops: %w", err)
 	}
-	s := &Server{listener: ln, done: make(chan error, 1)}
-	s.http = &http.Server{Handler: Handler(source), ReadHeaderTimeout: headTimeout}
-	go func() { s.done <- s.http.Serve(ln) }()
+	s := &Server{
+		listener: ln,
+		http:     &http.Server{Handler: Handler(source), ReadHeaderTimeout: headTimeout},
+		served:   make(chan error, 1),
+	}
+	go func() { s.served <- s.http.Serve(ln) }()
 	return s, nil
 }
 
 // Addr is the address that is listened at.
 func (s *Server) Addr() string { return s.listener.Addr().String() }
 
-// Close ends service at once; who is looking is cut off.
+// Close ends service at once, also for those who are looking.
 func (s *Server) Close() error {
 	err := s.http.Close()
-	if served := <-s.done; !errors.Is(served, http.ErrServerClosed) {
+	if served := <-s.served; !errors.Is(served, http.ErrServerClosed) {
 		err = errors.Join(err, served)
 	}
 	return err
@@ -85,4 +88,3 @@ func say(w http.ResponseWriter, status int, text string) {
 	w.WriteHeader(status)
 	_, _ = fmt.Fprintln(w, text) // whoever asked may have gone
 }
-
