@@ -21,6 +21,7 @@ type Params struct {
 	Time        time.Duration // of each measurement
 	Rounds      int           // of scenarios that measure in turn with the floor
 	Dial        int           // handshakes under way at a time
+	Patience    time.Duration // without a message, after which what is pending counts as lost
 }
 
 // or fills in what p leaves open.
@@ -33,6 +34,7 @@ func (p Params) or(d Params) Params {
 	fill(&p.Time, d.Time)
 	fill(&p.Rounds, d.Rounds)
 	fill(&p.Dial, d.Dial)
+	fill(&p.Patience, d.Patience)
 	return p
 }
 
@@ -44,7 +46,7 @@ func fill[T comparable](p *T, d T) {
 }
 
 // common are the defaults that scenarios share.
-var common = Params{Payload: 200, Expiry: 600, Connections: 64, Time: 5 * time.Second, Rounds: 5, Dial: 256}
+var common = Params{Payload: 200, Expiry: 600, Connections: 64, Time: 5 * time.Second, Rounds: 5, Dial: 256, Patience: 3 * time.Second}
 
 // Scenario is a way to use a server, and what is measured of it.
 type Scenario struct {

@@ -107,7 +107,7 @@ func (t *Trial) work(ctx context.Context, d time.Duration) error {
 	if err := t.Fleet.Churn(ctx, load.Churn{Group: sockets}); err != nil {
 		return err
 	}
-	_, err := t.Fleet.Settle(ctx, patience)
+	_, err := t.Fleet.Settle(ctx, t.Patience)
 	return err
 }
 

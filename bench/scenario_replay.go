@@ -87,7 +87,7 @@ func (t *Trial) awaitDeliveries(ctx context.Context, want int64) error {
 		if n != last {
 			quiet, last = time.Now(), n
 		}
-		if time.Since(quiet) > patience {
+		if time.Since(quiet) > t.Patience {
 			return fmt.Errorf("bench: %d of %d missed messages did not come", want-n, int64(t.N)*missed)
 		}
 		if err := pause(ctx, time.Millisecond); err != nil {

@@ -12,12 +12,8 @@ import (
 	"push-server/bench/target"
 )
 
-const (
-	// patience is how long nothing may arrive before what is pending counts as lost.
-	patience = 3 * time.Second
-	// parkTime is how long servers are given to park polls: a client gets no sign of it.
-	parkTime = 500 * time.Millisecond
-)
+// parkTime is how long servers are given to park polls: a client gets no sign of it.
+const parkTime = 500 * time.Millisecond
 
 var errTrouble = errors.New("bench: clients had trouble")
 
@@ -93,7 +89,7 @@ func (t *Trial) publish(ctx context.Context, c load.Campaign) (*load.Published, 
 	if err != nil {
 		return nil, err
 	}
-	_, err = t.Fleet.Settle(ctx, patience)
+	_, err = t.Fleet.Settle(ctx, t.Patience)
 	return p, err
 }
 
@@ -104,7 +100,7 @@ func (t *Trial) shared(k, count int) load.Campaign {
 
 // conclude holds the run against what must not happen in any.
 func (t *Trial) conclude(ctx context.Context) error {
-	lost, err := t.Fleet.Settle(ctx, patience)
+	lost, err := t.Fleet.Settle(ctx, t.Patience)
 	if err != nil {
 		return err
 	}

@@ -59,39 +59,43 @@ type crewman struct {
 }
 
 // StartFleet starts the workers and tells them the plan, which must not be changed afterwards.
-func StartFleet(ctx context.Context, plan *Plan, o FleetOptions) (f *Fleet, err error) {
+func StartFleet(ctx context.Context, plan *Plan, o FleetOptions) (*Fleet, error) {
+	f := &Fleet{Plan: plan}
+	if err := f.start(ctx, o); err != nil {
+		f.Close()
+		return nil, err
+	}
+	return f, nil
+}
+
+func (f *Fleet) start(ctx context.Context, o FleetOptions) (err error) {
+	plan := f.Plan
 	perWorker := o.PerWorker
 	if perWorker == 0 {
 		perWorker = defaultPerWorker
 	}
 	n := max(o.Workers, (plan.Users+perWorker-1)/perWorker, 1)
-	f = &Fleet{Plan: plan}
-	defer func() {
-		if err != nil {
-			f.Close()
-		}
-	}()
 	if f.board, err = NewBoard(n+1, plan.Streams()); err != nil {
-		return nil, err
+		return err
 	}
 	if o.Floor != "" {
 		if err := f.startFloor(ctx, n, o); err != nil {
-			return nil, err
+			return err
 		}
 	}
 	for i := range n {
 		w, err := startWorker(f.board, o)
 		if err != nil {
-			return nil, err
+			return err
 		}
 		f.workers = append(f.workers, w)
 		setup := &Setup{Plan: plan, Worker: i, Workers: n + 1, From: i * plan.Users / n, To: (i + 1) * plan.Users / n, Alone: n == 1}
 		setup.Sources = o.sources(i, plan)
 		if _, err := w.call(ctx, Order{Setup: setup}); err != nil {
-			return nil, err
+			return err
 		}
 	}
-	return f, nil
+	return nil
 }
 
 func (o *FleetOptions) sources(worker int, plan *Plan) []string {

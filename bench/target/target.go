@@ -60,17 +60,20 @@ type Running struct {
 }
 
 // Start starts a server and waits until it accepts connections.
-func Start(ctx context.Context, o Options) (r *Running, err error) {
+func Start(ctx context.Context, o Options) (*Running, error) {
 	ctx, cancel := context.WithTimeout(ctx, startTime)
 	defer cancel()
-	r = &Running{keep: o.Keep}
-	defer func() {
-		if err != nil {
-			r.Stop()
-		}
-	}()
+	r := &Running{keep: o.Keep}
+	if err := r.start(ctx, o); err != nil {
+		r.Stop()
+		return nil, err
+	}
+	return r, nil
+}
+
+func (r *Running) start(ctx context.Context, o Options) (err error) {
 	if r.folder, err = os.MkdirTemp("", "push-bench-"); err != nil {
-		return nil, fmt.Errorf("target: %w", err)
+		return fmt.Errorf("target: %w", err)
 	}
 	switch o.Kind {
 	case PushServer, PushServerMemory:
@@ -85,11 +88,11 @@ func Start(ctx context.Context, o Options) (r *Running, err error) {
 		err = fmt.Errorf("target: no kind %q; known are %s", o.Kind, strings.Join(Kinds, ", "))
 	}
 	if err != nil {
-		return nil, err
+		return err
 	}
 	r.Target.Name = o.Kind
 	r.Target.Text = o.Text
-	return r, r.await(ctx)
+	return r.await(ctx)
 }
 
 // useExternal takes what somebody else has started.

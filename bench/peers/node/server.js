@@ -74,8 +74,9 @@ async function publish(ids, body, expiry, sender) {
 
 async function history(ids, mid) {
   const since = Buffer.from(mid, 'hex');
-  const args = (id) => ['ZRANGE', historyKey(id), Buffer.concat([Buffer.from('('), since]), '+', 'BYLEX', 'LIMIT', '0', String(historyLimit)];
-  const lists = await Promise.all(ids.map((id) => redis.sendCommand(args(id))));
+  const after = (id) =>
+    redis.zRange(historyKey(id), Buffer.concat([Buffer.from('('), since]), '+', { BY: 'LEX', LIMIT: { offset: 0, count: historyLimit } });
+  const lists = await Promise.all(ids.map(after));
   const found = [...new Set(lists.flat().map((id) => id.toString('hex')))].sort();
   if (found.length === 0) return [];
   const stored = await redis.mGet(found.map((hex) => messageKey(Buffer.from(hex, 'hex'))));
