@@ -21,7 +21,7 @@ type traffic struct {
 	ended sync.WaitGroup
 }
 
-const lastOne = `{"n":0}`
+const lastOne = `{"last":1}`
 
 func startTraffic(t *testing.T, in *installation) *traffic {
 	t.Helper()
@@ -34,14 +34,11 @@ func startTraffic(t *testing.T, in *installation) *traffic {
 		}
 		f.ended.Go(func() {
 			defer socket.Close()
-			f.report("WebSocket", f.follow(func(string) ([]client.Message, error) {
-				socket.SetReadDeadline(time.Now().Add(patience))
-				return socket.Receive()
-			}))
+			f.report("WebSocket", followSocket(socket).until(lastOne))
 		})
 	}
 	ch := f.channel()
-	f.ended.Go(func() { f.report("poll", f.poll(ch)) })
+	f.ended.Go(func() { f.report("poll", followPolls(t.Context(), in.subs[0], ch).until(lastOne)) })
 	if err := waitOnline(t, in, ch); err != nil {
 		t.Fatal(err)
 	}
@@ -73,7 +70,7 @@ func (f *traffic) publish() error {
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
 	for n := 1; ; n++ {
-		body := fmt.Sprintf(`{"n":%d}`, n)
+		body := numbered(n)
 		select {
 		case <-f.stop:
 			body = lastOne
@@ -89,37 +86,55 @@ func (f *traffic) publish() error {
 	}
 }
 
-func (f *traffic) poll(ch client.Channel) error {
+// numbered is the body of the nth publication.
+func numbered(n int) string { return fmt.Sprintf(`{"n":%d}`, n) }
+
+// A follower receives numbered publications and wants each of them once, in order.
+type follower struct {
+	receive func(mid string) ([]client.Message, error)
+	mid     string // of the last one
+	next    int
+	pending []client.Message // received together with the last one
+}
+
+func followSocket(socket *client.WebSocket) *follower {
+	return &follower{next: 1, receive: func(string) ([]client.Message, error) {
+		socket.SetReadDeadline(time.Now().Add(patience))
+		return socket.Receive()
+	}}
+}
+
+func followPolls(ctx context.Context, addr string, ch client.Channel) *follower {
 	poller := client.NewHTTP(true)
-	defer poller.Close()
-	return f.follow(func(mid string) ([]client.Message, error) {
-		ctx, cancel := context.WithTimeout(f.t.Context(), patience)
+	context.AfterFunc(ctx, poller.Close)
+	return &follower{next: 1, receive: func(mid string) ([]client.Message, error) {
+		ctx, cancel := context.WithTimeout(ctx, patience)
 		defer cancel()
-		reply, err := poller.Poll(ctx, "http://"+f.in.subs[0]+subPath+client.Query(false, mid, ch.Signed()))
+		reply, err := poller.Poll(ctx, "http://"+addr+subPath+client.Query(false, mid, ch.Signed()))
 		if err != nil {
 			return nil, err
 		}
 		return reply.Messages()
-	})
+	}}
 }
 
-// follow receives up to the last one.
-func (f *traffic) follow(receive func(mid string) ([]client.Message, error)) error {
-	mid := ""
-	for n := 1; ; {
-		messages, err := receive(mid)
-		if err != nil {
-			return fmt.Errorf("waiting for %d: %w", n, err)
-		}
-		for _, m := range messages {
-			if m.Body == lastOne {
+// until receives up to that body.
+func (f *follower) until(last string) error {
+	for {
+		for i, m := range f.pending {
+			if m.ID <= f.mid || m.Body != last && m.Body != numbered(f.next) {
+				return fmt.Errorf("got %s %s behind %s, want %s", m.ID, m.Body, f.mid, numbered(f.next))
+			}
+			f.mid = m.ID
+			f.next++
+			if m.Body == last {
+				f.pending = f.pending[i+1:]
 				return nil
 			}
-			if want := fmt.Sprintf(`{"n":%d}`, n); m.Body != want || m.ID <= mid {
-				return fmt.Errorf("got %s %s behind %s, want %s", m.ID, m.Body, mid, want)
-			}
-			mid = m.ID
-			n++
+		}
+		var err error
+		if f.pending, err = f.receive(f.mid); err != nil {
+			return fmt.Errorf("waiting for %d: %w", f.next, err)
 		}
 	}
 }

@@ -21,7 +21,7 @@ type HTTP struct {
 // NewHTTP makes a client. With keepAlive false each request has a connection
 // of its own and says Connection: close, as the requests of PHP do.
 func NewHTTP(keepAlive bool) *HTTP {
-	t := &http.Transport{DisableKeepAlives: !keepAlive, DisableCompression: true, MaxIdleConnsPerHost: 64}
+	t := &http.Transport{DisableKeepAlives: !keepAlive, MaxIdleConnsPerHost: 64}
 	return &HTTP{client: http.Client{Transport: t, Timeout: time.Minute}, transport: t}
 }
 
@@ -61,7 +61,12 @@ func (h *HTTP) PublishText(ctx context.Context, url, body string, expiry int, id
 
 // Request sends a RequestBatch, as a backend of version 4 does.
 func (h *HTTP) Request(ctx context.Context, url string, batch []byte) (Reply, error) {
-	return h.do(ctx, http.MethodPost, url+"?binaryMode=true&hostname=portal.example", batch, 0)
+	return h.Post(ctx, url+"?binaryMode=true&hostname=portal.example", batch)
+}
+
+// Post sends any body.
+func (h *HTTP) Post(ctx context.Context, url string, body []byte) (Reply, error) {
+	return h.do(ctx, http.MethodPost, url, body, 0)
 }
 
 func (h *HTTP) do(ctx context.Context, method, url string, body []byte, expiry int) (Reply, error) {

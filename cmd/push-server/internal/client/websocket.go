@@ -31,10 +31,20 @@ func (e *CloseError) Error() string {
 	return fmt.Sprintf("closed by the server: %d %s", e.Code, e.Reason)
 }
 
-// Dial performs the handshake with url, which is a path with its query at
-// an address. Messages are read in the mode that the query asks for.
+// Dial connects to addr and subscribes. The target is a path with its query;
+// messages are read in the mode that it asks for.
 func Dial(ctx context.Context, addr, target string) (*WebSocket, error) {
-	dialer := ws.Dialer{ReadBufferSize: 1024, WriteBufferSize: 1024, Timeout: 10 * time.Second}
+	return subscribe(ctx, ws.Dialer{}, addr, target)
+}
+
+// DialFrom is Dial from a certain address of this machine.
+func DialFrom(ctx context.Context, from net.Addr, addr, target string) (*WebSocket, error) {
+	bound := net.Dialer{LocalAddr: from}
+	return subscribe(ctx, ws.Dialer{NetDial: bound.DialContext}, addr, target)
+}
+
+func subscribe(ctx context.Context, dialer ws.Dialer, addr, target string) (*WebSocket, error) {
+	dialer.ReadBufferSize, dialer.WriteBufferSize, dialer.Timeout = 1024, 1024, 10*time.Second
 	conn, buffered, _, err := dialer.Dial(ctx, "ws://"+addr+target)
 	if err != nil {
 		return nil, err

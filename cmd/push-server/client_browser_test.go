@@ -1,0 +1,105 @@
+package main
+
+import (
+	"encoding/json"
+	"net/http"
+	"net/http/httptest"
+	"os/exec"
+	"slices"
+	"syscall"
+	"testing"
+	"time"
+
+	"push-server/cmd/push-server/internal/client"
+)
+
+// TestBrowser lets a real browser subscribe, on a page of another origin.
+func TestBrowser(t *testing.T) {
+	const count = 3
+	in := install(t, "default", nil, 1)
+	socket, poll := client.NewChannel(testKey), client.NewChannel(testKey)
+	type seen struct {
+		Socket, Poll []json.RawMessage
+		Refused      struct {
+			Code     int
+			Reason   string
+			WasClean bool
+		}
+		Error string
+	}
+	results := make(chan seen, 1)
+	site := http.NewServeMux()
+	site.HandleFunc("GET /", func(w http.ResponseWriter, r *http.Request) {
+		http.ServeFile(w, r, "testdata/browser/page.html")
+	})
+	site.HandleFunc("GET /setup", func(w http.ResponseWriter, r *http.Request) {
+		json.NewEncoder(w).Encode(map[string]any{
+			"sub": in.subs[0], "count": count,
+			"socket": subPath + client.Query(false, "", socket.Signed()),
+			"poll":   subPath + client.Query(false, "", poll.Signed()),
+			"wrong":  subPath + client.Query(true, "", client.NewChannel("another key").Signed()),
+		})
+	})
+	site.HandleFunc("POST /result", func(w http.ResponseWriter, r *http.Request) {
+		var s seen
+		if err := json.NewDecoder(r.Body).Decode(&s); err != nil {
+			s.Error = err.Error()
+		}
+		results <- s
+	})
+	server := httptest.NewServer(site)
+	defer server.Close()
+	browse(t, server.URL)
+	for _, ch := range []client.Channel{socket, poll} {
+		if err := waitOnline(t, in, ch); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var want []string
+	backend := client.NewHTTP(false)
+	for n := range count {
+		want = append(want, numbered(n+1))
+		if _, err := backend.PublishText(t.Context(), in.pubURL(), numbered(n+1), 60, socket.Private, poll.Private); err != nil {
+			t.Fatal(err)
+		}
+	}
+	select {
+	case got := <-results:
+		if got.Error != "" {
+			t.Fatal(got.Error)
+		}
+		if !equalJSON(got.Socket, want) || !equalJSON(got.Poll, want) {
+			t.Errorf("got %s by WebSocket and %s by poll, want %s", got.Socket, got.Poll, want)
+		}
+		if r := got.Refused; r.Code != 4010 || r.Reason != "4010: Wrong Channel Id." || !r.WasClean {
+			t.Errorf("a wrong signature is refused with %+v", r)
+		}
+	case <-time.After(patience):
+		t.Error("no result")
+	}
+}
+
+func equalJSON(got []json.RawMessage, want []string) bool {
+	return slices.EqualFunc(got, want, func(g json.RawMessage, w string) bool { return string(g) == w })
+}
+
+// browse opens a page until the end of the test.
+func browse(t *testing.T, url string) {
+	t.Helper()
+	var log logBuffer
+	cmd := exec.Command("chromium", "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run",
+		"--disable-background-networking", "--remote-debugging-port=0", "--user-data-dir="+t.TempDir(), url)
+	cmd.Stdout, cmd.Stderr = &log, &log
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+	cmd.WaitDelay = time.Second // some of its processes leave the group
+	if err := cmd.Start(); err != nil {
+		t.Fatalf("%v; apt-get install chromium", err)
+	}
+	t.Cleanup(func() {
+		syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
+		cmd.Wait()
+		if t.Failed() {
+			t.Logf("the browser says:\n%s", log.String())
+		}
+	})
+}

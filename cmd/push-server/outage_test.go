@@ -1,0 +1,251 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"push-server/cmd/push-server/internal/client"
+)
+
+// An outage is publications to one channel, numbered from 1, while its Redis comes and goes. Two subscribers have to get all
+// that was accepted: one by WebSocket, one by poll.
+type outage struct {
+	t       *testing.T
+	in      *installation
+	channel client.Channel
+	backend *client.HTTP
+	sent    int
+	socket  *follower
+	polls   *follower
+	parked  chan error // tells when the first publication has reached the poll
+}
+
+func newOutage(t *testing.T, in *installation) *outage {
+	o := &outage{t: t, in: in, channel: client.NewChannel(testKey), backend: client.NewHTTP(true), parked: make(chan error, 1)}
+	t.Cleanup(o.backend.Close)
+	return o
+}
+
+// observe connects the subscribers.
+func observe(t *testing.T, in *installation) *outage {
+	t.Helper()
+	o := newOutage(t, in)
+	o.socket = followSocket(o.dial(""))
+	o.polls = followPolls(t.Context(), in.subs[0], o.channel)
+	go func() { o.parked <- o.polls.until(numbered(1)) }()
+	return o
+}
+
+// observeFirst connects the subscribers and publishes one that they get.
+func observeFirst(t *testing.T, in *installation) *outage {
+	t.Helper()
+	o := observe(t, in)
+	if err := waitOnline(t, in, o.channel); err != nil {
+		t.Fatal(err)
+	}
+	o.publish(1, 200)
+	o.firstArrived()
+	return o
+}
+
+func (o *outage) firstArrived() {
+	o.t.Helper()
+	if err := errors.Join(<-o.parked, o.socket.until(numbered(1))); err != nil {
+		o.t.Fatal(err)
+	}
+}
+
+func (o *outage) dial(mid string) *client.WebSocket {
+	o.t.Helper()
+	socket, err := client.Dial(o.t.Context(), o.in.subs[0], subPath+client.Query(true, mid, o.channel.Signed()))
+	if err != nil {
+		o.t.Fatal(err)
+	}
+	o.t.Cleanup(func() { socket.Close() })
+	return socket
+}
+
+// publish sends the next n, by themselves or in one request, and wants that status before PHP loses patience.
+func (o *outage) publish(n, status int) {
+	o.t.Helper()
+	begin := time.Now()
+	if got := o.try(n); got != status {
+		o.t.Fatalf("publication answered %d, want %d", got, status)
+	}
+	if took := time.Since(begin); took > time.Second {
+		o.t.Errorf("publication answered after %v; PHP waits for a second", took)
+	}
+	o.sent += n
+}
+
+// try gives the status of a publication of the next n.
+func (o *outage) try(n int) int {
+	o.t.Helper()
+	reply, err := client.Reply{}, error(nil)
+	if n == 1 {
+		reply, err = o.backend.PublishText(o.t.Context(), o.in.pubURL(), numbered(o.sent+1), 600, o.channel.Private)
+	} else {
+		var batch []client.Publication
+		for i := range n {
+			batch = append(batch, client.Publication{
+				Receivers: []client.Receiver{o.channel.PrivateReceiver()}, Body: numbered(o.sent + 1 + i), Expiry: 600,
+			})
+		}
+		reply, err = o.backend.Request(o.t.Context(), o.in.pubURL(), client.AppendPublish(nil, batch...))
+	}
+	if err != nil {
+		o.t.Fatal(err)
+	}
+	return reply.Status
+}
+
+// arrived waits until everybody has all that was accepted. Somebody new gets it from history: each once, so it is stored once.
+func (o *outage) arrived() {
+	o.t.Helper()
+	o.got("WebSocket", o.socket)
+	o.got("poll", o.polls)
+	o.got("history", followSocket(o.dial(strings.Repeat("0", 26))))
+}
+
+func (o *outage) got(who string, f *follower) {
+	o.t.Helper()
+	if err := f.until(numbered(o.sent)); err != nil {
+		o.t.Errorf("%s: %v", who, err)
+	}
+}
+
+// stored waits until publications are stored at once again.
+func (o *outage) stored() {
+	o.t.Helper()
+	eventually(o.t, "publications are stored", func() error {
+		status := o.try(1)
+		o.sent++
+		if status != 200 {
+			return fmt.Errorf("answered %d", status)
+		}
+		return nil
+	})
+}
+
+// installOn starts the servers of production, with changes, without waiting for Redis.
+func installOn(t *testing.T, redis *redisServer, change func(config)) *installation {
+	t.Helper()
+	in := &installation{redis: redis}
+	for _, name := range []string{"default-sub", "default-pub"} {
+		c := recordedConfig(t, name, redis.path())
+		if change != nil {
+			change(c)
+		}
+		in.add(t, c)
+	}
+	return in
+}
+
+func TestRedisAbsentAtStart(t *testing.T) {
+	t.Run("one process", func(t *testing.T) {
+		redis := absentRedis(t)
+		in := &installation{redis: redis}
+		in.add(t, recordedConfig(t, "single", redis.path()))
+		testRedisAbsentAtStart(t, in)
+	})
+	t.Run("subscribers and backend apart", func(t *testing.T) {
+		testRedisAbsentAtStart(t, installOn(t, absentRedis(t), nil))
+	})
+}
+
+func testRedisAbsentAtStart(t *testing.T, in *installation) {
+	o := observe(t, in)
+	o.publish(1, 202)
+	o.publish(4, 202)
+	o.publish(1, 202)
+	for _, p := range in.procs {
+		if !strings.Contains(strings.ToLower(p.log.String()), "redis") {
+			t.Errorf("nothing is said about Redis:\n%s", p.log.String())
+		}
+	}
+	in.redis.start()
+	o.firstArrived()
+	o.arrived()
+	o.stored()
+	o.arrived()
+}
+
+// TestRedisLost kills Redis and starts it again, with what it had stored.
+func TestRedisLost(t *testing.T) {
+	redis := startRedis(t)
+	in := installOn(t, redis, nil)
+	in.waitDelivering(t)
+	o := observeFirst(t, in)
+	redis.kill()
+	returning := followSocket(o.dial(o.socket.mid)) // its history cannot be read yet
+	returning.next = o.socket.next
+	o.publish(1, 202)
+	o.publish(4, 202)
+	o.publish(1, 202)
+	redis.start()
+	o.got("returning client", returning)
+	o.arrived()
+	o.stored()
+	o.arrived()
+}
+
+// TestRedisHangs stops Redis with all its connections open: what was sent to it is executed later, though nobody waits for the
+// answer any more.
+func TestRedisHangs(t *testing.T) {
+	redis := startRedis(t)
+	in := installOn(t, redis, nil)
+	in.waitDelivering(t)
+	o := observeFirst(t, in)
+	redis.pause()
+	o.publish(1, 202)
+	o.publish(4, 202)
+	redis.resume()
+	o.arrived()
+	o.stored()
+	o.arrived()
+}
+
+// TestQueueFull: what does not fit into the queue is refused, what was accepted arrives.
+func TestQueueFull(t *testing.T) {
+	redis := startRedis(t)
+	in := installOn(t, redis, func(c config) { c["push"] = map[string]any{"publishQueue": 10} })
+	in.waitDelivering(t)
+	o := observeFirst(t, in)
+	redis.kill()
+	o.publish(4, 202)
+	o.publish(5, 202)
+	o.publish(1, 202)
+	if status := o.try(1); status != 503 {
+		t.Errorf("publication answered %d with a full queue, want 503", status)
+	}
+	o.fillBySocket()
+	redis.start()
+	o.arrived()
+	o.stored()
+	o.arrived()
+}
+
+// fillBySocket publishes as a client to somebody else, until it is told to come again later.
+func (o *outage) fillBySocket() {
+	o.t.Helper()
+	sender := client.NewChannel(testKey)
+	socket, err := client.Dial(o.t.Context(), o.in.subs[0], subPath+client.Query(true, "", sender.Signed()))
+	if err != nil {
+		o.t.Fatal(err)
+	}
+	defer socket.Close()
+	message := client.Publication{Receivers: []client.Receiver{client.NewChannel(testKey).PublicReceiver()}, Body: "{}", Expiry: 60}
+	for range 11 {
+		if err := socket.Send(client.AppendPublish(nil, message)); err != nil {
+			break // closed already
+		}
+	}
+	socket.SetReadDeadline(time.Now().Add(patience))
+	_, err = socket.Receive()
+	if closed, ok := err.(*client.CloseError); !ok || closed.Code != 1013 {
+		o.t.Errorf("a client that fills the queue gets %v, want close 1013", err)
+	}
+}
