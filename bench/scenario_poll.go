@@ -19,13 +19,23 @@ func runPoll(ctx context.Context, t *Trial) error {
 	if _, err := t.connect(ctx, all, 0); err != nil {
 		return err
 	}
-	c := load.Campaign{First: t.Fleet.Plan.OwnStream(0), Streams: t.N, Connections: t.Connections, Rate: t.Rate, Time: t.Time / 5}
+	own := load.Campaign{First: t.Fleet.Plan.OwnStream(0), Streams: t.N, Connections: t.Connections}
 	t.say("warming up")
-	if _, err := t.publish(ctx, c); err != nil {
+	warm := own
+	warm.Rate, warm.Time = t.Rate, t.Time/5
+	if _, err := t.publish(ctx, warm); err != nil {
 		return err
 	}
-	t.say("answering polls")
-	c.Time = t.Time
+	if err := t.pollOpen(ctx, own); err != nil {
+		return err
+	}
+	return t.pollClosed(ctx, own)
+}
+
+// pollOpen answers polls at the given rate, which is what a server lives with.
+func (t *Trial) pollOpen(ctx context.Context, c load.Campaign) error {
+	t.say("answering polls at a rate")
+	c.Rate, c.Time = t.Rate, t.Time
 	s, err := t.measure(ctx, func() error {
 		_, err := t.publish(ctx, c)
 		return err
@@ -40,5 +50,22 @@ func runPoll(ctx context.Context, t *Trial) error {
 	t.Run.Latency["poll"] = p
 	t.set("pollP50", p.P50)
 	t.set("pollP99", p.P99)
+	return nil
+}
+
+// pollClosed answers as many as the server can, where waking up is no longer part of the cost.
+func (t *Trial) pollClosed(ctx context.Context, c load.Campaign) error {
+	t.say("answering polls as fast as possible")
+	c.Time, c.Await = t.Time, true
+	var p *load.Published
+	s, err := t.measure(ctx, func() (err error) {
+		p, err = t.publish(ctx, c)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	t.set("answersPerSecond", perSecond(p.Sent, p.Elapsed))
+	t.set("cpuPerAnswerBusy", micros(s.Cost.Server.Total()+s.Cost.Redis.Total(), s.Stats.Polls))
 	return nil
 }

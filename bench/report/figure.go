@@ -8,13 +8,17 @@ import (
 	"image/color"
 	"regexp"
 	"slices"
+	"strings"
 
 	"gonum.org/v1/plot"
 	"gonum.org/v1/plot/font"
+	"gonum.org/v1/plot/plotter"
 	"gonum.org/v1/plot/vg"
 	"gonum.org/v1/plot/vg/draw"
 	"gonum.org/v1/plot/vg/vgimg"
 	"gonum.org/v1/plot/vg/vgsvg"
+
+	"push-server/bench/result"
 )
 
 const (
@@ -41,7 +45,26 @@ func newPlot(y string) *plot.Plot {
 	p.Legend.Top, p.Legend.Left = true, true
 	p.Legend.Padding = vg.Points(2)
 	p.X.Padding, p.Y.Padding = 0, 0
+	p.Y.Tick.Marker = numbers{}
+	grid := plotter.NewGrid()
+	grid.Vertical.Width = 0
+	grid.Horizontal.Color = color.Gray{0xe4}
+	p.Add(grid)
 	return p
+}
+
+// numbers are the usual marks, with commas between thousands and none without words.
+type numbers struct{}
+
+// Ticks implements plot.Ticker.
+func (numbers) Ticks(low, high float64) (ticks []plot.Tick) {
+	for _, t := range (plot.DefaultTicks{}).Ticks(low, high) {
+		if t.Label != "" {
+			t.Label = strings.TrimSuffix(result.Number(t.Value), ".00")
+			ticks = append(ticks, t)
+		}
+	}
+	return ticks
 }
 
 var (

@@ -94,6 +94,7 @@ func percentiles(lines []line) (*plot.Plot, error) {
 	p.Y.Min = math.Pow(10, math.Floor(math.Log10(low)))
 	p.Y.Max = math.Pow(10, math.Ceil(math.Log10(high)))
 	p.X.Min = 0
+	p.X.Max += 0.3 // room for the last word
 	return p, nil
 }
 

@@ -37,6 +37,8 @@ var Metrics = []Metric{
 	{"cpuPerAnswer", "CPU per poll answered, with Redis", "µs", false},
 	{"serverCpuPerAnswer", "CPU per poll answered", "µs", false},
 	{"redisCpuPerAnswer", "Redis: CPU per poll answered", "µs", false},
+	{"answersPerSecond", "long polls answered, closed loop", "/s", true},
+	{"cpuPerAnswerBusy", "closed loop: CPU per poll answered, with Redis", "µs", false},
 	{"pollP50", "long poll at the given rate: p50", "ms", false},
 	{"pollP99", "long poll at the given rate: p99", "ms", false},
 	{"replaySeconds", "until all that returned have what they missed", "s", false},
