@@ -21,7 +21,7 @@ build: ## build bin/push-server, and bin/push-bench
 	$(BUILD) -o bin ./cmd/...
 
 test: deps ## run all tests, but for those that take minutes
-	go test $(PACKAGES)
+	go test -timeout 20m $(PACKAGES)
 
 test-slow: deps ## run all tests, with those that take minutes
 	PUSH_TEST_SLOW=1 go test -timeout 30m $(PACKAGES)
@@ -56,8 +56,8 @@ fuzz: ## fuzz everything that is read from the network, FUZZTIME (10s) each
 bench: ## run the benchmarks of the code; PACKAGES=./protocol for some
 	go test -run '^$$' -bench . -benchmem $(PACKAGES)
 
-bench-report: build ## put the server under load and write the report with its plots
-	bin/push-bench report
+bench-report: build ## put the server under load for ten minutes and write the report with its plots into bench/results
+	bin/push-bench suite quick
 
 package: build ## put the server and its files into dist/
 	@mkdir -p dist

@@ -35,6 +35,7 @@ func TestDirections(t *testing.T) {
 	f(poll, protocol, fasthttp)
 	f("push-server/redisbus", protocol, rueidis)
 	f(engine, protocol, poll, fasthttp, gnet)
+	f("push-server/engine/ops", engine, protocol, poll, fasthttp, gnet)
 	f("push-server/engine/ops", protocol, poll, engine, fasthttp, gnet)
 	f("push-server/configs", protocol)
 	f("push-server/bench/...", protocol)

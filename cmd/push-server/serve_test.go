@@ -138,6 +138,31 @@ func TestFolderIsServedByOneProcess(t *testing.T) {
 	}
 }
 
+func TestMetricsAndHealth(t *testing.T) {
+	c := standalone(t)
+	addr := fmt.Sprintf("127.0.0.1:%d", freePort(t))
+	c["push"] = map[string]any{"metrics": addr}
+	start(t, c).waitListening(addr)
+	f := func(path, want string) {
+		t.Helper()
+		eventually(t, path, func() error {
+			resp, err := http.Get("http://" + addr + path)
+			if err != nil {
+				return err
+			}
+			defer resp.Body.Close()
+			body, err := io.ReadAll(resp.Body)
+			if !strings.Contains(string(body), want) {
+				return fmt.Errorf("%q is missing in %s", want, body)
+			}
+			return err
+		})
+	}
+	f("/readyz", "ready\n")
+	f("/healthz", "ok")
+	f("/metrics", "\npush_")
+}
+
 func TestServerRunsWithoutAKey(t *testing.T) {
 	c := standalone(t)
 	delete(c, "security")
