@@ -88,6 +88,11 @@ func (h *holes) find(id protocol.MessageID) (int, bool) {
 
 func (h *holes) has(id protocol.MessageID) bool { _, ok := h.find(id); return ok }
 
+// served says whether id has come by: it is accounted for, and no hole.
+func (h *holes) served(id protocol.MessageID) bool {
+	return id.Startdate() == h.startdate && id.Counter() <= h.reached && !h.has(id)
+}
+
 // fill closes the hole of id, if there is one.
 func (h *holes) fill(id protocol.MessageID) {
 	if i, ok := h.find(id); ok {

@@ -26,6 +26,7 @@ type Hub struct {
 	highest  protocol.MessageID // greatest id that has come, or counter that was echoed with nothing missing
 	holes    holes
 	repair   *repair                         // under way
+	repairs  uint64                          // begun
 	repaired map[protocol.MessageID]repaired // late copies of these have been served
 	echo     uint64                          // the last one heard
 }
@@ -103,7 +104,7 @@ func (h *Hub) HandleEcho(n uint64, counter protocol.MessageID) {
 }
 
 func (h *Hub) appendEcho(n uint64, m mark) {
-	h.window.append(&entry{echo: n, mark: m, highest: h.highest})
+	h.window.append(&entry{echo: n, mark: m, repair: h.repairs, highest: h.highest})
 }
 
 // begin takes the first echo: from here on the window knows everything.

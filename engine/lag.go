@@ -37,43 +37,42 @@ func (l *loop) fallBehind() {
 	l.lagging = true
 	l.stats.lags.Add(1)
 	l.log.Warn("loop was overtaken by the window, reading history", "loop", l.id)
-	var chs []protocol.ChannelID
-	l.table.each(func(id protocol.ChannelID, _ int) { chs = append(chs, id) })
 	since := l.highest
 	if old := l.recent.oldest(); !old.IsZero() && old.Compare(since) < 0 {
 		since = old
 	}
-	l.engine.background(func(ctx context.Context) { l.engine.hub.catchUp(ctx, l, chs, since) })
+	if since.Compare(l.accounted) < 0 {
+		since = l.accounted
+	}
+	l.engine.background(func(ctx context.Context) { l.engine.hub.catchUp(ctx, l, since) })
 }
 
 // catchUp reads what l missed: what had come by when it begins. What came later must still be in the window when it is served, or
 // it reads again; what history has but the bus has not brought yet is still to come.
-func (h *Hub) catchUp(ctx context.Context, l *loop, chs []protocol.ChannelID, since protocol.MessageID) {
+func (h *Hub) catchUp(ctx context.Context, l *loop, since protocol.MessageID) {
 	retry := backoff{first: repairPause, limit: repairPauseMax}
 	for ctx.Err() == nil {
-		head := h.window.head.Load()
-		missed, err := h.readHistory(ctx, chs, since, h.window.highest())
+		var chs []protocol.ChannelID // of now: who subscribes later reads history
+		if askLoops(ctx, []*loop{l}, func(l *loop) { chs = l.table.channels() }) != nil {
+			return
+		}
+		head, bound := h.window.head.Load(), h.window.highest()
+		missed, err := h.readHistory(ctx, chs, since, bound)
 		if err != nil {
 			h.log.Warn("history cannot be read for a loop that fell behind, trying again", "loop", l.id, "err", err)
 			retry.wait(ctx)
 			continue
 		}
-		done := make(chan bool, 1)
-		l.call(func(l *loop) { done <- l.resumeAt(head, missed) })
-		select {
-		case <-ctx.Done():
+		resumed := false
+		if askLoops(ctx, []*loop{l}, func(l *loop) { resumed = l.resumeAt(head, bound, missed) }) != nil || resumed {
 			return
-		case ok := <-done:
-			if ok {
-				return
-			}
 		}
 	}
 }
 
 // resumeAt takes up service with what was missed and what is left in the window. It returns false if the window has lost
-// something since head.
-func (l *loop) resumeAt(head uint64, missed []*protocol.Publication) bool {
+// something since head. bound is the greatest id that had come by at head.
+func (l *loop) resumeAt(head uint64, bound protocol.MessageID, missed []*protocol.Publication) bool {
 	tail := l.window.tail.Load()
 	if tail > head {
 		return false
@@ -100,7 +99,7 @@ func (l *loop) resumeAt(head uint64, missed []*protocol.Publication) bool {
 		l.detoured[p.ID] = true
 	}
 	l.detouredUntil = l.deadlines.now + uint32(repairedTime/tick)
-	l.cursor, l.lagging = tail, false
+	l.cursor, l.lagging, l.accounted = tail, false, bound
 	l.wake()
 	return true
 }

@@ -60,6 +60,8 @@ type loop struct {
 	detouredUntil uint32                      // tick
 	base          protocol.MessageID          // the window answers ids from here on
 	blind         bool                        // the window answers nothing: a gap is being closed, or the first echo has not come
+	blindUntil    uint64                      // the repair at whose end it is not blind any more
+	accounted     protocol.MessageID          // up to here nothing is missing that a detour could bring
 	waiting       []sessionRef                // replaying, until an echo or an id comes by
 	released      []sessionRef                // replaying, and nothing is missing any more
 

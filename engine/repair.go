@@ -12,6 +12,7 @@ import (
 // its channels and stops answering from the window; history is read; both are merged and appended. A new gap in the meantime starts
 // it again from the same id, still holding. Hub.mu guards its fields.
 type repair struct {
+	number  uint64             // of this repair
 	from    protocol.MessageID // nothing is missing up to here
 	held    []*protocol.Publication
 	again   bool
@@ -84,7 +85,8 @@ func (h *Hub) startRepair(why string) {
 		return // nothing was promised to anybody yet
 	}
 	h.stats.gaps.Add(1)
-	h.repair = &repair{from: h.holes.lastGood(h.highest), heard: make(chan struct{}, 1)}
+	h.repairs++
+	h.repair = &repair{number: h.repairs, from: h.holes.lastGood(h.highest), heard: make(chan struct{}, 1)}
 	h.log.Info("gap, reading history", "why", why, "from", h.repair.from)
 	r := h.repair
 	h.engine.background(func(ctx context.Context) { h.runRepair(ctx, r) })
@@ -101,7 +103,7 @@ func (h *Hub) runRepair(ctx context.Context, r *repair) {
 			retry.wait(ctx)
 			continue
 		}
-		ps, err := h.readMissed(ctx, r.from, counter)
+		ps, err := h.readMissed(ctx, r.number, r.from, counter)
 		if err != nil {
 			h.log.Warn("history cannot be read to close a gap, trying again", "err", err)
 			retry.wait(ctx)
@@ -139,13 +141,11 @@ func (h *Hub) repairEcho(ctx context.Context, r *repair) (counter protocol.Messa
 }
 
 // readMissed reads the history of every channel of this process.
-func (h *Hub) readMissed(ctx context.Context, from, to protocol.MessageID) ([]*protocol.Publication, error) {
+func (h *Hub) readMissed(ctx context.Context, number uint64, from, to protocol.MessageID) ([]*protocol.Publication, error) {
 	channels := make(chan []protocol.ChannelID, len(h.loops))
 	err := askLoops(ctx, h.loops, func(l *loop) {
-		var chs []protocol.ChannelID
-		l.table.each(func(id protocol.ChannelID, _ int) { chs = append(chs, id) })
-		l.blind = true // in this step, so that who subscribes later reads history, too
-		channels <- chs
+		l.blind, l.blindUntil = true, number // in this step, so that who subscribes later reads history, too
+		channels <- l.table.channels()
 	})
 	if err != nil {
 		return nil, err
@@ -204,15 +204,15 @@ func (h *Hub) closeGap(r *repair, ps []*protocol.Publication, counter protocol.M
 	if counter.Compare(r.from) < 0 {
 		h.reset(r.echo, counter)
 	}
-	known := h.servedSince(r.from)
+	held := make(map[protocol.MessageID]bool, len(r.held))
 	for _, p := range r.held {
-		known[p.ID] = true
+		held[p.ID] = true
 	}
 	missed := 0
 	merged := slices.Clone(r.held)
 	fromHistory := make(map[*protocol.Publication]bool, len(ps))
 	for _, p := range ps {
-		if !known[p.ID] {
+		if !held[p.ID] && !h.holes.served(p.ID) {
 			fromHistory[p] = true
 			merged = append(merged, p)
 			missed++
@@ -232,21 +232,6 @@ func (h *Hub) closeGap(r *repair, ps []*protocol.Publication, counter protocol.M
 	h.appendEcho(r.echo, markRepair)
 	h.log.Info("gap closed", "missed", missed, "held", len(r.held), "up to", counter)
 	return true
-}
-
-// servedSince returns the ids above from that are in the window.
-func (h *Hub) servedSince(from protocol.MessageID) map[protocol.MessageID]bool {
-	ids := make(map[protocol.MessageID]bool)
-	for seq := h.window.head.Load() - 1; seq > 0; seq-- {
-		e := h.window.get(seq)
-		if e == nil || e.highest.Compare(from) <= 0 {
-			break
-		}
-		if e.pub != nil {
-			ids[e.pub.ID] = true
-		}
-	}
-	return ids
 }
 
 func (h *Hub) forgetRepaired(now time.Time) {

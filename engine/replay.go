@@ -32,7 +32,7 @@ func (l *loop) startReplay(s *Session, mid protocol.MessageID) {
 	r := &replay{mid: mid}
 	s.replay = r
 	s.state = stateReplaying
-	if !l.blind && mid.Compare(l.highest) > 0 && mid.Compare(l.window.highest()) <= 0 {
+	if !l.blind && !l.lagging && mid.Compare(l.highest) > 0 && mid.Compare(l.window.highest()) <= 0 {
 		// The client was served by a loop that is ahead of this one: what it misses is still to come here.
 		l.waiting = append(l.waiting, s.ref())
 		return
@@ -213,12 +213,17 @@ func (l *loop) hearEcho(e *entry) {
 	l.echo = max(l.echo, e.echo)
 	switch e.mark {
 	case markReset:
-		l.highest, l.base, l.blind = e.highest, e.highest, false
+		l.highest, l.base = e.highest, e.highest
+		l.see(e)
 		return
 	case markRepair:
-		l.base, l.blind = e.highest, false
+		l.base = e.highest
+		l.see(e)
 	}
 	if e.highest.Compare(l.highest) > 0 {
 		l.highest = e.highest
 	}
 }
+
+// see lets the window answer again, unless another repair has begun since e was appended.
+func (l *loop) see(e *entry) { l.blind = l.blind && e.repair < l.blindUntil }

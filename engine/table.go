@@ -216,11 +216,13 @@ func (t *channelTable) grow() {
 	}
 }
 
-// each calls f with every channel and the number of its subscribers.
-func (t *channelTable) each(f func(id protocol.ChannelID, n int)) {
+// channels returns every channel, in a slice of the caller's.
+func (t *channelTable) channels() []protocol.ChannelID {
+	chs := make([]protocol.ChannelID, 0, t.used)
 	for i := range t.slots {
-		if n := int(t.slots[i].n & slotCount); n > 0 {
-			f(t.slots[i].id(), n)
+		if t.slots[i].n&slotCount > 0 {
+			chs = append(chs, t.slots[i].id())
 		}
 	}
+	return chs
 }

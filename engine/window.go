@@ -28,6 +28,7 @@ type entry struct {
 	pub     *protocol.Publication
 	echo    uint64             // number of the echo
 	mark    mark               // what an echo says besides
+	repair  uint64             // the last repair that was begun when an echo was appended
 	highest protocol.MessageID // the greatest id, or counter that an echo showed, up to and including this entry
 	prev    []uint64           // per receiver: the entry before this one with the same hash, 0: none
 	prevBuf [2]uint64

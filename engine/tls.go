@@ -1,0 +1,299 @@
+package engine
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"push-server/poll"
+)
+
+// tlsPort is a listener whose connections are encrypted. Goroutines do the cryptography; what they decrypt goes over a socket
+// pair to a loop, to which it is a connection like any other, so that every rule about connections exists once.
+type tlsPort struct {
+	engine   *Engine
+	index    uint16 // of the listener
+	config   *tls.Config
+	listener net.Listener
+	tasks    sync.WaitGroup
+	conns    connSet // all
+	greeting connSet // those of them that have not reached a loop yet
+	next     atomic.Uint32
+}
+
+// tlsPlaces is the number of descriptors that a connection needs on top of its session's: the socket, and our end of the pair.
+const tlsPlaces = 2
+
+// tlsBuffer is the size of the buffer between a loop and a client, in bytes: that of a TLS record.
+const tlsBuffer = 16 << 10
+
+// tlsInput is the size of the buffer between a client and a loop, in bytes. Each connection has one all the time; clients send little.
+const tlsInput = 1 << 10
+
+// listenTLS opens the ports that are encrypted.
+func (e *Engine) listenTLS(ctx context.Context) error {
+	for i, l := range e.o.Listeners {
+		if l.TLS == nil {
+			continue
+		}
+		// A keep-alive probe every 15 s, Go's default, would wake the radio of every phone; pings look after dead peers.
+		lc := net.ListenConfig{KeepAlive: -1, Control: reusePort}
+		ln, err := lc.Listen(ctx, "tcp", e.addrs[i])
+		if err != nil {
+			return fmt.Errorf("engine: cannot listen on %s: %w", e.addrs[i], err)
+		}
+		config := l.TLS.Clone()
+		config.NextProtos = nil // no ALPN, as in Node: whoever asks for HTTP/2 gets HTTP/1.1
+		p := &tlsPort{engine: e, index: uint16(i), config: config, listener: ln}
+		e.tlsPorts = append(e.tlsPorts, p)
+		p.tasks.Go(p.accept)
+	}
+	return nil
+}
+
+// reusePort lets the port be bound beside the socket that reserves it, and by other processes as other ports are.
+func reusePort(_, _ string, c syscall.RawConn) (err error) {
+	controlErr := c.Control(func(fd uintptr) { err = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_REUSEPORT, 1) })
+	return errors.Join(controlErr, err)
+}
+
+// stopTLS ends all encrypted ports with their connections. The loops still have to run: one may be taking over a connection.
+func (e *Engine) stopTLS() {
+	for _, p := range e.tlsPorts {
+		_ = p.listener.Close() // nobody comes in any more
+	}
+	for _, p := range e.tlsPorts {
+		p.conns.closeAll()
+		p.tasks.Wait()
+	}
+}
+
+// dropGreetings ends connections that are not sessions yet.
+func (e *Engine) dropGreetings() {
+	for _, p := range e.tlsPorts {
+		p.greeting.closeAll()
+	}
+}
+
+// acceptPause is how long nobody is let in after an accept that failed, for want of descriptors mostly.
+const acceptPause = 100 * time.Millisecond
+
+func (p *tlsPort) accept() {
+	for {
+		c, err := p.listener.Accept()
+		switch {
+		case err == nil:
+			p.admit(c)
+		case errors.Is(err, net.ErrClosed):
+			p.conns.closeAll()
+			return
+		default:
+			p.engine.o.Logger.Warn("connection cannot be accepted", "err", err)
+			select {
+			case <-time.After(acceptPause):
+			case <-p.engine.ctx.Done():
+			}
+		}
+	}
+}
+
+func (p *tlsPort) admit(c net.Conn) {
+	e := p.engine
+	if !e.admission.take(tlsPlaces) {
+		e.loops[0].stats.closes[CloseAdmission].Add(1)
+		_ = c.Close() // there is no room to say so
+		return
+	}
+	e.tlsConns.Add(1)
+	p.conns.add(c)
+	p.greeting.add(c)
+	p.tasks.Go(func() {
+		defer e.admission.give(tlsPlaces)
+		defer e.tlsConns.Add(-1)
+		defer p.conns.remove(c)
+		defer c.Close()
+		p.serve(c.(*net.TCPConn))
+	})
+}
+
+// serve makes a session of c and carries bytes until both sides have ended.
+func (p *tlsPort) serve(c *net.TCPConn) {
+	secured := tls.Server(c, p.config)
+	err := p.handshake(secured)
+	p.greeting.remove(c)
+	if err != nil {
+		p.engine.tlsFailed.Add(1)
+		p.engine.o.Logger.Debug("TLS handshake failed", "addr", c.RemoteAddr(), "err", err)
+		return
+	}
+	plain, err := p.openSession(c.RemoteAddr())
+	if err != nil {
+		p.engine.o.Logger.Warn("encrypted connection cannot be served", "err", err)
+		return
+	}
+	defer plain.Close()
+	carrier := &tlsCarrier{tcp: c, secured: secured, plain: plain, patience: p.engine.o.PingInterval}
+	carrier.run()
+}
+
+func (p *tlsPort) handshake(secured *tls.Conn) error {
+	ctx, cancel := context.WithTimeout(p.engine.ctx, p.engine.o.HeadTimeout)
+	defer cancel()
+	return secured.HandshakeContext(ctx)
+}
+
+// tlsPeer comes with a connection that a loop takes over: whose it is, and which listener it belongs to.
+type tlsPeer struct {
+	listener uint16
+	addr     string // of the client, as log lines have it
+}
+
+// openSession makes a session at the next loop and returns the other end of its connection.
+func (p *tlsPort) openSession(addr net.Addr) (*net.UnixConn, error) {
+	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return nil, err
+	}
+	ours, err := fileConn(pair[0])
+	if err != nil {
+		_ = unix.Close(pair[1]) // nothing was written
+		return nil, err
+	}
+	loops := p.engine.loops
+	l := loops[p.next.Add(1)%uint32(len(loops))]
+	if err := l.register(context.Background(), pair[1], &tlsPeer{p.index, poll.AddressText(addr)}); err != nil {
+		return nil, errors.Join(err, ours.Close())
+	}
+	return ours.(*net.UnixConn), nil
+}
+
+// fileConn makes a connection of a socket, which it closes in favour of a duplicate.
+func fileConn(fd int) (net.Conn, error) {
+	file := os.NewFile(uintptr(fd), "socket")
+	defer file.Close()
+	return net.FileConn(file)
+}
+
+// tlsCarrier carries bytes between a client and the session that stands for it on a loop.
+type tlsCarrier struct {
+	tcp      *net.TCPConn
+	secured  *tls.Conn
+	plain    *net.UnixConn
+	patience time.Duration // how long the client may take nothing of what is sent to it
+
+	// Of the direction to the client: what take has read.
+	borrowed *[tlsBuffer]byte
+	n        int
+	err      error
+}
+
+func (c *tlsCarrier) run() {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		c.toClient()
+	}()
+	c.toLoop()
+	<-done
+}
+
+// toLoop ends when the client has said its last.
+func (c *tlsCarrier) toLoop() {
+	b := make([]byte, tlsInput)
+	for {
+		n, err := c.secured.Read(b)
+		if n > 0 {
+			if _, err := c.plain.Write(b[:n]); err != nil {
+				return // the session has gone; toClient knows
+			}
+		}
+		if err != nil {
+			_ = c.plain.CloseWrite() // the session may have gone
+			return
+		}
+	}
+}
+
+// toClient ends when the session has said its last, or the client takes nothing any more.
+func (c *tlsCarrier) toClient() {
+	raw, err := c.plain.SyscallConn()
+	if err != nil {
+		panic("BUG: engine: a socket pair is no socket: " + err.Error())
+	}
+	take := c.take
+	for {
+		if err := raw.Read(take); err != nil {
+			c.cut()
+			return
+		}
+		if c.n <= 0 {
+			c.giveBack()
+			c.sayGoodbye()
+			return
+		}
+		err := c.send()
+		c.giveBack()
+		if err != nil {
+			c.cut()
+			return
+		}
+	}
+}
+
+// tlsBuffers are lent to connections that have something to send, and only for so long.
+var tlsBuffers = sync.Pool{New: func() any { return new([tlsBuffer]byte) }}
+
+// take reads what the loop has written, if there is something.
+func (c *tlsCarrier) take(fd uintptr) (done bool) {
+	c.borrowed = tlsBuffers.Get().(*[tlsBuffer]byte)
+	for {
+		c.n, c.err = unix.Read(int(fd), c.borrowed[:])
+		if c.err != unix.EINTR {
+			break
+		}
+	}
+	if c.err == unix.EAGAIN {
+		c.giveBack()
+		return false
+	}
+	return true
+}
+
+func (c *tlsCarrier) giveBack() {
+	if c.borrowed != nil {
+		tlsBuffers.Put(c.borrowed)
+		c.borrowed = nil
+	}
+}
+
+func (c *tlsCarrier) send() error {
+	if err := c.secured.SetWriteDeadline(time.Now().Add(c.patience)); err != nil {
+		return err
+	}
+	_, err := c.secured.Write(c.borrowed[:c.n])
+	return err
+}
+
+// sayGoodbye passes the end of the session on. The client may still be reading: it gets time for its own goodbye.
+func (c *tlsCarrier) sayGoodbye() {
+	err := c.secured.CloseWrite()
+	err = errors.Join(err, c.tcp.CloseWrite(), c.tcp.SetReadDeadline(time.Now().Add(lingerTime)))
+	if err != nil {
+		c.cut()
+	}
+}
+
+// cut ends everything at once.
+func (c *tlsCarrier) cut() {
+	_ = c.tcp.Close()   // the client does not read
+	_ = c.plain.Close() // OnClose tells the session
+}
