@@ -45,10 +45,19 @@ func clientAddress(ctx *fasthttp.RequestCtx) string {
 	if forwarded := ctx.Request.Header.Peek(fasthttp.HeaderXForwardedFor); len(forwarded) > 0 {
 		return string(forwarded)
 	}
-	switch addr := ctx.RemoteAddr().(type) {
+	return AddressText(ctx.RemoteAddr())
+}
+
+// AddressText is the address of a connection for a log line, without its port. One of version 4 is written as ::ffff:127.0.0.1, as
+// the Node server does, so that filters of operators fit.
+func AddressText(addr net.Addr) string {
+	switch addr := addr.(type) {
 	case nil:
 		return ""
 	case *net.TCPAddr:
+		if ip := addr.IP.To4(); ip != nil {
+			return "::ffff:" + ip.String()
+		}
 		return addr.IP.String()
 	default:
 		return addr.String()

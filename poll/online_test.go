@@ -37,8 +37,8 @@ func TestOnline(t *testing.T) {
 	f("GET /pub/?CHANNEL_ID="+unsignedA+" HTTP/1.1", "", refused+"4017: No channels found.")
 	f("GET /pub/?CHANNEL_ID="+privA+strings.Repeat("/"+privB, 4)+" HTTP/1.1", "",
 		refused+"4018: Request exceeded the maximum number of channels.")
-	equalLines(t, "log", b.takeLog(), "No channels found. 192.0.2.1", "No channels found. 192.0.2.1",
-		"No channels found. 192.0.2.1", "Request exceeded the maximum number of channels. 192.0.2.1")
+	equalLines(t, "log", b.takeLog(), "No channels found. ::ffff:192.0.2.1", "No channels found. ::ffff:192.0.2.1",
+		"No channels found. ::ffff:192.0.2.1", "Request exceeded the maximum number of channels. ::ffff:192.0.2.1")
 	if got := string(h.Counters.AppendJSON(nil)); got != `{"requests":{"channelStats":12},"messages":{}}` {
 		t.Errorf("counted %s", got)
 	}

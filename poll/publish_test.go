@@ -121,7 +121,7 @@ func TestProtobufRefusals(t *testing.T) {
 			t.Errorf("%s %q: %s, want %s", target, body, got, text)
 		}
 		equalLines(t, "published", b.take())
-		equalLines(t, "log", b.takeLog(), logged+" 192.0.2.1")
+		equalLines(t, "log", b.takeLog(), logged+" ::ffff:192.0.2.1")
 		if got := string(h.Counters.AppendJSON(nil)); got != `{"requests":{`+counted+`},"messages":{}}` {
 			t.Errorf("%s %q: counted %s", target, body, got)
 		}
@@ -190,7 +190,7 @@ func TestTestKeyKeepsRequestsOutOfTheLog(t *testing.T) {
 		exchange(t, h, "POST /pub/?binaryMode=true"+query+" HTTP/1.1", "\x01")
 		equalLines(t, key+query, b.takeLog(), logged...)
 	}
-	const line = "4013: Wrong Request Data. 192.0.2.1"
+	const line = "4013: Wrong Request Data. ::ffff:192.0.2.1"
 	f("", "", line)
 	f("", "&testKey=", line)
 	f("secret", "", line)
@@ -217,7 +217,7 @@ func TestBodiesAreBoundedInMemory(t *testing.T) {
 		equalLines(t, "log", b.takeLog(), logged...)
 	}
 	const tooLarge = "413 Payload Too Large" + anyOriginLine + closeLine + plainLine + "\n"
-	const line = "HTTP Request: Max payload size exceeded. 192.0.2.1"
+	const line = "HTTP Request: Max payload size exceeded. ::ffff:192.0.2.1"
 	f("POST /pub/?CHANNEL_ID="+privA+" HTTP/1.1", "abc", "200 OK"+anyOriginLine+plainLine+"\n")
 	f("POST /pub/?CHANNEL_ID="+privA+" HTTP/1.1", "abcd", tooLarge, line)
 	f("POST /rest/ HTTP/1.1", "abcd", tooLarge, line)

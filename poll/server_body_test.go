@@ -42,7 +42,7 @@ func TestServerBoundsBodies(t *testing.T) {
 	f(chunks, inChunks(limit+1), replyTooLarge)
 	f(chunks, inChunks(1000, 1000, 49), replyTooLarge)
 	equalLines(t, "published", bodies(b), exact, exact, exact)
-	const line = "HTTP Request: Max payload size exceeded. 127.0.0.1"
+	const line = "HTTP Request: Max payload size exceeded. ::ffff:127.0.0.1"
 	equalLines(t, "log", b.takeLog(), line, line, line, line, line, line, line)
 }
 
@@ -74,7 +74,7 @@ func TestServerLogsNoTestRequests(t *testing.T) {
 		c.expect(replyTooLarge)
 		equalLines(t, query, b.takeLog(), logged...)
 	}
-	f("testKey=other", "", "HTTP Request: Max payload size exceeded. 127.0.0.1")
+	f("testKey=other", "", "HTTP Request: Max payload size exceeded. ::ffff:127.0.0.1")
 	f("", "\nX-Forwarded-For: 203.0.113.7", "HTTP Request: Max payload size exceeded. 203.0.113.7")
 	f("testKey=secret", "")
 }
