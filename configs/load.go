@@ -4,10 +4,11 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 )
 
-// Load reads each path: a file gives one Config, a folder one for each of its files *.json in order of name. It returns all that
-// could be read and all that is wrong with them; use them only if the problems are Valid.
+// Load reads each path: a file gives one Config, a folder one for each of its files *.json in order of name, but for templates. It
+// returns all that could be read and all that is wrong with them; use them only if the problems are Valid.
 func Load(paths ...string) ([]*Config, []Problem) {
 	var all []*Config
 	var problems []Problem
@@ -41,7 +42,7 @@ func expand(path string) ([]string, error) {
 	}
 	var files []string
 	for _, e := range entries {
-		if filepath.Ext(e.Name()) == ".json" && !e.IsDir() {
+		if filepath.Ext(e.Name()) == ".json" && !e.IsDir() && !isTemplate(e.Name()) {
 			files = append(files, filepath.Join(path, e.Name()))
 		}
 	}
@@ -50,6 +51,9 @@ func expand(path string) ([]string, error) {
 	}
 	return files, nil
 }
+
+// isTemplate knows what push-server-multi makes the other files of the folder from.
+func isTemplate(name string) bool { return strings.Contains(name, "__PORT__") }
 
 func loadFile(file string) (*Config, []Problem) {
 	text, err := os.ReadFile(file)
