@@ -43,12 +43,16 @@ func runIdle(ctx context.Context, t *Trial) error {
 	if err != nil {
 		return err
 	}
+	emptyHeap := t.Server.Scrape(ctx)["go_memstats_heap_alloc_bytes"]
 	t.set("emptyMegabytes", empty/1e6)
 	t.Run.Series["memory"] = []result.Point{{X: 0, Y: empty}}
 	for step := 1; step <= idleSteps; step++ {
 		if err := t.idleStep(ctx, t.N*step/idleSteps, empty); err != nil {
 			return err
 		}
+	}
+	if heap := t.Server.Scrape(ctx)["go_memstats_heap_alloc_bytes"] - emptyHeap; heap > 0 && emptyHeap > 0 {
+		t.set("heapPerConnection", heap/float64(t.N))
 	}
 	t.say("reaching all")
 	began := time.Now()
@@ -105,6 +109,7 @@ func (t *Trial) restingMemory(ctx context.Context) (float64, error) {
 	)
 	t.say("letting the memory settle")
 	t.Server.Collect(ctx)
+	t.Server.Collect(ctx) // what the first one only found to be garbage
 	least, err := t.memory()
 	for i, quiet := 0, 0; err == nil && quiet < steady && i < most; i++ {
 		if err = pause(ctx, step); err != nil {

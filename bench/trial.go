@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"time"
 
 	"push-server/bench/load"
@@ -44,6 +45,10 @@ func (t *Trial) measure(ctx context.Context, f func() error) (*Sample, error) {
 		return nil, err
 	}
 	before := t.Server.Scrape(ctx)
+	others, err := t.others()
+	if err != nil {
+		return nil, err
+	}
 	cost, err := t.Server.Cost()
 	if err != nil {
 		return nil, err
@@ -58,12 +63,36 @@ func (t *Trial) measure(ctx context.Context, f func() error) (*Sample, error) {
 		return nil, err
 	}
 	s.Cost = after.Sub(cost)
+	othersAfter, err := t.others()
+	if err != nil {
+		return nil, err
+	}
+	noise := 100 * (othersAfter - others).Seconds() / s.Elapsed.Seconds()
+	t.set("noisePercent", max(t.Run.Metrics["noisePercent"], noise))
 	s.Metrics = t.Server.Scrape(ctx)
 	for name := range s.Metrics {
 		s.Metrics[name] -= before[name]
 	}
 	s.Stats, err = t.Fleet.Stats(ctx, true)
 	return s, err
+}
+
+// others is the processor time used so far by processes that are no part of the run.
+func (t *Trial) others() (time.Duration, error) {
+	busy, err := proc.Busy()
+	if err != nil {
+		return 0, err
+	}
+	pids := append(t.Fleet.PIDs(), os.Getpid())
+	pids = append(pids, t.Server.PIDs...)
+	if t.Server.Redis != nil {
+		pids = append(pids, t.Server.Redis.PID)
+	}
+	if floor := t.Fleet.FloorPID(); floor != 0 {
+		pids = append(pids, floor)
+	}
+	ours, err := proc.CPUOf(pids...)
+	return busy - ours.Total(), err
 }
 
 // connect opens the connections of a group and waits until polls are parked.

@@ -117,11 +117,11 @@ func (w *worker) pending() (n int64) {
 func (w *worker) stats(reset bool) *Stats {
 	s := &Stats{
 		Integrity: w.integrity, Frames: w.frames, Reads: w.reads, Polls: w.polls, PollTimeouts: w.pollTimeouts,
-		Returns: w.returns, Troubles: w.troubles, Delivery: w.delivery,
+		Returns: w.returns, Troubles: w.troubles, Delivery: w.delivery, Broadcast: w.broadcast,
 	}
 	if reset {
 		w.frames, w.reads, w.polls, w.pollTimeouts, w.returns = 0, 0, 0, 0, 0
-		w.delivery = NewLatency()
+		w.delivery, w.broadcast = NewLatency(), NewLatency()
 	}
 	return s
 }

@@ -118,7 +118,10 @@ type Stats struct {
 	PollTimeouts int64            `json:"pollTimeouts"`
 	Returns      int64            `json:"returns"`
 	Troubles     map[string]int64 `json:"troubles,omitempty"`
-	Delivery     *Latency         `json:"delivery,omitempty"` // from when a message was due to when it was read
+	// From when a message was due to when it was read: of messages to few, and of those to a shared channel, where the last one
+	// must wait until all others have been written to.
+	Delivery  *Latency `json:"delivery,omitempty"`
+	Broadcast *Latency `json:"broadcast,omitempty"`
 }
 
 // Add sums the stats of two workers.
@@ -136,7 +139,10 @@ func (s *Stats) Add(o *Stats) error {
 		s.Troubles[what] += n
 	}
 	if s.Delivery == nil {
-		s.Delivery = NewLatency()
+		s.Delivery, s.Broadcast = NewLatency(), NewLatency()
 	}
-	return s.Delivery.Add(o.Delivery)
+	if err := s.Delivery.Add(o.Delivery); err != nil {
+		return err
+	}
+	return s.Broadcast.Add(o.Broadcast)
 }

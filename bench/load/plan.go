@@ -148,4 +148,8 @@ func (p *Plan) sign(message string) []byte {
 	return m.Sum(nil)
 }
 
+func (p *Plan) isShared(stream int) bool {
+	return stream >= 2*p.Users && stream < 2*p.Users+p.Shared
+}
+
 func (p *Plan) isClientStream(stream int) bool { return stream >= p.Users && stream < 2*p.Users }

@@ -38,7 +38,11 @@ func (s *subscriber) message(position, body []byte) {
 		return
 	}
 	s.saw(p.stream, p.number, &w.integrity)
-	w.delivery.record(w.loop.now - p.at)
+	latency := w.delivery
+	if w.plan.isShared(int(p.stream)) {
+		latency = w.broadcast
+	}
+	latency.record(w.loop.now - p.at)
 	w.board.streams[p.stream].delivered.Add(1)
 	w.tally.Deliveries.Add(1)
 }

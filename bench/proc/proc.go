@@ -150,3 +150,30 @@ func Children(pid int) (pids []int, err error) {
 	}
 	return pids, nil
 }
+
+// Busy is the processor time that all processes of the machine have used together, and what the hypervisor took away. Interrupts,
+// which belong to nobody, are left out.
+func Busy() (time.Duration, error) {
+	b, err := os.ReadFile("/proc/stat")
+	if err != nil {
+		return 0, fmt.Errorf("proc: %w", err)
+	}
+	return parseBusy(b)
+}
+
+// parseBusy reads the first line of /proc/stat: cpu user nice system idle iowait irq softirq steal …
+func parseBusy(b []byte) (sum time.Duration, err error) {
+	line, _, _ := strings.Cut(string(b), "\n")
+	fields := strings.Fields(line)
+	if len(fields) < 9 || fields[0] != "cpu" {
+		return 0, errFormat
+	}
+	for _, i := range []int{1, 2, 3, 8} {
+		n, err := strconv.ParseInt(fields[i], 10, 64)
+		if err != nil {
+			return 0, errFormat
+		}
+		sum += time.Duration(n) * tick
+	}
+	return sum, nil
+}

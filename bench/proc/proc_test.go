@@ -80,3 +80,13 @@ func TestHere(t *testing.T) {
 		t.Errorf("%+v", m)
 	}
 }
+
+func TestBusy(t *testing.T) {
+	got, err := parseBusy([]byte("cpu  100 20 3 4000 5 6 7 8 0 0\ncpu0 1 2 3\n"))
+	if want := 1310 * time.Millisecond; err != nil || got != want {
+		t.Errorf("%v %v, want %v", got, err, want)
+	}
+	if _, err := parseBusy([]byte("intr 1 2 3 4 5 6 7 8 9\n")); err == nil {
+		t.Error("nonsense passed")
+	}
+}

@@ -12,6 +12,7 @@ type Metric struct {
 var Metrics = []Metric{
 	{"bytesPerConnection", "memory per connection, after GC", "B", false},
 	{"bytesPerConnectionLive", "memory per connection, before GC", "B", false},
+	{"heapPerConnection", "Go heap per connection, after GC", "B", false},
 	{"emptyMegabytes", "memory without connections", "MB", false},
 	{"reachSeconds", "one message to every connection", "s", false},
 	{"connectsPerSecond", "connects", "/s", true},
@@ -53,6 +54,7 @@ var Metrics = []Metric{
 	{"descriptorsLeft", "soak: descriptors more than at the start", "", false},
 	{"allocsPerDelivery", "allocations per delivery", "", false},
 	{"allocsPerPublish", "allocations per publication", "", false},
+	{"noisePercent", "CPU of one core that others used meanwhile", "%", false},
 	{"collections", "garbage collections during the measurement", "", false},
 }
 
