@@ -177,7 +177,7 @@ func (t *Trial) steady(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	p := result.Describe(s.Stats.Delivery)
+	p := result.Describe(s.Stats.Broadcast)
 	t.Run.Latency["steady"] = p
 	t.set("steadyP50", p.P50)
 	t.set("steadyP99", p.P99)

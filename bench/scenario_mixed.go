@@ -117,8 +117,9 @@ func (t *Trial) measureWork(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	p := result.Describe(s.Stats.Delivery)
-	t.Run.Latency["mixed"] = p
+	p, all := result.Describe(s.Stats.Delivery), result.Describe(s.Stats.Broadcast)
+	t.Run.Latency["mixed"], t.Run.Latency["everybody"] = p, all
+	t.set("mixedBroadcastP99", all.P99)
 	t.set("mixedP50", p.P50)
 	t.set("mixedP99", p.P99)
 	t.set("mixedDeliveriesPerSecond", perSecond(s.Deliveries, s.Elapsed))

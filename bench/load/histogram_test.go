@@ -11,7 +11,7 @@ func TestLatencyTravels(t *testing.T) {
 	l.record(int64(time.Millisecond))
 	l.record(int64(-time.Second))
 	l.record(int64(time.Hour))
-	b, err := json.Marshal(Stats{Delivery: l})
+	b, err := json.Marshal(Stats{Delivery: l, Broadcast: NewLatency()})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -19,7 +19,7 @@ func TestLatencyTravels(t *testing.T) {
 	if err := json.Unmarshal(b, &s); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.Add(&Stats{Delivery: l}); err != nil {
+	if err := s.Add(&Stats{Delivery: l, Broadcast: NewLatency()}); err != nil {
 		t.Fatal(err)
 	}
 	if n := s.Delivery.Count(); n != 6 {

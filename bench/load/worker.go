@@ -42,9 +42,10 @@ type worker struct {
 	churners  map[string]*churner
 	floor     *floor
 
-	integrity                                   Integrity
-	delivery                                    *Latency
-	troubles                                    map[string]int64
+	integrity           Integrity
+	delivery, broadcast *Latency
+	troubles            map[string]int64
+
 	frames, reads, polls, pollTimeouts, returns int64
 
 	scratch []byte
@@ -65,7 +66,7 @@ func ServeWorker(in io.Reader, out io.Writer) error {
 	}
 	defer l.close()
 	w := &worker{
-		loop: l, out: json.NewEncoder(out), delivery: NewLatency(),
+		loop: l, out: json.NewEncoder(out), delivery: NewLatency(), broadcast: NewLatency(),
 		troubles: make(map[string]int64), churners: make(map[string]*churner), others: make(map[string]*unix.SockaddrInet4),
 	}
 	go w.listen(in)
