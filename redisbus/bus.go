@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/redis/rueidis"
 
@@ -178,13 +179,20 @@ type highest struct {
 	id protocol.MessageID
 }
 
-// maxCounter keeps a malformed id of someone else from driving the counter to its end, and to where Lua's numbers lose digits.
-const maxCounter = 1e15
+// A malformed id of somebody else must not drive the ids of all to their end: one from the future, or one with a counter of
+// a size at which Lua's numbers begin to lose digits.
+const (
+	maxCounter  = 1e15
+	maxLeadTime = 24 * time.Hour
+)
 
 func (h *highest) heard(id protocol.MessageID) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if id.Compare(h.id) > 0 && id.Counter() < maxCounter {
+	if id.Compare(h.id) <= 0 {
+		return
+	}
+	if id.Counter() < maxCounter && id.Startdate() < uint64(time.Now().Add(maxLeadTime).Unix()) {
 		h.id = id
 	}
 }

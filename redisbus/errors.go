@@ -17,6 +17,7 @@ var (
 	errSubscribed = errors.New("redisbus: the bus has a subscriber already")
 	errOutOfOrder = errors.New("redisbus: a publication before this one is not stored")
 	errDropped    = errors.New("redisbus: the connection was dropped on request")
+	errTooLarge   = errors.New("redisbus: publication too large")
 	errNotYet     = errors.New("redisbus: no connection before the first command")
 )
 
@@ -28,9 +29,15 @@ func isRefusal(err error) bool {
 	if !ok {
 		return false
 	}
-	text := e.Error()
-	if !strings.HasPrefix(text, "ERR ") || strings.Contains(text, "not an integer") {
+	text := e.Error() // without "ERR", if that was its code
+	code, _, _ := strings.Cut(text, " ")
+	if code == strings.ToUpper(code) {
 		return false
+	}
+	for _, passing := range []string{"not an integer", "can't run this command"} {
+		if strings.Contains(text, passing) {
+			return false
+		}
 	}
 	return strings.Contains(text, "Protocol error") || strings.Contains(text, "script")
 }

@@ -42,6 +42,8 @@ type Options struct {
 	// CacheBytes bounds the memory for bodies of shared channels. Default 32 MiB.
 	CacheBytes int
 
+	// Now is the clock of Created. Default time.Now.
+	Now func() time.Time
 	// Log gets connections that come and go. Default: nothing is logged.
 	Log *slog.Logger
 	// OnConnect is told when publications begin to come in (true) and when they cease to (false). It must not block.
@@ -70,6 +72,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.UID == "" {
 		o.UID = strings.ToLower(rand.Text()[:8])
+	}
+	if o.Now == nil {
+		o.Now = time.Now
 	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)

@@ -26,6 +26,9 @@ const (
 	// A batch is bounded, so that little is sent again after an error and other commands get between.
 	batchCount = 256
 	batchBytes = 1 << 20
+	// maxBytes is where Redis begins to refuse commands, with a wide margin. It closes the connection then, and what it says
+	// is lost as often as not: such a publication would be sent again for ever.
+	maxBytes = 128 << 20
 	// batchTries bounds how often the rest of a batch is sent again within one Publish, after Redis has lost its scripts or its
 	// memory of the sequence.
 	batchTries = 3
@@ -65,7 +68,7 @@ func (b *Bus) Publish(ctx context.Context, ps []*protocol.Publication) (stored i
 func nextBatch(ps []*protocol.Publication) []*protocol.Publication {
 	bytes := 0
 	for i, p := range ps {
-		bytes += len(p.Body) + 64*len(p.Receivers)
+		bytes += commandBytes(p)
 		if i > 0 && (i == batchCount || bytes > batchBytes) {
 			return ps[:i]
 		}
@@ -73,7 +76,17 @@ func nextBatch(ps []*protocol.Publication) []*protocol.Publication {
 	return ps
 }
 
+// commandBytes is about the size of the call for p: a receiver takes a key and a place in the envelope.
+func commandBytes(p *protocol.Publication) int {
+	const perReceiver = 128
+	return len(p.Body) + perReceiver*len(p.Receivers)
+}
+
 func (b *Bus) publishBatch(ctx context.Context, ps []*protocol.Publication) (stored int, err error) {
+	if commandBytes(ps[0]) > maxBytes { // and so alone in its batch
+		b.sequence = newSequence()
+		return 0, refusal(errTooLarge)
+	}
 	for range batchTries {
 		var n int
 		n, err = b.sendBatch(ctx, ps[stored:])
@@ -170,7 +183,7 @@ type round struct {
 }
 
 func (b *Bus) newRound() round {
-	now := time.Now().Unix()
+	now := b.options.Now().Unix()
 	known := b.known.get()
 	return round{
 		created:          uint32(now),

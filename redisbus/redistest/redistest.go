@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -19,7 +20,8 @@ import (
 	"github.com/redis/rueidis"
 )
 
-func dialUnix(ctx context.Context, path string, d *net.Dialer, _ *tls.Config) (net.Conn, error) {
+// Dial is for rueidis.ClientOption.DialCtxFn: it connects to the unix socket of a server.
+func Dial(ctx context.Context, path string, d *net.Dialer, _ *tls.Config) (net.Conn, error) {
 	return d.DialContext(ctx, "unix", path)
 }
 
@@ -56,6 +58,20 @@ func Start(t testing.TB, args ...string) *Server {
 	})
 	s.Restart()
 	return s
+}
+
+// StartTCP starts a server that also listens on a free port of 127.0.0.1.
+func StartTCP(t testing.TB, args ...string) (s *Server, port int) {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	port = listener.Addr().(*net.TCPAddr).Port
+	if err := listener.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return Start(t, append([]string{"--bind", "127.0.0.1", "--port", strconv.Itoa(port)}, args...)...), port
 }
 
 // Addr is the path of the socket.
@@ -116,7 +132,7 @@ func ready(path string) bool {
 	}
 	answer := make([]byte, 5)
 	n, err := conn.Read(answer)
-	return err == nil && string(answer[:n]) == "+PONG"
+	return err == nil && n > 0 && (answer[0] == '+' || string(answer[:n]) == "-NOAU")
 }
 
 // Kill ends the server at once and waits until it has ended.
@@ -236,7 +252,7 @@ func (s *Server) dial() rueidis.Client {
 	}
 	c, err := rueidis.NewClient(rueidis.ClientOption{
 		InitAddress:       []string{s.Addr()},
-		DialCtxFn:         dialUnix,
+		DialCtxFn:         Dial,
 		ForceSingleClient: true,
 		DisableCache:      true,
 		PipelineMultiplex: -1,

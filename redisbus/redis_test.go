@@ -1,0 +1,465 @@
+package redisbus_test
+
+import (
+	"context"
+	"encoding/hex"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/redis/rueidis"
+
+	"push-server/engine/bustest"
+	"push-server/protocol"
+	"push-server/redisbus"
+	"push-server/redisbus/redistest"
+)
+
+const patience = 20 * time.Second
+
+var (
+	alice = channel("0123456789abcdef0123456789abcdef", true)
+	bob   = channel("00112233445566778899aabbccddeeff", true)
+	bobby = channel("ffeeddccbbaa99887766554433221100", false)
+)
+
+func channel(digits string, private bool) protocol.ChannelID {
+	return protocol.ChannelID{Bytes: [16]byte(unhex(digits)), Private: private}
+}
+
+func unhex(digits string) []byte {
+	b, err := hex.DecodeString(strings.Join(strings.Fields(digits), ""))
+	if err != nil {
+		panic(err)
+	}
+	return b
+}
+
+func historyKey(ch protocol.ChannelID) string {
+	if ch.Private {
+		return "channel:messages:" + string(ch.Bytes[:])
+	}
+	return "pubchannel:messages:" + string(ch.Bytes[:])
+}
+
+func publication(body string, expiry uint32, chs ...protocol.ChannelID) *protocol.Publication {
+	p := &protocol.Publication{Body: []byte(body), Expiry: expiry, Sender: protocol.Sender{Type: protocol.SenderBackend}}
+	for _, ch := range chs {
+		p.Receivers = append(p.Receivers, protocol.Receiver{Channel: ch})
+	}
+	return p
+}
+
+// numbered makes publications with the bodies from, from+1, …
+func numbered(from, n int, chs ...protocol.ChannelID) (ps []*protocol.Publication) {
+	for i := range n {
+		ps = append(ps, publication(fmt.Sprint(from+i), 3600, chs...))
+	}
+	return ps
+}
+
+func timeout(t testing.TB, d time.Duration) context.Context {
+	ctx, cancel := context.WithTimeout(context.Background(), d)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+func publish(t testing.TB, bus *redisbus.Bus, ps ...*protocol.Publication) {
+	t.Helper()
+	if stored, err := bus.Publish(timeout(t, patience), ps); err != nil || stored != len(ps) {
+		t.Fatalf("Publish of %d: %d, %v", len(ps), stored, err)
+	}
+}
+
+// publishAll does what the contract asks for after an error until all are stored.
+func publishAll(t testing.TB, bus *redisbus.Bus, ps []*protocol.Publication) {
+	t.Helper()
+	ctx := timeout(t, patience)
+	for len(ps) > 0 {
+		attempt, cancel := context.WithTimeout(ctx, time.Second)
+		stored, err := bus.Publish(attempt, ps)
+		cancel()
+		ps = ps[stored:]
+		if err != nil && ctx.Err() != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func history(t testing.TB, bus *redisbus.Bus, chs ...protocol.ChannelID) []*protocol.Publication {
+	t.Helper()
+	answers, err := bus.History(timeout(t, patience), []protocol.HistoryQuery{{Channels: chs}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return answers[0]
+}
+
+func bodies(ps []*protocol.Publication) string {
+	all := make([]string, len(ps))
+	for i, p := range ps {
+		all[i] = string(p.Body)
+	}
+	return strings.Join(all, " ")
+}
+
+func want(t testing.TB, what string, ps []*protocol.Publication, bodiesWanted string) {
+	t.Helper()
+	if got := bodies(ps); got != bodiesWanted {
+		t.Fatalf("%s:\n got %s\nwant %s", what, got, bodiesWanted)
+	}
+}
+
+func eventually(t testing.TB, what string, ok func() bool) {
+	t.Helper()
+	deadline, again := time.After(patience), time.NewTicker(5*time.Millisecond)
+	defer again.Stop()
+	for !ok() {
+		select {
+		case <-again.C:
+		case <-deadline:
+			t.Fatalf("waited in vain: %s", what)
+		}
+	}
+}
+
+// eavesdrop returns the payloads that are published to the Node server's pattern.
+func eavesdrop(t *testing.T, server *redistest.Server) <-chan rueidis.PubSubMessage {
+	t.Helper()
+	c, err := rueidis.NewClient(rueidis.ClientOption{
+		InitAddress: []string{server.Addr()}, DialCtxFn: redistest.Dial, ForceSingleClient: true, DisableCache: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	messages := make(chan rueidis.PubSubMessage, 1000)
+	ctx, cancel := context.WithCancel(context.Background())
+	subscribed, ended := make(chan struct{}), make(chan struct{})
+	ctx = rueidis.WithOnSubscriptionHook(ctx, func(rueidis.PubSubSubscription) { close(subscribed) })
+	go func() {
+		defer close(ended)
+		_ = c.Receive(ctx, c.B().Psubscribe().Pattern("pushserver:*").Build(), func(m rueidis.PubSubMessage) { messages <- m })
+	}()
+	t.Cleanup(func() {
+		cancel()
+		<-ended
+		c.Close()
+	})
+	<-subscribed
+	return messages
+}
+
+func receive(t *testing.T, messages <-chan rueidis.PubSubMessage) rueidis.PubSubMessage {
+	t.Helper()
+	select {
+	case m := <-messages:
+		return m
+	case <-time.After(patience):
+		t.Fatal("nothing was published")
+		panic("unreachable")
+	}
+}
+
+// at makes a clock that shows the time of the recorded examples.
+func at(unix int64) func() time.Time { return func() time.Time { return time.Unix(unix, 0) } }
+
+// TestNodeBytes compares keys, values and envelopes with what a Node server was recorded to write.
+func TestNodeBytes(t *testing.T) {
+	server := redistest.Start(t)
+	bus := open(t, redisbus.Options{Addr: server.Addr(), UID: "abcd1234", Now: at(1795463849)})
+	heard := eavesdrop(t, server)
+	check := func(what, got, wantHex string) {
+		t.Helper()
+		if want := string(unhex(wantHex)); got != want {
+			t.Errorf("%s:\n got %x\nwant %x", what, got, want)
+		}
+	}
+
+	publish(t, bus, publication(`{"a":1}`, 60, alice))
+	m := receive(t, heard)
+	check("envelope", m.Message, `0a3f 0a3d 0a3b 0a14 0a100123456789abcdef0123456789abcdef 1001
+		1a23 0a0d17954638490000000000000001 12077b2261223a317d 183c 25a99a046b 2a020802`)
+	if m.Channel != "pushserver:abcd1234" {
+		t.Errorf("published to %q", m.Channel)
+	}
+	first := string(unhex("17954638490000000000000001"))
+	check("stored", server.Get("message:"+first), "0a0d17954638490000000000000001 12077b2261223a317d 183c 25a99a046b 2a020802")
+	checkKeys(t, server, first, alice, 60)
+
+	publish(t, bus, publication(`{"b":2}`, 3600, alice, bob))
+	check("two receivers", receive(t, heard).Message, `0a56 0a54 0a52
+		0a14 0a100123456789abcdef0123456789abcdef 1001 0a14 0a1000112233445566778899aabbccddeeff 1001
+		1a24 0a0d17954638490000000000000002 12077b2262223a327d 18901c 25a99a046b 2a020802`)
+	checkKeys(t, server, string(unhex("17954638490000000000000002")), bob, 3600)
+
+	client := publication(`{"c":3}`, 0, bobby)
+	client.Receivers[0].Signature = unhex("cbe0c27ecb99cb0061b558050a4feb7dc50ed852")
+	client.Sender = protocol.Sender{Type: protocol.SenderClient, ID: unhex("fedcba9876543210fedcba9876543210")}
+	publish(t, bus, client)
+	check("of a client", receive(t, heard).Message, `0a65 0a63 0a61
+		0a28 0a10ffeeddccbbaa99887766554433221100 1a14cbe0c27ecb99cb0061b558050a4feb7dc50ed852
+		1a35 0a0d17954638490000000000000003 12077b2263223a337d 1800 25a99a046b 2a14 0801 1210fedcba9876543210fedcba9876543210`)
+	if n := server.Int("EXISTS", historyKey(bobby), "message:"+string(unhex("17954638490000000000000003"))); n != 0 {
+		t.Error("expiry 0 is stored")
+	}
+	if counter, startdate := server.Get("server:messagecounter"), server.Get("server:startdate"); counter != "3" || startdate != "1795463849" {
+		t.Errorf("counter %s, start date %s", counter, startdate)
+	}
+}
+
+// checkKeys looks at the index of a channel, and at the times to live.
+func checkKeys(t *testing.T, server *redistest.Server, id string, ch protocol.ChannelID, expiry int64) {
+	t.Helper()
+	if score := server.Int("ZSCORE", historyKey(ch), id); score != 0 {
+		t.Errorf("score %d", score)
+	}
+	for key, want := range map[string]int64{"message:" + id: expiry, historyKey(ch): 86400} {
+		if ttl := server.Int("TTL", key); ttl > want || ttl < want-10 {
+			t.Errorf("TTL of %q: %d, want %d", key, ttl, want)
+		}
+	}
+}
+
+func TestIDsOfManyDigits(t *testing.T) {
+	server := redistest.Start(t)
+	bus := open(t, redisbus.Options{Addr: server.Addr()})
+	f := func(startdate, counter string, want string) {
+		t.Helper()
+		server.Do("SET", "server:startdate", startdate)
+		server.Do("SET", "server:messagecounter", counter)
+		p := publication("a", 60, alice)
+		publish(t, bus, p)
+		if p.ID.String() != want {
+			t.Errorf("got %v, want %s", p.ID, want)
+		}
+	}
+	f("1000000000", "0", "10000000000000000000000001")
+	f("1179546384", "98", "11795463840000000000000099")
+	f("1179546385", "99999998", "11795463850000000099999999")
+	f("1179546385", "99999999", "11795463850000000100000000")
+	f("1179546386", "899999999999999", "11795463860900000000000000")
+	f("1599999999", "123456789012345", "15999999990123456789012346")
+}
+
+// TestNodePublications: what Node processes publish arrives, and what is no publication does no harm.
+func TestNodePublications(t *testing.T) {
+	server := redistest.Start(t)
+	bus := open(t, redisbus.Options{Addr: server.Addr()})
+	l := bustest.Subscribe(t, bus)
+	node := func(id, body string) string {
+		envelope := unhex(`0a3f 0a3d 0a3b 0a14 0a100123456789abcdef0123456789abcdef 1001 1a23 0a0d` + id)
+		return string(envelope) + "\x12\x07" + body + string(unhex("183c 25a99a046b 2a020802"))
+	}
+	first := node("17954638490000000000000009", `{"a":1}`)
+	server.Do("PUBLISH", "pushserver:zz81kx0a", first)
+	server.Do("PUBLISH", "pushserver:zz81kx0a", "")
+	server.Do("PUBLISH", "pushserver:zz81kx0a", "garbage")
+	server.Do("PUBLISH", "pushserver:zz81kx0a", first[:20])
+	server.Do("PUBLISH", "pushserver:a:b:c", node("17954638490000000000000004", `{"a":2}`))
+	server.Do("PUBLISH", "ipc:zz81kx0a", node("17954638490000000000000005", `{"a":3}`))
+	server.Do("PUBLISH", "pushserver:zz81kx0a", first+node("17954638490000000000000006", `{"a":4}`))
+	got := l.Publications(t, 4)
+	want(t, "delivered", got, `{"a":1} {"a":2} {"a":1} {"a":4}`)
+	if len(got[0].Receivers) != 1 || got[0].Receivers[0].Channel != alice || got[0].Created != 1795463849 {
+		t.Errorf("got %+v", got[0])
+	}
+}
+
+// TestMalformedIDsDoNotSpread: an id with an absurd time or counter is delivered but does not become the measure of the ids
+// to come.
+func TestMalformedIDsDoNotSpread(t *testing.T) {
+	server := redistest.Start(t)
+	bus := open(t, redisbus.Options{Addr: server.Addr()})
+	l := bustest.Subscribe(t, bus)
+	for i, id := range []string{"99999999990000000000000001", "17954638499999999999999999"} {
+		server.Do("PUBLISH", "pushserver:zz81kx0a", string(unhex(`0a29 0a27 0a25 1a23 0a0d`+id+`12077b2261223a317d 183c 25a99a046b 2a020802`)))
+		l.Publications(t, i+1)
+	}
+	p := publication("a", 60, alice)
+	publish(t, bus, p)
+	if p.ID.Counter() != 1 || p.ID.Startdate() > uint64(time.Now().Unix()) {
+		t.Errorf("id %v", p.ID)
+	}
+}
+
+func TestWrongTypes(t *testing.T) {
+	server := redistest.Start(t)
+	bus := open(t, redisbus.Options{Addr: server.Addr()})
+	l := bustest.Subscribe(t, bus)
+	server.Do("SET", historyKey(alice), "somebody else's")
+	server.Do("HSET", "channel:online:"+string(alice.Bytes[:]), "a", "b")
+	server.Do("SET", "stats", "nonsense")
+	server.Do("ZADD", historyKey(bob), "0", "no id", "0", strings.Repeat("\xff", 13))
+
+	broken, good := publication("broken", 60, alice, bob), publication("good", 60, alice, bob, bobby)
+	publish(t, bus, broken, good)
+	want(t, "delivered", l.Publications(t, 2), "broken good")
+	server.Do("SET", "message:"+string(broken.ID[:]), "garbage")
+	want(t, "history", history(t, bus, bob), "good")
+	want(t, "history of the wrong type", history(t, bus, alice), "")
+	if ttl := server.Int("TTL", historyKey(alice)); ttl != -1 {
+		t.Errorf("a key of somebody else got the TTL %d", ttl)
+	}
+	online, err := bus.Online(timeout(t, patience), []protocol.ChannelID{alice})
+	if err != nil || online[0] {
+		t.Errorf("online: %v, %v", online, err)
+	}
+	if records, err := bus.Statistics(timeout(t, patience)); err != nil || len(records) != 0 {
+		t.Errorf("statistics: %v, %v", records, err)
+	}
+	shared := []protocol.HistoryQuery{{Channels: []protocol.ChannelID{bob}, Shared: []bool{true}}}
+	answers, err := bus.History(timeout(t, patience), shared)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want(t, "shared", answers[0], "good")
+}
+
+func TestTrimming(t *testing.T) {
+	server := redistest.Start(t)
+	bus := open(t, redisbus.Options{Addr: server.Addr(), HistorySize: 10})
+	publish(t, bus, numbered(0, 1000, alice)...)
+	// That none of the last 400 publications trimmed has a chance of one in 10^11.
+	if n := server.Int("ZCARD", historyKey(alice)); n < 10 || n > 410 {
+		t.Errorf("%d ids in the index", n)
+	}
+	ps := history(t, bus, alice)
+	want(t, "the newest", ps[len(ps)-10:], "990 991 992 993 994 995 996 997 998 999")
+}
+
+// TestExpiredIDsAreRemoved: what Node processes leave behind is tidied up by whoever reads it.
+func TestExpiredIDsAreRemoved(t *testing.T) {
+	server := redistest.Start(t)
+	bus := open(t, redisbus.Options{Addr: server.Addr()})
+	ps := numbered(0, 300, alice)
+	publish(t, bus, ps...)
+	for _, p := range ps[100:] {
+		server.Do("DEL", "message:"+string(p.ID[:]))
+	}
+	answers, err := bus.History(timeout(t, patience), []protocol.HistoryQuery{{Channels: []protocol.ChannelID{alice}, Limit: 50}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want(t, "history", answers[0], bodies(ps[50:100]))
+	if n := server.Int("ZCARD", historyKey(alice)); n != 100 {
+		t.Errorf("%d ids in the index, want 100", n)
+	}
+}
+
+func TestPresence(t *testing.T) {
+	server := redistest.Start(t)
+	bus := open(t, redisbus.Options{Addr: server.Addr()})
+	ctx := timeout(t, patience)
+	if err := bus.Touch(ctx, []protocol.ChannelID{alice, bobby}); err != nil {
+		t.Fatal(err)
+	}
+	other := bob
+	other.Private = false
+	online, err := bus.Online(ctx, []protocol.ChannelID{alice, bob, bobby, other, alice})
+	if err != nil || fmt.Sprint(online) != "[true false true false true]" {
+		t.Errorf("online: %v, %v", online, err)
+	}
+	for _, key := range []string{"channel:online:" + string(alice.Bytes[:]), "pubchannel:online:" + string(bobby.Bytes[:])} {
+		if value, ttl := server.Get(key), server.Int("TTL", key); value != "1" || ttl > 130 || ttl < 120 {
+			t.Errorf("%q: %q, TTL %d", key, value, ttl)
+		}
+	}
+	if online, err := bus.Online(ctx, nil); err != nil || len(online) != 0 {
+		t.Errorf("nobody: %v, %v", online, err)
+	}
+	if err := bus.Touch(ctx, nil); err != nil {
+		t.Errorf("touch nobody: %v", err)
+	}
+}
+
+func TestStatistics(t *testing.T) {
+	server := redistest.Start(t)
+	bus := open(t, redisbus.Options{Addr: server.Addr()})
+	ctx := timeout(t, patience)
+	check := func(want string) {
+		t.Helper()
+		records, err := bus.Statistics(ctx)
+		if got := fmt.Sprintf("%s", records); err != nil || got != want {
+			t.Errorf("got %s, %v, want %s", got, err, want)
+		}
+	}
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	check("map[]")
+	must(bus.PutStatistics(ctx, "a", []byte(`{"n":1}`)))
+	must(bus.PutStatistics(ctx, "b", []byte("\x00")))
+	must(bus.PutStatistics(ctx, "a", []byte(`{"n":2}`)))
+	check("map[a:{\"n\":2} b:\x00]")
+	must(bus.DeleteStatistics(ctx, []string{"b", "c"}))
+	must(bus.DeleteStatistics(ctx, nil))
+	check(`map[a:{"n":2}]`)
+	if got := server.Do("HGET", "stats", "a"); got.String() == "" {
+		t.Error("not in the hash that Node processes read")
+	}
+}
+
+func TestOptions(t *testing.T) {
+	f := func(o redisbus.Options, words ...string) {
+		t.Helper()
+		bus, err := redisbus.New(o)
+		if err == nil {
+			bus.Close()
+			t.Errorf("%+v: no error", o)
+			return
+		}
+		for _, word := range words {
+			if !strings.Contains(err.Error(), word) {
+				t.Errorf("%+v: %v, want %q", o, err, word)
+			}
+		}
+		if strings.Contains(err.Error(), "secret") {
+			t.Errorf("a password in %v", err)
+		}
+	}
+	f(redisbus.Options{Network: "udp"}, "udp")
+	f(redisbus.Options{UID: "a:b", ChannelTTL: -time.Second}, `"a:b"`, "-1s")
+	f(redisbus.Options{URL: "redis://localhost", Addr: "localhost:1"}, "both")
+	f(redisbus.Options{URL: "http://user:secret@localhost"}, "URL")
+	f(redisbus.Options{URL: "redis://user:secret@localhost:x y"}, "URL")
+	f(redisbus.Options{URL: "redis://:secret@localhost/nonsense"}, "URL")
+}
+
+func TestURL(t *testing.T) {
+	server, port := redistest.StartTCP(t, "--requirepass", "secret")
+	f := func(url string, works bool) {
+		t.Helper()
+		bus := open(t, redisbus.Options{URL: url})
+		_, err := bus.Publish(timeout(t, patience), numbered(0, 1, alice))
+		if works != (err == nil) {
+			t.Errorf("%s: %v", url, err)
+		}
+	}
+	f(fmt.Sprintf("redis://:secret@127.0.0.1:%d", port), true)
+	f(fmt.Sprintf("redis://default:secret@127.0.0.1:%d/3", port), true)
+	f("unix://default:secret@"+server.Addr()+"?db=3", true)
+	f(fmt.Sprintf("redis://127.0.0.1:%d", port), false)
+	f(fmt.Sprintf("redis://:wrong@127.0.0.1:%d", port), false)
+}
+
+// TestOldRedis: without HELLO there is neither the new protocol nor client-side caching.
+func TestOldRedis(t *testing.T) {
+	server := redistest.Start(t, "--rename-command", "HELLO", "")
+	bus := open(t, redisbus.Options{Addr: server.Addr()})
+	l := bustest.Subscribe(t, bus)
+	publish(t, bus, numbered(0, 3, alice, bob)...)
+	want(t, "delivered", l.Publications(t, 3), "0 1 2")
+	q := protocol.HistoryQuery{Channels: []protocol.ChannelID{alice, bob}, Shared: []bool{true, false}, Limit: 2}
+	answers, err := bus.History(timeout(t, patience), []protocol.HistoryQuery{q})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want(t, "history", answers[0], "1 2")
+	server.KillPubSub()
+	l.Wait(t, "a gap", func(events []bustest.Event) bool { return bustest.Gaps(events) == 1 })
+	publish(t, bus, numbered(3, 1, alice)...)
+	want(t, "delivered", l.Publications(t, 4), "0 1 2 3")
+}
