@@ -15,18 +15,23 @@ type admission struct {
 }
 
 // enter takes a place, if there is one.
-func (a *admission) enter() bool {
+func (a *admission) enter() bool { return a.take(1) }
+
+func (a *admission) leave() { a.give(1) }
+
+// take takes n places, if there are as many: a place stands for a descriptor.
+func (a *admission) take(n int64) bool {
 	if a.closed.Load() {
 		return false
 	}
-	if a.active.Add(1) > a.max {
-		a.active.Add(-1)
+	if a.active.Add(n) > a.max {
+		a.active.Add(-n)
 		return false
 	}
 	return true
 }
 
-func (a *admission) leave() { a.active.Add(-1) }
+func (a *admission) give(n int64) { a.active.Add(-n) }
 
 // descriptorBudget is the number of connections that the descriptor limit leaves room for. The rest is for the bus, for
 // publishers, files, and for connections being handed over.

@@ -37,6 +37,9 @@ type Engine struct {
 	admission  admission
 	requests   requests
 	handOffs   connSet
+	tlsPorts   []*tlsPort
+	tlsConns   atomic.Int64  // encrypted connections now
+	tlsFailed  atomic.Uint64 // handshakes
 	hubStats   hubStats
 
 	addrs     []string // bound addresses, by listener
@@ -74,7 +77,7 @@ func New(o Options, bus Bus) (*Engine, error) {
 	e.hub.engine = e
 	e.worker = newWorker(bus, &e.o)
 	e.publishing = newPublishQueue(bus, &e.o, &e.hubStats)
-	e.limits = newChannelLimits(func() []*loop { return e.loops })
+	e.limits = newChannelLimits(&e.o, func() []*loop { return e.loops })
 	e.requests = newRequests(e)
 	if o.ClusterMode {
 		e.marks, _ = bus.(Presence)
@@ -108,6 +111,7 @@ func (e *Engine) Start(ctx context.Context) error {
 	if err := e.listen(ctx); err != nil {
 		e.stopping.Store(true)
 		e.cancel()
+		e.stopTLS()
 		e.stopLoops(ctx)
 		return err
 	}
@@ -153,16 +157,21 @@ func (e *Engine) listen(ctx context.Context) error {
 			return fmt.Errorf("engine: listener %s: %w", l.Name, err)
 		}
 		defer release()
-		addrs = append(addrs, "tcp://"+addr.String())
+		if l.TLS == nil {
+			addrs = append(addrs, "tcp://"+addr.String())
+		}
 		e.addrs = append(e.addrs, addr.String())
 		e.ports = append(e.ports, addr)
+	}
+	if len(addrs) == 0 {
+		addrs = []string{"tcp://127.0.0.1:0"} // gnet runs no loop without a listener; who comes in there belongs to no listener
 	}
 	for _, l := range e.loops {
 		if err := e.startLoop(ctx, l, addrs); err != nil {
 			return err
 		}
 	}
-	return nil
+	return e.listenTLS(ctx)
 }
 
 func (e *Engine) startLoop(ctx context.Context, l *loop, addrs []string) error {
@@ -243,17 +252,17 @@ func reservePort(addr *net.TCPAddr) (*net.TCPAddr, func(), error) {
 }
 
 // listenerOf finds the listener of a connection by its local address.
-func (e *Engine) listenerOf(local net.Addr) uint16 {
+func (e *Engine) listenerOf(local net.Addr) (i uint16, ok bool) {
 	addr, ok := local.(*net.TCPAddr)
 	if !ok {
-		return 0
+		return 0, false
 	}
 	for i, a := range e.ports {
 		if a.Port == addr.Port && (a.IP.IsUnspecified() || a.IP.Equal(addr.IP)) {
-			return uint16(i)
+			return uint16(i), true
 		}
 	}
-	return 0
+	return 0, false
 }
 
 // Addrs returns the address of each listener, in order, with the port that was found for port 0.
@@ -287,20 +296,34 @@ func (e *Engine) Publish(ctx context.Context, ps []*protocol.Publication) error 
 	if len(ps) == 0 {
 		return nil
 	}
-	done := make(chan error, 1)
-	if err := e.publishing.enqueue(ps, done); err != nil {
+	w := waiters.Get().(*waiter)
+	if err := e.publishing.enqueue(ps, w.done); err != nil {
+		waiters.Put(w)
 		return err
 	}
-	timer := time.NewTimer(e.o.AcceptTimeout)
-	defer timer.Stop()
+	w.timer.Reset(e.o.AcceptTimeout)
 	select {
-	case err := <-done:
+	case err := <-w.done:
+		w.timer.Stop()
+		waiters.Put(w)
 		return err
-	case <-timer.C:
+	case <-w.timer.C:
 	case <-ctx.Done():
 	}
-	return poll.ErrAccepted
+	return poll.ErrAccepted // the queue will still write to w.done, so w is not used again
 }
+
+// waiter is what a publisher waits with; made anew it would be four allocations for each publication.
+type waiter struct {
+	done  chan error
+	timer *time.Timer
+}
+
+var waiters = sync.Pool{New: func() any {
+	w := &waiter{done: make(chan error, 1), timer: time.NewTimer(time.Hour)}
+	w.timer.Stop()
+	return w
+}}
 
 func (e *Engine) logRefusal(err *protocol.Error, from net.Addr) {
 	if e.o.ErrorLog != nil && from != nil {
@@ -331,6 +354,7 @@ func (e *Engine) closeSessions(ctx context.Context) {
 		if askLoops(ctx, e.loops, func(l *loop) { l.drainSome(drainShare) }) != nil {
 			return
 		}
+		e.dropGreetings()
 		if e.admission.active.Load() == 0 {
 			return
 		}
@@ -363,6 +387,7 @@ func (e *Engine) Stop(ctx context.Context) error {
 	e.stopping.Store(true)
 	e.cancel()
 	e.handOffs.closeAll()
+	e.stopTLS()
 	e.stopLoops(ctx)
 	done := make(chan struct{})
 	go func() {

@@ -25,14 +25,14 @@ func (l *loop) handOff(s *Session, buf []byte) (n int, more bool) {
 		l.close(s, CloseAdmission)
 		return len(buf), false
 	}
-	data := append([]byte(nil), buf...)
+	data, addr := append([]byte(nil), buf...), l.addr(s)
 	server := e.handedOff[s.listener]
 	l.close(s, CloseHandedOff) // closes this descriptor only, the connection lives on in the other one
 	e.tasks.Go(func() {
 		defer e.admission.leave()
 		e.handOffs.add(c)
 		defer e.handOffs.remove(c)
-		if err := server.ServeConn(poll.GateConn(&replayConn{Conn: c, data: data})); err != nil {
+		if err := server.ServeConn(poll.GateConn(&replayConn{Conn: c, data: data, addr: addr})); err != nil {
 			l.log.Debug("handed-off connection ended", "err", err)
 		}
 	})
@@ -53,7 +53,10 @@ func dupConn(s *Session) (net.Conn, error) {
 type replayConn struct {
 	net.Conn
 	data []byte
+	addr net.Addr // of the client
 }
+
+func (c *replayConn) RemoteAddr() net.Addr { return c.addr }
 
 func (c *replayConn) Read(b []byte) (int, error) {
 	if len(c.data) == 0 {

@@ -172,12 +172,19 @@ func (c *client) send(text string) {
 func webSocket(t testing.TB, e *Engine, query string) *client {
 	t.Helper()
 	c := dial(t, e)
-	c.send("GET " + testSub + query + " HTTP/1.1\r\nHost: test\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n" +
-		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n")
-	if resp := c.response("GET"); resp.StatusCode != http.StatusSwitchingProtocols {
-		t.Fatalf("handshake answered with %s", resp.Status)
-	}
+	c.upgrade(query)
 	return c
+}
+
+// upgrade makes a WebSocket of c; more are lines of the request head.
+func (c *client) upgrade(query string, more ...string) {
+	c.t.Helper()
+	more = append(more, "\r\n")
+	c.send("GET " + testSub + query + " HTTP/1.1\r\nHost: test\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n" +
+		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n" + strings.Join(more, "\r\n"))
+	if resp := c.response("GET"); resp.StatusCode != http.StatusSwitchingProtocols {
+		c.t.Fatalf("handshake answered with %s", resp.Status)
+	}
 }
 
 // subscribed opens a WebSocket and waits until it listens: a ping is answered behind everything before it.

@@ -9,78 +9,67 @@ import (
 	"push-server/protocol"
 )
 
-// channelLimits counts the connections of each private channel over all loops, and makes the oldest one leave where there are
-// too many. Loops touch it when a connection comes or goes, nothing else does.
+// channelLimits makes the oldest connection of a channel leave where the process has too many. A channel over the limit has more
+// than its share on one loop at least, so only channels that are over the share on some loop are known here: hardly any, and
+// everybody else pays for one look at a counter. A table of all channels cost 50 bytes per connection.
 type channelLimits struct {
-	loops  func() []*loop
-	shards [64]limitShard
-	full   chan protocol.ChannelID
-}
+	max   int
+	share int // connections of a channel on one loop that make it crowded
+	loops func() []*loop
+	full  chan protocol.ChannelID
 
-type limitShard struct {
-	mu     sync.Mutex
-	counts map[uint64]uint32 // by eight bytes of the id, which is a digest
-	_      [40]byte          // a cache line each
+	crowded atomic.Int64 // length of places
+	mu      sync.Mutex
+	places  map[protocol.ChannelID]int // loops on which it is crowded
 }
 
 // maxEvictions is the number of evictions that may be under way.
 const maxEvictions = 4096
 
-func newChannelLimits(loops func() []*loop) *channelLimits {
-	c := &channelLimits{loops: loops, full: make(chan protocol.ChannelID, maxEvictions)}
-	for i := range c.shards {
-		c.shards[i].counts = make(map[uint64]uint32)
-	}
-	return c
-}
-
-func (c *channelLimits) shard(ch *protocol.ChannelID) (*limitShard, uint64) {
-	key := binary.LittleEndian.Uint64(ch.Bytes[:])
-	return &c.shards[key%uint64(len(c.shards))], key
-}
-
-func (c *channelLimits) enter(ch *protocol.ChannelID) {
-	s, key := c.shard(ch)
-	s.mu.Lock()
-	s.counts[key]++
-	s.mu.Unlock()
-}
-
-func (c *channelLimits) leave(ch *protocol.ChannelID) {
-	s, key := c.shard(ch)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	switch n := s.counts[key]; n {
-	case 0:
-		panic("BUG: engine: a channel is left more often than entered")
-	case 1:
-		delete(s.counts, key)
-	default:
-		s.counts[key] = n - 1
+func newChannelLimits(o *Options, loops func() []*loop) *channelLimits {
+	return &channelLimits{
+		max: o.MaxConnPerChannel, share: o.MaxConnPerChannel / o.Loops, loops: loops,
+		full:   make(chan protocol.ChannelID, maxEvictions),
+		places: make(map[protocol.ChannelID]int),
 	}
 }
 
-func (c *channelLimits) count(ch *protocol.ChannelID) int {
-	s, key := c.shard(ch)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return int(s.counts[key])
-}
-
-// channels is the number of private channels that have a connection.
-func (c *channelLimits) channels() (n int) {
-	for i := range c.shards {
-		c.shards[i].mu.Lock()
-		n += len(c.shards[i].counts)
-		c.shards[i].mu.Unlock()
+// enter notes that a loop has n connections of ch now, one more than before.
+func (c *channelLimits) enter(ch *protocol.ChannelID, n int) {
+	if n == c.share+1 {
+		c.crowd(ch, 1)
 	}
-	return n
 }
 
-// evict asks for one connection of ch to be closed. When thousands are being closed already, one more may stay.
-func (c *channelLimits) evict(ch protocol.ChannelID) {
+// leave notes that a loop has n connections of ch now, one less than before.
+func (c *channelLimits) leave(ch *protocol.ChannelID, n int) {
+	if n == c.share {
+		c.crowd(ch, -1)
+	}
+}
+
+func (c *channelLimits) crowd(ch *protocol.ChannelID, by int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.places[*ch] += by; c.places[*ch] == 0 {
+		delete(c.places, *ch)
+	}
+	c.crowded.Store(int64(len(c.places)))
+}
+
+// check has one connection of ch closed if there are too many. When thousands are being closed already, one more may stay.
+func (c *channelLimits) check(ch *protocol.ChannelID) {
+	if c.crowded.Load() == 0 {
+		return
+	}
+	c.mu.Lock()
+	_, crowded := c.places[*ch]
+	c.mu.Unlock()
+	if !crowded {
+		return
+	}
 	select {
-	case c.full <- ch:
+	case c.full <- *ch:
 	default:
 	}
 }
@@ -97,28 +86,26 @@ func (c *channelLimits) run(ctx context.Context) {
 	}
 }
 
-// candidate is the oldest connection of one loop.
-type candidate struct {
-	loop *loop
-	ref  sessionRef
-	born uint64
-}
-
-// evictOldest asks every loop for its oldest connection of ch and tells the loop of the oldest one to close it. An order that a
-// loop gets is carried out before the next question to it.
+// evictOldest asks every loop for its connections of ch, and if they are too many in all, tells the loop of the oldest one to
+// close it. An order that a loop gets is carried out before the next question to it.
 func (c *channelLimits) evictOldest(ctx context.Context, ch protocol.ChannelID) {
 	var mu sync.Mutex
-	var oldest candidate
+	var oldest struct {
+		loop *loop
+		ref  sessionRef
+		born uint64
+	}
+	all := 0
 	err := askLoops(ctx, c.loops(), func(l *loop) {
-		if ref, born := l.oldest(ch); born != 0 {
-			mu.Lock()
-			defer mu.Unlock()
-			if oldest.born == 0 || born < oldest.born {
-				oldest = candidate{l, ref, born}
-			}
+		n, ref, born := l.oldest(ch)
+		mu.Lock()
+		defer mu.Unlock()
+		all += n
+		if n > 0 && (oldest.loop == nil || born < oldest.born) {
+			oldest.loop, oldest.ref, oldest.born = l, ref, born
 		}
 	})
-	if err != nil || oldest.loop == nil {
+	if err != nil || all <= c.max {
 		return
 	}
 	ref := oldest.ref
@@ -131,12 +118,12 @@ func (c *channelLimits) evictOldest(ctx context.Context, ch protocol.ChannelID) 
 
 // askLoops runs f on every loop and waits until all have run it.
 func askLoops(ctx context.Context, loops []*loop, f func(l *loop)) error {
-	done := make(chan struct{})
-	var left atomic.Int32
-	left.Store(int32(len(loops)))
 	if len(loops) == 0 {
 		return nil
 	}
+	done := make(chan struct{})
+	var left atomic.Int32
+	left.Store(int32(len(loops)))
 	for _, l := range loops {
 		l.call(func(l *loop) {
 			f(l)
@@ -151,4 +138,22 @@ func askLoops(ctx context.Context, loops []*loop, f func(l *loop)) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
+}
+
+// countChannels counts the private channels of all loops, each once although its connections may be on several.
+func countChannels(ctx context.Context, loops []*loop) (int, error) {
+	var mu sync.Mutex
+	seen := make(map[uint64]struct{}) // eight bytes of an id, which is a digest
+	err := askLoops(ctx, loops, func(l *loop) {
+		mu.Lock()
+		defer mu.Unlock()
+		for i := range l.table.slots {
+			if s := &l.table.slots[i]; s.n&slotCount > 0 && s.n&slotPrivate != 0 {
+				seen[binary.LittleEndian.Uint64(s.bytes[:])] = struct{}{}
+			}
+		}
+	})
+	mu.Lock()
+	defer mu.Unlock()
+	return len(seen), err
 }

@@ -2,10 +2,9 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
-	"net"
-	"os"
 	"sync/atomic"
 	"time"
 
@@ -43,10 +42,11 @@ type loop struct {
 	table     channelTable
 	deadlines deadlines
 	outbox    outbox
-	swept     []uint32     // closed, not yet out of the table
-	resumed   []sessionRef // have input that waits for the parser
-	unshut    []sessionRef // have said their last, but the peer has not taken all of it
-	busy      bool         // inside a callback that sweeps at its end
+	swept     []uint32          // closed, not yet out of the table
+	resumed   []sessionRef      // have input that waits for the parser
+	unshut    []sessionRef      // have said their last, but the peer has not taken all of it
+	busy      bool              // inside a callback that sweeps at its end
+	peers     map[uint32]string // clients of sessions with flagPeer, by index
 
 	// Position on the bus.
 	cursor        uint64                      // next entry of the window
@@ -103,20 +103,31 @@ func (l *loop) connect(ctx context.Context) error {
 		return fmt.Errorf("engine: control connection: %w", err)
 	}
 	l.wakeFD = pair[0]
-	file := os.NewFile(uintptr(pair[1]), "control")
-	defer file.Close()
-	conn, err := net.FileConn(file)
-	if err != nil {
+	if err := l.register(ctx, pair[1], l); err != nil {
 		return fmt.Errorf("engine: control connection: %w", err)
-	}
-	result, err := l.gnet.Register(gnet.NewContext(gnet.NewNetConnContext(ctx, conn), l))
-	if err != nil {
-		return fmt.Errorf("engine: control connection: %w", err)
-	}
-	if r, ok := <-result; !ok || r.Err != nil {
-		return fmt.Errorf("engine: control connection: refused by gnet: %w", r.Err)
 	}
 	return nil
+}
+
+// register makes a socket, which it takes over, a connection of the loop; OnOpen finds value as its context.
+func (l *loop) register(ctx context.Context, fd int, value any) error {
+	conn, err := fileConn(fd)
+	if err != nil {
+		return err
+	}
+	result, err := l.gnet.Register(gnet.NewContext(gnet.NewNetConnContext(ctx, conn), value))
+	if err != nil {
+		return errors.Join(err, conn.Close())
+	}
+	select {
+	case r, ok := <-result:
+		if !ok {
+			return errLoopEnded
+		}
+		return r.Err
+	case <-l.ended:
+		return errLoopEnded
+	}
 }
 
 func (l *loop) closeControl() {
@@ -170,19 +181,28 @@ func (l *loop) OnOpen(c gnet.Conn) ([]byte, gnet.Action) {
 		l.control = c
 		return nil, gnet.None
 	}
-	if !l.engine.admission.enter() {
+	peer, encrypted := c.Context().(*tlsPeer)
+	listener, known := l.engine.listenerOf(c.LocalAddr())
+	if encrypted {
+		listener, known = peer.listener, true
+	}
+	if !known || !l.engine.admission.enter() {
 		l.stats.closes[CloseAdmission].Add(1)
+		c.SetContext(nil)
 		return nil, gnet.Close
 	}
-	l.open(c)
+	s := l.open(c, listener)
+	if encrypted {
+		l.rememberPeer(s, peer.addr)
+	}
 	return nil, gnet.None
 }
 
-func (l *loop) open(c gnet.Conn) *Session {
+func (l *loop) open(c gnet.Conn, listener uint16) *Session {
 	s := l.slab.take()
 	s.conn = c
 	s.born = l.engine.born.Add(1)
-	s.listener = l.engine.listenerOf(c.LocalAddr())
+	s.listener = listener
 	c.SetContext(s)
 	l.deadlines.start(s, timerHead)
 	l.stats.opened.Add(1)
@@ -351,6 +371,7 @@ func (l *loop) sweep() {
 				l.log.Debug("close failed", "err", err)
 			}
 		}
+		l.forgetPeer(s)
 		l.slab.put(s)
 		l.engine.admission.leave()
 	}

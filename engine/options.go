@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -17,6 +18,7 @@ type Listener struct {
 	Name   string
 	Addr   string // "host:port"; no host: all interfaces; port 0: any free one
 	Routes poll.Routes
+	TLS    *tls.Config // with certificates; nil: plain. A connection then takes three descriptors instead of one
 }
 
 // Options configure an Engine. The zero value of a field means the default that its comment names.

@@ -40,7 +40,7 @@ func (r *requests) start(f func()) bool {
 
 // ask has a complete HTTP request of s answered; the reply comes by mail. request is copied.
 func (r *requests) ask(l *loop, s *Session, request []byte) bool {
-	ref, remote, handler := s.ref(), s.conn.RemoteAddr(), r.engine.handlers[s.listener]
+	ref, remote, handler := s.ref(), l.addr(s), r.engine.handlers[s.listener]
 	request = append([]byte(nil), request...)
 	return r.start(func() {
 		reply, closes := poll.ServeBytes(handler, nil, request, remote)

@@ -36,6 +36,8 @@ const (
 	flagLimited          // counted in the limit per channel
 	flagShut             // our side of the connection is shut down
 	flagReleased         // is in loop.released
+	flagForwarded        // a proxy said whose connection it is: Session.forwarded
+	flagPeer             // whose connection it is stands in loop.peers
 )
 
 // Session is one connection on its loop: plain data, without closures, channels or contexts, so that another process can take
@@ -71,10 +73,11 @@ type Session struct {
 	slack uint32 // output that was buffered by one large write, on top of the limit
 	skip  uint32 // bytes of a request body that are still to be ignored
 
-	mid      protocol.MessageID // of the poll under way
-	input    []byte             // partial input: gnet's buffer is never left with bytes in it
-	assembly *protocol.Assembly // a fragmented message
-	replay   *replay            // while replaying, or asked
+	mid       protocol.MessageID // of the poll under way
+	forwarded [4]byte            // the client's address of version 4, if a proxy said so
+	input     []byte             // partial input: gnet's buffer is never left with bytes in it
+	assembly  *protocol.Assembly // a fragmented message
+	replay    *replay            // while replaying, or asked
 }
 
 func (s *Session) is(flag uint16) bool { return s.flags&flag != 0 }

@@ -22,6 +22,7 @@ type loopStats struct {
 	lags           atomic.Uint64
 	webSockets     atomic.Int64
 	polls          atomic.Int64
+	channels       atomic.Int64
 	closes         [closeReasons]atomic.Uint64
 	pending        uint64 // delivered in this turn; the loop's own
 	_              [64]byte
@@ -30,7 +31,8 @@ type loopStats struct {
 // countDelivered counts on the loop; publish makes it visible: an atomic addition per delivery would be felt.
 func (s *loopStats) countDelivered(n int) { s.pending += uint64(n) }
 
-func (s *loopStats) publish(*loop) {
+func (s *loopStats) publish(l *loop) {
+	s.channels.Store(int64(l.table.private))
 	if s.pending > 0 {
 		s.delivered.Add(s.pending)
 		s.pending = 0
@@ -50,9 +52,11 @@ type hubStats struct {
 type Stats struct {
 	WebSockets, Polls int    // connections that listen now
 	Connections       int    // all connections now
+	Encrypted         int    // those of them that came over TLS, or are about to
 	Free              int    // connections that there is room for
-	Channels          int    // private channels with a connection
+	Channels          int    // private channels with a connection; one whose connections are on several loops counts on each
 	Opened            uint64 // connections since the start
+	HandshakesFailed  uint64 // of TLS
 	Frames            uint64 // WebSocket frames received
 	Published         uint64 // publications that came from the bus
 	Delivered         uint64 // publications times receivers
@@ -67,9 +71,10 @@ type Stats struct {
 
 // Stats returns the counters now. It may be called from any goroutine.
 func (e *Engine) Stats() Stats {
-	active := e.admission.active.Load()
+	active, encrypted := e.admission.active.Load(), e.tlsConns.Load()
 	st := Stats{
-		Connections: int(active), Free: int(max(e.admission.max-active, 0)), Channels: e.limits.channels(), Published: e.hubStats.published.Load(),
+		Connections: int(active - encrypted*tlsPlaces), Encrypted: int(encrypted), Free: int(max(e.admission.max-active, 0)),
+		HandshakesFailed: e.tlsFailed.Load(), Published: e.hubStats.published.Load(),
 		Gaps: e.hubStats.gaps.Load(), PublishQueue: e.publishing.length(), PublishRetries: e.hubStats.retries.Load(),
 		PublishRejected: e.hubStats.rejected.Load(), Closes: make(map[string]uint64),
 	}
@@ -77,6 +82,7 @@ func (e *Engine) Stats() Stats {
 		s := &l.stats
 		st.WebSockets += int(s.webSockets.Load())
 		st.Polls += int(s.polls.Load())
+		st.Channels += int(s.channels.Load())
 		st.Opened += s.opened.Load()
 		st.Frames += s.frames.Load()
 		st.Delivered += s.delivered.Load()
@@ -103,8 +109,11 @@ type record struct {
 	Daily       json.RawMessage `json:"daily"`
 }
 
-func (e *Engine) record() []byte {
+func (e *Engine) record(ctx context.Context) []byte {
 	st := e.Stats()
+	if n, err := countChannels(ctx, e.loops); err == nil {
+		st.Channels = n
+	}
 	b, err := sonic.Marshal(record{
 		PID: os.Getpid(), Date: time.Now().UnixMilli(), ProcessID: e.o.ProcessID, Channels: st.Channels, Limits: e.o.StatLimits,
 		ClusterMode: e.o.ClusterMode, WebSockets: st.WebSockets, Pollings: st.Polls, Daily: e.Counters.AppendJSON(nil),
@@ -118,7 +127,7 @@ func (e *Engine) record() []byte {
 // ServerStats returns the statistics page: a JSON array with one object per process. It may be called from any goroutine.
 func (e *Engine) ServerStats(ctx context.Context) []byte {
 	if e.shared == nil {
-		return append(append([]byte{'['}, e.record()...), ']')
+		return append(append([]byte{'['}, e.record(ctx)...), ']')
 	}
 	records, err := e.shared.Statistics(ctx)
 	if err != nil {
@@ -171,7 +180,7 @@ func (e *Engine) shareStatistics(ctx context.Context) {
 	retry := backoff{first: 100 * time.Millisecond, limit: 2 * time.Second}
 	for {
 		attempt, cancel := context.WithTimeout(ctx, busTimeout)
-		err := e.shared.PutStatistics(attempt, e.o.ProcessID, e.record())
+		err := e.shared.PutStatistics(attempt, e.o.ProcessID, e.record(attempt))
 		cancel()
 		if err != nil && ctx.Err() == nil {
 			e.o.Logger.Warn("statistics cannot be written, trying again", "err", err)

@@ -22,14 +22,15 @@ func (l *loop) subscribe(s *Session, items []protocol.Item) {
 	}
 	s.subs = make([]subscription, 0, len(l.channels))
 	for i := range l.channels {
-		s.subs = append(s.subs, l.table.join(&l.channels[i], s.index, uint32(i)))
+		sub := l.table.join(&l.channels[i], s.index, uint32(i))
+		s.subs = append(s.subs, sub)
 		if l.channels[i].Private {
-			l.engine.limits.enter(&l.channels[i])
+			l.engine.limits.enter(&l.channels[i], l.table.count(sub))
 		}
 	}
 	for i := range items {
 		if items[i].HasPublic {
-			l.makeRoom(protocol.ChannelID{Bytes: items[i].Private, Private: true})
+			l.engine.limits.check(&protocol.ChannelID{Bytes: items[i].Private, Private: true})
 		}
 	}
 	l.touchOnline(s)
@@ -51,7 +52,7 @@ func (l *loop) unsubscribe(s *Session) {
 	for _, sub := range s.subs {
 		ch := l.table.channel(sub)
 		if ch.Private {
-			l.engine.limits.leave(&ch)
+			l.engine.limits.leave(&ch, l.table.count(sub)-1)
 		}
 		if moved, ok := l.table.leave(sub); ok {
 			l.slab.get(moved.session).subs[moved.at].pos = sub.pos
@@ -87,19 +88,13 @@ func (l *loop) touchOnline(s *Session) {
 	}
 }
 
-// makeRoom has the oldest connection of ch closed if there are too many of them in the process.
-func (l *loop) makeRoom(ch protocol.ChannelID) {
-	if l.engine.limits.count(&ch) > l.o.MaxConnPerChannel {
-		l.engine.limits.evict(ch)
-	}
-}
-
-// oldest returns the subscriber of ch that came first, with the number of its arrival.
-func (l *loop) oldest(ch protocol.ChannelID) (ref sessionRef, born uint64) {
-	for _, m := range l.table.subscribers(&ch) {
-		if s := l.slab.get(m.session); born == 0 || s.born < born {
+// oldest returns how many subscribers ch has here, and the one that came first, with the number of its arrival.
+func (l *loop) oldest(ch protocol.ChannelID) (n int, ref sessionRef, born uint64) {
+	members := l.table.subscribers(&ch)
+	for i, m := range members {
+		if s := l.slab.get(m.session); i == 0 || s.born < born {
 			ref, born = s.ref(), s.born
 		}
 	}
-	return ref, born
+	return len(members), ref, born
 }

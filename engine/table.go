@@ -99,6 +99,9 @@ func (t *channelTable) channel(sub subscription) protocol.ChannelID { return t.s
 // shared says whether a subscription's channel has other subscribers on this loop.
 func (t *channelTable) shared(sub subscription) bool { return t.slots[sub.slot].n&slotList != 0 }
 
+// count is the number of subscribers of a subscription's channel.
+func (t *channelTable) count(sub subscription) int { return int(t.slots[sub.slot].n & slotCount) }
+
 // join adds session as a subscriber of id; at is the index that the result will have in the session's subscriptions.
 func (t *channelTable) join(id *protocol.ChannelID, session, at uint32) subscription {
 	b, found := t.find(id)

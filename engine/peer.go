@@ -1,0 +1,69 @@
+package engine
+
+import (
+	"net"
+	"net/netip"
+
+	"push-server/poll"
+)
+
+// A log line names the client: what proxies say (X-Forwarded-For, all of it), or else the other end of the connection. A
+// WebSocket has to remember what was said in its handshake; an address of version 4 fits into a gap of the session, everything
+// else, and the clients of encrypted ports, whose sessions have no socket of their own, are in a map of the loop.
+
+// maxForwarded bounds what is remembered of X-Forwarded-For, in bytes.
+const maxForwarded = 256
+
+// rememberForwarded notes what proxies said about the client of s.
+func (l *loop) rememberForwarded(s *Session, text []byte) {
+	if len(text) == 0 {
+		return
+	}
+	text = text[:min(len(text), maxForwarded)]
+	if ip, err := netip.ParseAddr(string(text)); err == nil && ip.Is4() {
+		s.forwarded = ip.As4()
+		s.set(flagForwarded)
+		return
+	}
+	l.rememberPeer(s, string(text))
+}
+
+func (l *loop) rememberPeer(s *Session, text string) {
+	if l.peers == nil {
+		l.peers = make(map[uint32]string)
+	}
+	l.peers[s.index] = text
+	s.set(flagPeer)
+}
+
+// forgetPeer is for a session that ends.
+func (l *loop) forgetPeer(s *Session) {
+	if s.is(flagPeer) {
+		delete(l.peers, s.index)
+	}
+}
+
+// peer is the client of s for a log line.
+func (l *loop) peer(s *Session) string {
+	switch {
+	case s.is(flagForwarded):
+		return netip.AddrFrom4(s.forwarded).String()
+	case s.is(flagPeer):
+		return l.peers[s.index]
+	}
+	return poll.AddressText(s.conn.RemoteAddr())
+}
+
+// addr is the same for those who look for proxies themselves.
+func (l *loop) addr(s *Session) net.Addr {
+	if s.is(flagPeer) {
+		return peerAddr(l.peers[s.index])
+	}
+	return s.conn.RemoteAddr()
+}
+
+// peerAddr is an address that is only ever printed.
+type peerAddr string
+
+func (a peerAddr) Network() string { return "tcp" }
+func (a peerAddr) String() string  { return string(a) }
