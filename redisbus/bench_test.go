@@ -1,0 +1,85 @@
+package redisbus_test
+
+import (
+	"context"
+	"fmt"
+	"testing"
+
+	"push-server/protocol"
+	"push-server/redisbus"
+	"push-server/redisbus/redistest"
+)
+
+func numberedChannel(n int) protocol.ChannelID {
+	return protocol.ChannelID{Bytes: [16]byte{byte(n >> 16), byte(n >> 8), byte(n)}, Private: true}
+}
+
+// BenchmarkPublish publishes 300 bytes to random channels out of 50,000.
+func BenchmarkPublish(b *testing.B) {
+	for _, receivers := range []int{1, 2, 100} {
+		for _, batch := range []int{1, 16, 256} {
+			b.Run(fmt.Sprintf("receivers=%d/batch=%d", receivers, batch), func(b *testing.B) { benchmarkPublish(b, receivers, batch) })
+		}
+	}
+}
+
+func benchmarkPublish(b *testing.B, receivers, batch int) {
+	bus := open(b, redisbus.Options{Addr: redistest.Start(b).Addr()})
+	ps := make([]*protocol.Publication, batch)
+	for i := range ps {
+		ps[i] = &protocol.Publication{Body: make([]byte, 300), Expiry: 3600, Receivers: make([]protocol.Receiver, receivers)}
+	}
+	publish(b, bus, ps[0])
+	b.ReportAllocs()
+	b.ResetTimer()
+	for done, n := 0, 0; done < b.N; done += batch {
+		for _, p := range ps {
+			for i := range p.Receivers {
+				n += 7919
+				p.Receivers[i].Channel = numberedChannel(n % 50_000)
+			}
+		}
+		if _, err := bus.Publish(context.Background(), ps); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "publications/s")
+}
+
+// BenchmarkHistoryStorm is the storm of a restart of the proxy: 10,000 clients ask for a channel of their own with one
+// publication and a shared one with five, 100 or 1,000 of them at a time.
+func BenchmarkHistoryStorm(b *testing.B) {
+	const clients = 10_000
+	for _, shared := range []bool{false, true} {
+		for _, at := range []int{100, 1000} {
+			b.Run(fmt.Sprintf("cached=%t/at=%d", shared, at), func(b *testing.B) { benchmarkHistory(b, clients, at, shared) })
+		}
+	}
+}
+
+func benchmarkHistory(b *testing.B, clients, at int, shared bool) {
+	bus := open(b, redisbus.Options{Addr: redistest.Start(b).Addr()})
+	everyone := numberedChannel(1 << 20)
+	queries := make([]protocol.HistoryQuery, clients)
+	var ps []*protocol.Publication
+	for n := range queries {
+		own := numberedChannel(n)
+		ps = append(ps, publication(string(make([]byte, 300)), 3600, own))
+		queries[n] = protocol.HistoryQuery{Channels: []protocol.ChannelID{own, everyone}, Shared: []bool{false, shared}, Limit: 100, Total: 200}
+	}
+	for range 5 {
+		ps = append(ps, publication(string(make([]byte, 300)), 3600, everyone))
+	}
+	publish(b, bus, ps...)
+	b.ReportAllocs()
+	b.ResetTimer()
+	for range b.N {
+		for from := 0; from < clients; from += at {
+			answers, err := bus.History(context.Background(), queries[from:from+at])
+			if err != nil || len(answers[0]) != 6 {
+				b.Fatal(len(answers[0]), err)
+			}
+		}
+	}
+	b.ReportMetric(float64(b.Elapsed().Milliseconds())/float64(b.N), "ms/storm")
+}
