@@ -192,8 +192,8 @@ type tlsCarrier struct {
 
 	// Of the direction to the client: what take has read.
 	borrowed *[tlsBuffer]byte
-	n        int
-	err      error
+	n        int  // 0 or less: the session has said its last
+	gone     bool // and does not listen any more
 }
 
 func (c *tlsCarrier) run() {
@@ -236,7 +236,6 @@ func (c *tlsCarrier) toClient() {
 			return
 		}
 		if c.n <= 0 {
-			c.giveBack()
 			c.sayGoodbye()
 			return
 		}
@@ -255,17 +254,24 @@ var tlsBuffers = sync.Pool{New: func() any { return new([tlsBuffer]byte) }}
 // take reads what the loop has written, if there is something.
 func (c *tlsCarrier) take(fd uintptr) (done bool) {
 	c.borrowed = tlsBuffers.Get().(*[tlsBuffer]byte)
+	var err error
 	for {
-		c.n, c.err = unix.Read(int(fd), c.borrowed[:])
-		if c.err != unix.EINTR {
+		if c.n, err = unix.Read(int(fd), c.borrowed[:]); err != unix.EINTR {
 			break
 		}
 	}
-	if c.err == unix.EAGAIN {
+	if c.n <= 0 {
 		c.giveBack()
-		return false
+		c.gone = err != unix.EAGAIN && hungUp(fd)
 	}
-	return true
+	return err != unix.EAGAIN
+}
+
+// hungUp says whether the other end of a socket pair is closed, not only shut down for writing.
+func hungUp(fd uintptr) bool {
+	p := []unix.PollFd{{Fd: int32(fd)}}
+	n, err := unix.Poll(p, 0)
+	return err == nil && n > 0 && p[0].Revents&unix.POLLHUP != 0
 }
 
 func (c *tlsCarrier) giveBack() {
@@ -283,17 +289,17 @@ func (c *tlsCarrier) send() error {
 	return err
 }
 
-// sayGoodbye passes the end of the session on. The client may still be reading: it gets time for its own goodbye.
+// sayGoodbye passes the end of the session on. A session that still listens wants to hear the client's goodbye.
 func (c *tlsCarrier) sayGoodbye() {
 	err := c.secured.CloseWrite()
 	err = errors.Join(err, c.tcp.CloseWrite(), c.tcp.SetReadDeadline(time.Now().Add(lingerTime)))
-	if err != nil {
+	if c.gone || err != nil {
 		c.cut()
 	}
 }
 
 // cut ends everything at once.
 func (c *tlsCarrier) cut() {
-	_ = c.tcp.Close()   // the client does not read
-	_ = c.plain.Close() // OnClose tells the session
+	_ = c.tcp.Close() // nothing can be said about it to anybody
+	_ = c.plain.Close()
 }

@@ -91,6 +91,7 @@ func TestWebSocketOverTLS(t *testing.T) {
 	if code := c.closed(); code != 1000 {
 		t.Errorf("close code %d", code)
 	}
+	_ = c.conn.Close()
 	waitFor(t, "the places", func() bool { return e.Stats().Free == e.o.MaxConnections })
 }
 
@@ -251,6 +252,7 @@ func TestDrainOverTLS(t *testing.T) {
 	if code := socket.closed(); code != 1001 {
 		t.Errorf("WebSocket closed with %d", code)
 	}
+	_ = socket.conn.Close()
 	if resp := waiting.response("GET"); resp.StatusCode != http.StatusNotModified {
 		t.Errorf("poll answered with %s", resp.Status)
 	}
