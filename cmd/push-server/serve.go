@@ -39,6 +39,7 @@ func serve(ctx context.Context, files []string, stdout, stderr io.Writer) error 
 		return errors.Join(err, s.drain())
 	}
 	s.print(stdout)
+	notifyReady(log)
 	return errors.Join(s.wait(ctx), s.drain())
 }
 
@@ -176,6 +177,7 @@ func (s *server) wait(ctx context.Context) error {
 // drain ends everything in good order, in the time that the configuration gives: first those who publish, so that the queue they
 // fill is empty at the end.
 func (s *server) drain() error {
+	notifyStopping(s.log)
 	begin := time.Now()
 	ctx, cancel := context.WithTimeout(context.Background(), s.config.Push.DrainTimeout)
 	defer cancel()
