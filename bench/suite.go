@@ -18,6 +18,18 @@ const (
 	peerReps = 3
 )
 
+// Smoke is most scenarios with few connections and short measurements: about a minute.
+func Smoke(o target.Options) (jobs []Job) {
+	for _, s := range Scenarios {
+		p := Params{N: 2000, Time: 2 * time.Second, Rounds: 3}
+		if s == soak {
+			continue // a minute says nothing about memory over time
+		}
+		jobs = append(jobs, Job{Scenario: s, Target: o, Params: p})
+	}
+	return jobs
+}
+
 // Quick is all scenarios once, against the server of this project: about ten minutes.
 func Quick(o target.Options) (jobs []Job) {
 	for _, s := range Scenarios {

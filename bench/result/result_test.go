@@ -112,3 +112,18 @@ func TestFileComesBack(t *testing.T) {
 		t.Errorf("%+v %v", g, err)
 	}
 }
+
+func TestGatesTellWhatIsBroken(t *testing.T) {
+	f := func(metric string, v float64, passes bool) {
+		t.Helper()
+		runs := &File{Runs: []Run{{Scenario: "fanout", Target: "push-server", Metrics: map[string]float64{metric: v}}}}
+		if err := CheckGates(runs, Gates); (err == nil) != passes {
+			t.Errorf("%s %v: %v", metric, v, err)
+		}
+	}
+	f("cpuOfFloor", 150, true)
+	f("cpuOfFloor", 250, false)
+	f("rateOfFloor", 60, true)
+	f("rateOfFloor", 30, false)
+	f("userPerMillion", 1e9, true)
+}

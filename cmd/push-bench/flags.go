@@ -35,12 +35,13 @@ type externalFlags struct {
 	redisPID           int
 }
 
-func (f *serverFlags) register(fs *pflag.FlagSet) {
+// register adds the flags; out is the default folder for results.
+func (f *serverFlags) register(fs *pflag.FlagSet, out string) {
 	fs.StringVar(&f.server, "server", "bin/push-server", "program of the server of this project")
 	fs.StringVar(&f.extra, "config", "", "`JSON` merged into the configuration that is made for it, or a file with it after @")
 	fs.IntVar(&f.processes, "processes", 1, "server processes that share the subscribers' port")
 	fs.StringVar(&f.peers, "peers", "bench/peers", "folder of the other servers")
-	fs.StringVar(&f.out, "out", "bench/results", "folder for the results; empty: none are written")
+	fs.StringVar(&f.out, "out", out, "folder for the results and their report; empty: none are written")
 	fs.BoolVar(&f.text, "text", false, "text framing instead of protobuf")
 	fs.BoolVar(&f.keep, "keep", false, "keep the temporary folders of servers, with their logs")
 	fs.IntVar(&f.workers, "workers", 1, "least number of client processes")
@@ -105,7 +106,7 @@ func (f *paramFlags) register(fs *pflag.FlagSet) {
 	fs.IntVar(&f.p.Dial, "dial", 0, "handshakes under way")
 }
 
-// revision is that of the source in the current folder, with + when something is changed.
+// revision is that of the source in the current folder.
 func revision() string {
 	out, err := exec.Command("git", "rev-parse", "--short", "HEAD").Output()
 	if err != nil {
@@ -113,7 +114,7 @@ func revision() string {
 	}
 	rev := strings.TrimSpace(string(out))
 	if changed, err := exec.Command("git", "status", "--porcelain", "--untracked-files=no").Output(); err == nil && len(changed) > 0 {
-		rev += "+"
+		rev += "-changed"
 	}
 	return rev
 }

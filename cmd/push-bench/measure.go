@@ -55,7 +55,7 @@ func runCommand() *cobra.Command {
 			return measure(cmd, &server, jobs)
 		},
 	}
-	server.register(cmd.Flags())
+	server.register(cmd.Flags(), "")
 	server.external.register(cmd.Flags())
 	params.register(cmd.Flags())
 	cmd.Flags().StringSliceVar(&kinds, "target", []string{target.PushServer}, "kinds of servers, see list")
@@ -98,29 +98,36 @@ func suiteCommand() *cobra.Command {
 	var server serverFlags
 	var peers []string
 	cmd := &cobra.Command{
-		Use:       "suite quick|full",
-		Short:     "Run all scenarios: once in about ten minutes, or several times and against other servers in about an hour",
+		Use:   "suite smoke|quick|full",
+		Short: "Run all scenarios",
+		Long: `Run all scenarios:
+  smoke  with few connections, in about a minute; fails when a ratio is far from what it should be
+  quick  once, in about ten minutes
+  full   several times, with growing numbers of connections, and against other servers, in about an hour`,
 		Args:      cobra.MatchAll(cobra.ExactArgs(1), cobra.OnlyValidArgs),
-		ValidArgs: []string{"quick", "full"},
+		ValidArgs: []string{"smoke", "quick", "full"},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			o, err := server.options(target.PushServer)
 			if err != nil {
 				return err
 			}
-			jobs := bench.Quick(o)
-			if args[0] == "full" {
-				jobs = bench.Full(o, peers)
+			switch args[0] {
+			case "smoke":
+				server.out = ""
+				return measure(cmd, &server, bench.Smoke(o), result.Gates...)
+			case "quick":
+				return measure(cmd, &server, bench.Quick(o))
 			}
-			return measure(cmd, &server, jobs)
+			return measure(cmd, &server, bench.Full(o, peers))
 		},
 	}
-	server.register(cmd.Flags())
+	server.register(cmd.Flags(), "bench/results")
 	cmd.Flags().StringSliceVar(&peers, "against", []string{target.Node, target.Nchan, target.NchanRedis}, "other servers of the full suite")
 	return cmd
 }
 
-// measure runs the jobs, writes the results and their report, and says where they are.
-func measure(cmd *cobra.Command, server *serverFlags, jobs []bench.Job) error {
+// measure runs the jobs, writes the results and their report, says where they are, and holds them against the gates.
+func measure(cmd *cobra.Command, server *serverFlags, jobs []bench.Job, gates ...result.Gate) error {
 	stderr := cmd.ErrOrStderr()
 	file := &result.File{Revision: revision(), Date: today(), Command: commandLine(os.Args[1:]), Machine: proc.Here()}
 	runner := &bench.Runner{Fleet: server.fleet(), Lines: cmd.OutOrStdout(), Progress: bench.NewProgress(stderr, isTerminal(stderr))}
@@ -142,7 +149,10 @@ func measure(cmd *cobra.Command, server *serverFlags, jobs []bench.Job) error {
 	if err == nil && len(file.Failed()) > 0 {
 		return fmt.Errorf("%w: %d of %d failed", errFailed, len(file.Failed()), len(file.Runs))
 	}
-	return err
+	if err != nil {
+		return err
+	}
+	return result.CheckGates(file, gates)
 }
 
 func isTerminal(w io.Writer) bool {

@@ -1,0 +1,93 @@
+package main
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"push-server/bench/result"
+)
+
+// call runs the program and returns what it printed.
+func call(t *testing.T, args ...string) (stdout string, err error) {
+	t.Helper()
+	var out, errs bytes.Buffer
+	err = run(t.Context(), args, strings.NewReader(""), &out, &errs)
+	return out.String(), err
+}
+
+func results(t *testing.T, cpu float64) string {
+	t.Helper()
+	f := &result.File{Revision: "abc", Date: time.Date(2026, 11, 24, 0, 0, 0, 0, time.UTC)}
+	for range 3 {
+		f.Runs = append(f.Runs, result.Run{Scenario: "connect", Target: "push-server", N: 10_000, Metrics: map[string]float64{"cpuPerConnect": cpu}})
+	}
+	path, err := f.Write(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func TestListNamesScenariosAndServers(t *testing.T) {
+	out, err := call(t, "list")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"idle", "connect", "fanout", "unique", "poll", "replay", "mixed", "soak", "nchan-redis"} {
+		if !strings.Contains(out, want) {
+			t.Errorf("no %s in\n%s", want, out)
+		}
+	}
+}
+
+func TestResultsAreCompared(t *testing.T) {
+	out, err := call(t, "benchcmp", results(t, 40), results(t, 30))
+	if err != nil || !strings.Contains(out, "-25.0 % better") {
+		t.Errorf("%v\n%s", err, out)
+	}
+}
+
+func TestTableJudges(t *testing.T) {
+	out, err := call(t, "table", results(t, 40))
+	if err != nil || !strings.Contains(out, "| **40.0 ±0%** | must |") {
+		t.Errorf("%v\n%s", err, out)
+	}
+}
+
+func TestReportIsWrittenBesideTheResults(t *testing.T) {
+	path := results(t, 40)
+	if _, err := call(t, "report", path); err != nil {
+		t.Fatal(err)
+	}
+	pictures, err := filepath.Glob(strings.TrimSuffix(path, ".json") + "-*.png")
+	if err != nil || len(pictures) == 0 {
+		t.Errorf("%v %v", pictures, err)
+	}
+	if _, err := os.Stat(strings.TrimSuffix(path, ".json") + ".html"); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestMistakesAreNamed(t *testing.T) {
+	f := func(want string, args ...string) {
+		t.Helper()
+		if _, err := call(t, args...); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v: %v, want %q", args, err, want)
+		}
+	}
+	f("no scenario", "run", "nonsense")
+	f("no JSON", "run", "idle", "--config", "{")
+	f("invalid argument", "suite", "nonsense")
+	f("no such file", "report", "/does/not/exist.json")
+	f("not all runs count", "run", "idle", "--n", "1", "--server", "/does/not/exist")
+}
+
+func TestWorkerEndsWithItsInput(t *testing.T) {
+	if _, err := call(t, "worker"); err != nil {
+		t.Error(err)
+	}
+}
