@@ -1,11 +1,6 @@
 package engine
 
-import (
-	"time"
-)
-
-// turnBudget is how long a turn may write before the loop serves its sockets again.
-const turnBudget = 2 * time.Millisecond
+import "time"
 
 // budgetEvery is the number of writes between two looks at the clock.
 const budgetEvery = 16
@@ -146,7 +141,7 @@ func (l *loop) flush(start time.Time) bool {
 		if s := l.slab.at(ref); s != nil && s.outFirst != 0 {
 			l.deliver(s)
 		}
-		if o.at%budgetEvery == 0 && time.Since(start) > turnBudget && o.at < len(o.sessions) {
+		if o.at%budgetEvery == 0 && time.Since(start) > l.o.TurnBudget && o.at < len(o.sessions) {
 			return false
 		}
 	}

@@ -117,5 +117,5 @@ func (h *holes) lastGood(highest protocol.MessageID) protocol.MessageID {
 	if len(h.open) == 0 {
 		return highest
 	}
-	return protocol.MakeMessageID(h.startdate, h.open[0].counter-1)
+	return before(protocol.MakeMessageID(h.startdate, h.open[0].counter))
 }

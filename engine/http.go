@@ -15,15 +15,14 @@ const maxInlineBody = 64 << 10
 // readHead reads the head of a request, if it is there, and goes where it leads.
 func (l *loop) readHead(s *Session, buf []byte) (n int, more bool) {
 	skip, size, err := poll.CheckHead(buf)
-	if errors.Is(err, protocol.ErrShort) {
-		if len(buf) > skip && s.timer != timerHead {
-			l.deadlines.start(s, timerHead)
+	if err != nil {
+		if errors.Is(err, protocol.ErrShort) {
+			if len(buf) > skip && s.timer != timerHead {
+				l.deadlines.start(s, timerHead)
+			}
+			return skip, false
 		}
-		return skip, false
-	}
-	var refusal *poll.Refusal
-	if errors.As(err, &refusal) {
-		l.scratch = refusal.AppendTo(l.scratch[:0])
+		l.scratch = appendRefusal(l.scratch[:0], err)
 		return l.refuse(s, len(buf))
 	}
 	head := buf[skip : skip+size]
@@ -33,6 +32,15 @@ func (l *loop) readHead(s *Session, buf []byte) (n int, more bool) {
 	}
 	n, more = l.route(s, buf[skip:], size)
 	return skip + n, more
+}
+
+// appendRefusal is apart because the variable costs an allocation.
+func appendRefusal(dst []byte, err error) []byte {
+	var refusal *poll.Refusal
+	if !errors.As(err, &refusal) {
+		return poll.AppendBadRequest(dst)
+	}
+	return refusal.AppendTo(dst)
 }
 
 // refuse writes the reply in scratch, behind which the connection ends.

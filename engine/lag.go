@@ -78,9 +78,13 @@ func (l *loop) resumeAt(head uint64, bound protocol.MessageID, missed []*protoco
 		return false
 	}
 	kept := make(map[protocol.MessageID]bool)
+	accounted := bound // by the detour; what is kept is accounted for when it is served
 	for seq := tail; seq < l.window.head.Load(); seq++ {
 		if e := l.window.get(seq); e != nil && e.pub != nil {
 			kept[e.pub.ID] = true
+			if e.pub.ID.Compare(accounted) <= 0 {
+				accounted = before(e.pub.ID)
+			}
 		}
 	}
 	highest := l.highest
@@ -99,9 +103,17 @@ func (l *loop) resumeAt(head uint64, bound protocol.MessageID, missed []*protoco
 		l.detoured[p.ID] = true
 	}
 	l.detouredUntil = l.deadlines.now + uint32(repairedTime/tick)
-	l.cursor, l.lagging, l.accounted = tail, false, bound
+	l.cursor, l.lagging, l.accounted = tail, false, accounted
 	l.wake()
 	return true
+}
+
+// before is the id that precedes id.
+func before(id protocol.MessageID) protocol.MessageID {
+	if n := id.Counter(); n > 0 {
+		return protocol.MakeMessageID(id.Startdate(), n-1)
+	}
+	return protocol.MessageID{}
 }
 
 // wasDetoured says whether e, from the window, was served before: its publisher was late, and history had it earlier than the bus.

@@ -53,6 +53,7 @@ type Options struct {
 	StatInterval   time.Duration // between two writes of the shared statistics; default 60 s
 	StatMaxAge     time.Duration // after which shared statistics are stale; default 70 s
 	EchoInterval   time.Duration // between two probes of the bus; default 1 s
+	TurnBudget     time.Duration // of writes, before a loop serves its sockets again; default 2 ms
 
 	// What is kept.
 	HistoryPerChannel int // replayed per channel, the newest; default 100
@@ -100,6 +101,7 @@ func (o Options) withDefaults() Options {
 	orTime(&o.StatInterval, 60*time.Second)
 	orTime(&o.StatMaxAge, 70*time.Second)
 	orTime(&o.EchoInterval, time.Second)
+	orTime(&o.TurnBudget, 2*time.Millisecond)
 	orInt(&o.HistoryPerChannel, 100)
 	orInt(&o.HistoryTotal, 200)
 	orInt(&o.WindowCount, 1<<16)

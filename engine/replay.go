@@ -132,7 +132,7 @@ func (l *loop) checkWaiting() {
 // false when the budget was used up.
 func (l *loop) release(start time.Time) bool {
 	for i, ref := range l.released {
-		if i%budgetEvery == budgetEvery-1 && time.Since(start) > turnBudget {
+		if i%budgetEvery == budgetEvery-1 && time.Since(start) > l.o.TurnBudget {
 			l.released = append(l.released[:0], l.released[i:]...)
 			return false
 		}

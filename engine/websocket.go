@@ -119,12 +119,11 @@ func (l *loop) readFrame(s *Session, buf []byte) (n int, more bool) {
 		return 0, false
 	}
 	m, n, err := l.frames.Next(buf, &s.assembly, l.o.Limits.MaxPayload)
-	if errors.Is(err, protocol.ErrShort) {
-		return 0, false
-	}
-	var e *protocol.Error
-	if errors.As(err, &e) {
-		return len(buf), l.breakOff(s, e.Code)
+	if err != nil {
+		if errors.Is(err, protocol.ErrShort) {
+			return 0, false
+		}
+		return len(buf), l.breakOff(s, errorCode(err))
 	}
 	l.stats.frames.Add(1)
 	switch m.OpCode {
@@ -140,6 +139,15 @@ func (l *loop) readFrame(s *Session, buf []byte) (n int, more bool) {
 		}
 	}
 	return n, s.state != stateClosed
+}
+
+// errorCode is the close code of an error in a frame. It is apart because the variable costs an allocation.
+func errorCode(err error) uint16 {
+	var e *protocol.Error
+	if !errors.As(err, &e) {
+		panic("BUG: engine: error of a frame without a code: " + err.Error())
+	}
+	return e.Code
 }
 
 // breakOff ends a connection whose bytes make no sense any more (RFC 6455, 7.1.7: fail the connection).
@@ -159,9 +167,8 @@ func (l *loop) hearClose(s *Session, payload []byte) {
 		return
 	}
 	code, err := protocol.ParseClose(payload)
-	var e *protocol.Error
-	if errors.As(err, &e) {
-		l.breakOff(s, e.Code)
+	if err != nil {
+		l.breakOff(s, errorCode(err))
 		return
 	}
 	text := ""

@@ -1,0 +1,137 @@
+//go:build !race
+
+package engine
+
+import (
+	"bytes"
+	"testing"
+	"unsafe"
+
+	"github.com/gobwas/ws"
+	"github.com/panjf2000/gnet/v2"
+	"golang.org/x/sys/unix"
+
+	"push-server/protocol"
+)
+
+// A session is what an idle connection costs beside gnet's 380 bytes, so its size is part of the contract.
+func TestSizeOfSession(t *testing.T) {
+	if size := unsafe.Sizeof(Session{}); size > 176 {
+		t.Errorf("a session has %d bytes", size)
+	}
+	if size := unsafe.Sizeof(channelSlot{}); size > 28 {
+		t.Errorf("a channel has %d bytes", size)
+	}
+}
+
+// sink is a connection that takes everything: a socket pair whose other end is read by nobody but emptied between runs.
+type sink struct {
+	gnet.Conn
+	fd, peer int
+}
+
+func newSink(t testing.TB) *sink {
+	t.Helper()
+	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_NONBLOCK, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _, _ = unix.Close(pair[0]), unix.Close(pair[1]) })
+	return &sink{fd: pair[0], peer: pair[1]}
+}
+
+func (s *sink) Fd() int               { return s.fd }
+func (s *sink) OutboundBuffered() int { return 0 }
+
+func (s *sink) empty(buf []byte) {
+	for {
+		if n, err := unix.Read(s.peer, buf); n <= 0 || err != nil {
+			return
+		}
+	}
+}
+
+// bareLoop is a loop without gnet, with n live sessions on one channel.
+func bareLoop(t testing.TB, n int) (*loop, []*sink, protocol.ChannelID) {
+	t.Helper()
+	bus := NewMemoryBus(MemoryOptions{})
+	t.Cleanup(bus.Close)
+	e, err := New(Options{Key: []byte(testKey), Loops: 1}, bus)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(e.cancel)
+	signer, err := protocol.NewSigner("", []byte(testKey))
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := newLoop(e, 0, signer)
+	shared := newShared()
+	var sinks []*sink
+	for range n {
+		s := l.slab.take()
+		c := newSink(t)
+		s.conn = c
+		s.set(flagWebSocket)
+		s.state = stateLive
+		l.subscribe(s, []protocol.Item{shared})
+		sinks = append(sinks, c)
+	}
+	return l, sinks, private(shared)
+}
+
+func TestDeliveryAllocatesNothing(t *testing.T) {
+	const sessions = 20
+	l, sinks, ch := bareLoop(t, sessions)
+	for n := range uint64(10) {
+		e := &entry{pub: publication(`{"a":1}`, 60, ch)}
+		e.pub.ID = protocol.MakeMessageID(1_700_000_000, n+1)
+		e.frame(formatText)
+		l.window.append(e)
+	}
+	buf := make([]byte, 64<<10)
+	deliver := func(publications uint64) float64 {
+		return testing.AllocsPerRun(100, func() {
+			l.cursor = l.window.head.Load() - publications
+			l.turn()
+			l.stats.publish(l)
+			for _, s := range sinks {
+				s.empty(buf)
+			}
+		})
+	}
+	before := l.stats.delivered.Load()
+	if n := deliver(1); n != 0 {
+		t.Errorf("%v allocations for %d deliveries of one message", n, sessions)
+	}
+	if l.stats.delivered.Load()-before != 101*sessions {
+		t.Fatalf("%d deliveries", l.stats.delivered.Load()-before)
+	}
+	if n := deliver(10); n != 0 {
+		t.Errorf("%v allocations for %d deliveries of ten messages", n, sessions)
+	}
+}
+
+func TestInboundFrameAllocatesNothing(t *testing.T) {
+	l, sinks, _ := bareLoop(t, 1)
+	s := &l.slab.chunks[0][0]
+	buf := make([]byte, 4096)
+	f := func(what string, op ws.OpCode, payload string) {
+		t.Helper()
+		frame := ws.MustCompileFrame(ws.MaskFrame(ws.NewFrame(op, true, []byte(payload))))
+		received := make([]byte, len(frame))
+		if n := testing.AllocsPerRun(100, func() {
+			copy(received, frame)
+			l.input(s, received)
+			sinks[0].empty(buf)
+		}); n != 0 {
+			t.Errorf("%s: %v allocations", what, n)
+		}
+		if s.state != stateLive {
+			t.Fatalf("%s: state %d", what, s.state)
+		}
+	}
+	f("ping", ws.OpPing, "there?")
+	f("pong", ws.OpPong, "ws ping")
+	f("text that nobody reads", ws.OpText, string(bytes.Repeat([]byte("x"), 200)))
+}

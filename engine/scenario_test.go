@@ -1,0 +1,440 @@
+package engine
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"runtime"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/gobwas/ws"
+
+	"push-server/poll"
+	"push-server/protocol"
+)
+
+// startSim starts an engine on a simulated bus whose probes follow each other quickly.
+func startSim(t testing.TB, faults simFaults, change func(o *Options)) (*Engine, *simBus) {
+	t.Helper()
+	bus := newSimBus(1, faults)
+	return startEngine(t, bus, func(o *Options) {
+		o.EchoInterval = 20 * time.Millisecond
+		if change != nil {
+			change(o)
+		}
+	}), bus
+}
+
+// Publishers of the Node server take an id, and publish later: ids come out of order.
+func TestLateIDsReachLiveSessions(t *testing.T) {
+	e, bus := startSim(t, simFaults{}, nil)
+	a := newItem()
+	live := subscribed(t, e, query(t, "", a))
+	late, early := bus.takeID(), bus.takeID()
+	bus.publishAs(publication("early", 60, private(a)), early)
+	if got := live.texts(1); got[0] != "early" {
+		t.Fatalf("got %q", got)
+	}
+	bus.publishAs(publication("late", 60, private(a)), late)
+	if got := live.texts(1); got[0] != "late" {
+		t.Errorf("got %q", got)
+	}
+	back := webSocket(t, e, query(t, "&mid=00000000000000000000000000", a))
+	if got, want := back.texts(2), []string{"late", "early"}; !slices.Equal(got, want) {
+		t.Errorf("replay %q, want %q: by id", got, want)
+	}
+}
+
+// countingBus counts reads of history.
+type countingBus struct {
+	*simBus
+	reads, lookups atomic.Int64
+}
+
+func (b *countingBus) History(ctx context.Context, qs []protocol.HistoryQuery) ([][]*protocol.Publication, error) {
+	b.reads.Add(1)
+	return b.simBus.History(ctx, qs)
+}
+
+func (b *countingBus) Stored(ctx context.Context, ids []protocol.MessageID) ([]bool, error) {
+	b.lookups.Add(1)
+	return b.simBus.Stored(ctx, ids)
+}
+
+// Ids that were taken and never used are looked for once, in one call; history is not read for them.
+func TestHolesCauseNoReads(t *testing.T) {
+	bus := &countingBus{simBus: newSimBus(1, simFaults{})}
+	e := startEngine(t, bus, func(o *Options) { o.EchoInterval = 20 * time.Millisecond })
+	a := newItem()
+	live := subscribed(t, e, query(t, "", a))
+	for i := range 50 {
+		bus.takeID()
+		publish(t, e, fmt.Sprint(i), 60, private(a))
+	}
+	live.texts(50)
+	waitFor(t, "the holes to be given up", func() bool {
+		e.hub.mu.Lock()
+		defer e.hub.mu.Unlock()
+		return e.hub.holes.none()
+	})
+	if n := bus.reads.Load(); n != 0 {
+		t.Errorf("%d reads of history", n)
+	}
+	if n := bus.lookups.Load(); n > 10 {
+		t.Errorf("%d lookups for 50 holes", n)
+	}
+	if n := e.Stats().Gaps; n != 0 {
+		t.Errorf("%d gaps", n)
+	}
+}
+
+// A publication that was lost on the way, without a word, is fetched when its id is overdue.
+func TestMissingPublicationIsFetched(t *testing.T) {
+	e, bus := startSim(t, simFaults{}, nil)
+	a := newItem()
+	live := subscribed(t, e, query(t, "", a))
+	bus.mu.Lock()
+	bus.counter++
+	lost := publication("lost", 60, private(a))
+	lost.ID, lost.Created = protocol.MakeMessageID(bus.start, bus.counter), uint32(time.Now().Unix())
+	bus.stored = append(bus.stored, lost) // stored, but not sent
+	bus.mu.Unlock()
+	publish(t, e, "next", 60, private(a))
+	if got, want := live.texts(2), []string{"next", "lost"}; !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	if n := e.Stats().Gaps; n != 1 {
+		t.Errorf("%d gaps", n)
+	}
+}
+
+// A mid above every id (of the future, or from before a flush) bounds nothing.
+func TestMidOfTheFuture(t *testing.T) {
+	e := startMemory(t, nil)
+	a := newItem()
+	c := webSocket(t, e, query(t, "&mid=99999999999999999999999999", a))
+	p := dial(t, e)
+	p.poll(query(t, "&mid=99999999999999999999999999", a))
+	waitFor(t, "both", func() bool { st := e.Stats(); return st.WebSockets == 1 && st.Polls == 1 })
+	publish(t, e, "1", 60, private(a))
+	if got := c.texts(1); got[0] != "1" {
+		t.Errorf("WebSocket got %q", got)
+	}
+	if resp := p.response("GET"); resp.StatusCode != http.StatusOK {
+		t.Errorf("poll: %s", resp.Status)
+	}
+}
+
+// When the store was emptied, ids begin anew; clients go on to get messages, also those with an old mid.
+func TestCounterGoesBack(t *testing.T) {
+	e, bus := startSim(t, simFaults{}, nil)
+	a := newItem()
+	live := subscribed(t, e, query(t, "", a))
+	for range 10 {
+		publish(t, e, "old", 60, private(a))
+	}
+	old := live.messages(10)[9].mid
+	bus.flush(bus.start)
+	waitFor(t, "the reset", func() bool { return e.hubStats.resets.Load() == 1 })
+	back := subscribed(t, e, query(t, "&mid="+old, a))
+	waitFor(t, "the old position to be understood", func() bool { return e.replaying() == 0 })
+	publish(t, e, "new", 60, private(a))
+	for _, c := range []*client{live, back} {
+		if got := c.texts(1); got[0] != "new" {
+			t.Errorf("got %q", got)
+		}
+	}
+	newest := webSocket(t, e, query(t, "&mid=00000000000000000000000000", a))
+	if got := newest.texts(1); got[0] != "new" {
+		t.Errorf("replay %q", got)
+	}
+}
+
+// replaying is the number of sessions whose history is being read.
+func (e *Engine) replaying() (n int) {
+	_ = askLoops(context.Background(), e.loops[:1], func(l *loop) {})
+	for _, l := range e.loops {
+		_ = askLoops(context.Background(), []*loop{l}, func(l *loop) {
+			l.slab.each(func(s *Session) {
+				if s.state == stateReplaying {
+					n++
+				}
+			})
+		})
+	}
+	return n
+}
+
+// A broadcast that exceeds the budget of a turn is finished before the next message: nobody gets them swapped.
+func TestNobodyGetsMessagesSwapped(t *testing.T) {
+	e := startMemory(t, func(o *Options) { o.TurnBudget = 1 })
+	a := newShared()
+	var cs []*client
+	for range 200 {
+		cs = append(cs, subscribed(t, e, query(t, "", a)))
+	}
+	const messages = 50
+	var want []string
+	for i := range messages {
+		want = append(want, fmt.Sprint(i))
+		publish(t, e, want[i], 60, private(a))
+	}
+	for i, c := range cs {
+		if got := c.texts(messages); !slices.Equal(got, want) {
+			t.Fatalf("client %d: %v", i, got)
+		}
+	}
+}
+
+// Polls that time out while a broadcast is under way get the message, not a position behind it.
+func TestPollEndsWhileABroadcastIsUnderWay(t *testing.T) {
+	e := startMemory(t, func(o *Options) { o.TurnBudget = 1; o.PollTimeout = 150 * time.Millisecond })
+	a := newShared()
+	const polls = 200
+	cs := make([]*client, polls)
+	for i := range cs {
+		cs[i] = dial(t, e)
+		cs[i].poll(query(t, "", a))
+	}
+	waitFor(t, "polls", func() bool { return e.Stats().Polls > 0 })
+	publish(t, e, "1", 60, private(a))
+	for _, c := range cs {
+		resp := c.response("GET")
+		if resp.StatusCode == http.StatusOK {
+			continue
+		}
+		c.poll(query(t, "&mid="+resp.Header.Get("Last-Message-Id"), a))
+		if again := c.response("GET"); again.StatusCode != http.StatusOK && resp.Header.Get("Last-Message-Id") < fmt.Sprintf("%026d", 0) {
+			t.Errorf("the message is lost between %s and %s", resp.Status, again.Status)
+		}
+	}
+}
+
+// A large replay reaches a reader that is slow: an empty buffer takes a write of any size.
+func TestLargeReplayToASlowReader(t *testing.T) {
+	e := startMemory(t, func(o *Options) { o.MaxBuffered = 1 << 10 })
+	a := newItem()
+	body := strings.Repeat("x", 200<<10)
+	const messages = 60
+	for range messages {
+		publish(t, e, body, 600, private(a))
+	}
+	c := webSocket(t, e, query(t, "&mid=00000000000000000000000000", a))
+	waitFor(t, "the replay to be written", func() bool { return e.Stats().Delivered == messages })
+	publish(t, e, "small", 600, private(a)) // within the limit beyond the replay
+	for range messages {
+		if got := c.texts(1); got[0] != body {
+			t.Fatalf("a message of %d bytes", len(got[0]))
+		}
+	}
+	if got := c.texts(1); got[0] != "small" {
+		t.Errorf("got %q", got)
+	}
+}
+
+// Who does not read is cut off when the buffer passes its limit; others do not notice.
+func TestSlowReaderIsClosed(t *testing.T) {
+	e := startMemory(t, func(o *Options) { o.MaxBuffered = 256 << 10 })
+	a := newItem()
+	slow := subscribed(t, e, query(t, "", a))
+	quick := subscribed(t, e, query(t, "", a))
+	body := strings.Repeat("x", 200<<10)
+	for i := 0; e.Stats().Closes["slow_reader"] == 0; i++ {
+		if i == 1000 {
+			t.Fatal("200 MB were buffered")
+		}
+		publish(t, e, body, 60, private(a))
+		if got := quick.texts(1); got[0] != body {
+			t.Fatalf("a message of %d bytes", len(got[0]))
+		}
+	}
+	_, _ = io.Copy(io.Discard, slow.r) // ends
+}
+
+// Short writes and full sockets must not lose or swap a byte: the remainder goes through gnet's buffer.
+func TestEveryByteArrivesInOrder(t *testing.T) {
+	e := startMemory(t, func(o *Options) { o.MaxBuffered = 64 << 20; o.Loops = 1 })
+	a := newItem()
+	c := subscribed(t, e, query(t, "", a))
+	const messages = 400
+	var want []string
+	for i := range messages {
+		want = append(want, fmt.Sprintf(`"%d-%s"`, i, strings.Repeat("y", 50_000)))
+	}
+	sent := make(chan error, 1)
+	go func() {
+		for _, body := range want {
+			if err := e.Publish(context.Background(), []*protocol.Publication{publication(body, 60, private(a))}); err != nil {
+				sent <- err
+				return
+			}
+		}
+		sent <- nil
+	}()
+	if err := <-sent; err != nil { // nobody reads until all is sent
+		t.Fatal(err)
+	}
+	if got := c.texts(messages); !slices.Equal(got, want) {
+		t.Error("messages are damaged or out of order")
+	}
+}
+
+// Nobody is let in beyond the limit; those who are in stay, and when one goes another may come.
+func TestConnectionLimit(t *testing.T) {
+	e := startMemory(t, func(o *Options) { o.MaxConnections = 3 })
+	a := newItem()
+	var cs []*client
+	for range 3 {
+		cs = append(cs, subscribed(t, e, query(t, "", a)))
+	}
+	extra := dial(t, e)
+	if _, err := extra.r.ReadByte(); !errors.Is(err, io.EOF) && !isReset(err) {
+		t.Errorf("a connection too many: %v", err)
+	}
+	publish(t, e, "1", 0, private(a))
+	for _, c := range cs {
+		c.texts(1)
+	}
+	_ = cs[0].conn.Close()
+	waitFor(t, "a place", func() bool { return e.Stats().Connections == 2 })
+	subscribed(t, e, query(t, "", a))
+}
+
+// No goroutine per connection.
+func TestGoroutinesDoNotGrowWithConnections(t *testing.T) {
+	e := startMemory(t, nil)
+	a := newShared()
+	subscribed(t, e, query(t, "", a))
+	before := runtime.NumGoroutine()
+	for range 300 {
+		webSocket(t, e, query(t, "", a))
+		dial(t, e).poll(query(t, "", a))
+	}
+	waitFor(t, "all", func() bool { st := e.Stats(); return st.WebSockets == 301 && st.Polls == 300 })
+	if after := runtime.NumGoroutine(); after > before+5 {
+		t.Errorf("%d goroutines before, %d after 600 connections", before, after)
+	}
+}
+
+// Connections that end while a broadcast is written to them disturb nobody.
+func TestCloseDuringFanOut(t *testing.T) {
+	e := startMemory(t, nil)
+	a := newShared()
+	var stay []*client
+	for i := range 200 {
+		c := subscribed(t, e, query(t, "", a))
+		if i%2 == 0 {
+			stay = append(stay, c)
+			continue
+		}
+		go func() { _ = c.conn.Close() }()
+	}
+	const messages = 100
+	for i := range messages {
+		publish(t, e, fmt.Sprint(i), 60, private(a))
+	}
+	for _, c := range stay {
+		c.texts(messages)
+	}
+	waitFor(t, "the others to be gone", func() bool { return e.Stats().WebSockets == len(stay) })
+}
+
+// A loop that ends unasked is told: the process has to end.
+func TestLoopThatEndsIsAFailure(t *testing.T) {
+	e := startMemory(t, func(o *Options) { o.Loops = 1 })
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	if err := e.loops[0].gnet.Stop(ctx); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case err := <-e.Failed():
+		if !errors.Is(err, errLoopEnded) {
+			t.Error(err)
+		}
+	case <-ctx.Done():
+		t.Error("nobody noticed")
+	}
+}
+
+// A frame that arrives byte by byte, in the same segments as others, is understood.
+func TestFramesInPieces(t *testing.T) {
+	e := startMemory(t, nil)
+	c := subscribed(t, e, query(t, "", newItem()))
+	var all []byte
+	for i := range 3 {
+		all = append(all, ws.MustCompileFrame(ws.MaskFrame(ws.NewPingFrame(fmt.Appendf(nil, "ping %d", i))))...)
+	}
+	for i := range all {
+		c.send(string(all[i : i+1]))
+	}
+	c.send(string(all))
+	for i := range 6 {
+		if f := c.frame(); string(f.Payload) != fmt.Sprintf("ping %d", i%3) {
+			t.Errorf("%v %q", f.Header, f.Payload)
+		}
+	}
+}
+
+// The bus is away: a publication is answered within the time given to publishers, and stored when the bus is back.
+func TestPublishWhileTheBusIsAway(t *testing.T) {
+	bus := &awayBus{simBus: newSimBus(1, simFaults{})}
+	e := startEngine(t, bus, func(o *Options) {
+		o.EchoInterval = 20 * time.Millisecond
+		o.AcceptTimeout = 50 * time.Millisecond
+		o.PublishQueue = 10
+	})
+	a := newItem()
+	live := subscribed(t, e, query(t, "", a))
+	bus.away.Store(true)
+	var want []string
+	for i := range 10 {
+		want = append(want, fmt.Sprint(i))
+		err := e.Publish(context.Background(), []*protocol.Publication{publication(want[i], 60, private(a))})
+		if !errors.Is(err, poll.ErrAccepted) {
+			t.Fatalf("publication %d: %v", i, err)
+		}
+	}
+	err := e.Publish(context.Background(), []*protocol.Publication{publication("too many", 60, private(a))})
+	if !errors.Is(err, poll.ErrQueueFull) {
+		t.Errorf("publication beyond the queue: %v", err)
+	}
+	bus.away.Store(false)
+	if got := live.texts(10); !slices.Equal(got, want) {
+		t.Errorf("got %q", got)
+	}
+}
+
+type awayBus struct {
+	*simBus
+	away atomic.Bool
+}
+
+func (b *awayBus) Publish(ctx context.Context, ps []*protocol.Publication) (int, error) {
+	if b.away.Load() {
+		return 0, errSim
+	}
+	return b.simBus.Publish(ctx, ps)
+}
+
+// What a state may leave unread is bounded.
+func TestFloodBehindAPoll(t *testing.T) {
+	e := startMemory(t, nil)
+	c := dial(t, e)
+	c.poll(query(t, "", newItem()))
+	waitFor(t, "the poll", func() bool { return e.Stats().Polls == 1 })
+	flood := bytes.Repeat([]byte("x"), 64<<10)
+	for e.Stats().Closes["input_overflow"] == 0 {
+		if _, err := c.conn.Write(flood); err != nil {
+			break
+		}
+	}
+	waitFor(t, "the end", func() bool { return e.Stats().Closes["input_overflow"] == 1 })
+}
