@@ -149,6 +149,9 @@ func (o *Options) address() (c rueidis.ClientOption, network string, err error) 
 			// The parser's words quote the URL, and so the password.
 			return c, "", errors.New("redisbus: the URL of Redis is malformed")
 		}
+		if c.Sentinel.MasterSet != "" {
+			return c, "", errors.New("redisbus: Redis Sentinel is not supported")
+		}
 		network = "tcp"
 		if strings.HasPrefix(o.URL, "unix:") {
 			network = "unix"

@@ -346,6 +346,40 @@ func TestExpiredIDsAreRemoved(t *testing.T) {
 	}
 }
 
+// TestHistoryCommands: what queries have in common is read once, and bodies of shared channels are read from Redis once.
+func TestHistoryCommands(t *testing.T) {
+	server := redistest.Start(t)
+	bus := open(t, redisbus.Options{Addr: server.Addr()})
+	var queries []protocol.HistoryQuery
+	for n := range 100 {
+		own := publication("own", 3600, numberedChannel(n))
+		publish(t, bus, publication("all", 3600, bobby), own)
+		queries = append(queries, protocol.HistoryQuery{
+			Channels: []protocol.ChannelID{numberedChannel(n), bobby}, Shared: []bool{false, true}, Since: own.ID, Limit: 50})
+	}
+	read := func(what string, wanted ...int64) {
+		t.Helper()
+		server.Do("CONFIG", "RESETSTAT")
+		answers, err := bus.History(timeout(t, patience), queries)
+		if err != nil || len(answers[0]) != 50 || len(answers[99]) != 0 || len(answers[98]) != 1 {
+			t.Fatalf("%s: %d, %d, %d, %v", what, len(answers[0]), len(answers[98]), len(answers[99]), err)
+		}
+		for i, command := range []string{"zrevrangebylex", "get", "mget"} {
+			if n := server.Calls(command); n != wanted[i] {
+				t.Errorf("%s: %d of %s, want %d", what, n, command, wanted[i])
+			}
+		}
+	}
+	read("first read", 101, 50, 0)
+	read("second read", 101, 0, 0)
+	publish(t, bus, publication("new", 3600, numberedChannel(0), numberedChannel(99)))
+	server.Do("CONFIG", "RESETSTAT")
+	answers, err := bus.History(timeout(t, patience), queries)
+	if err != nil || len(answers[0]) != 51 || len(answers[99]) != 1 || server.Calls("mget") != 1 {
+		t.Errorf("%d, %d, %v; %d of mget", len(answers[0]), len(answers[99]), err, server.Calls("mget"))
+	}
+}
+
 func TestPresence(t *testing.T) {
 	server := redistest.Start(t)
 	bus := open(t, redisbus.Options{Addr: server.Addr()})
@@ -426,6 +460,7 @@ func TestOptions(t *testing.T) {
 	f(redisbus.Options{URL: "http://user:secret@localhost"}, "URL")
 	f(redisbus.Options{URL: "redis://user:secret@localhost:x y"}, "URL")
 	f(redisbus.Options{URL: "redis://:secret@localhost/nonsense"}, "URL")
+	f(redisbus.Options{URL: "redis://localhost?master_set=main"}, "Sentinel")
 }
 
 func TestURL(t *testing.T) {

@@ -28,7 +28,7 @@ func Dial(ctx context.Context, path string, d *net.Dialer, _ *tls.Config) (net.C
 // patience bounds every wait. It is only reached by a test that fails.
 const patience = 20 * time.Second
 
-// Server is a redis-server on a unix socket. It ends with the test. Its methods are for the goroutine of the test.
+// Server is a redis-server on a unix socket. It ends with the test. Its methods are for the goroutine of the test, but for Try.
 type Server struct {
 	t      testing.TB
 	dir    string
@@ -37,7 +37,9 @@ type Server struct {
 
 	process *exec.Cmd
 	ended   chan struct{} // closed when process has ended
-	client  rueidis.Client
+
+	mu     sync.Mutex
+	client rueidis.Client // of Do and Try; nil until needed
 }
 
 // Start starts a server that keeps nothing on disk, with further options, such as "--appendonly", "yes".
@@ -50,7 +52,6 @@ func Start(t testing.TB, args ...string) *Server {
 	}
 	s := &Server{t: t, dir: dir, args: args, output: &output{}}
 	t.Cleanup(func() {
-		s.closeClient()
 		s.Kill()
 		if err := os.RemoveAll(dir); err != nil {
 			t.Error(err)
@@ -143,6 +144,7 @@ func (s *Server) Stop() { s.stop(syscall.SIGTERM) }
 
 func (s *Server) stop(signal syscall.Signal) {
 	s.t.Helper()
+	s.closeClient()
 	if s.process == nil {
 		return
 	}
@@ -176,7 +178,7 @@ func (s *Server) Do(args ...string) rueidis.RedisMessage {
 	return m
 }
 
-// Try runs a command over a connection of its own kind.
+// Try runs a command and returns its answer or error. It may be called from any goroutine.
 func (s *Server) Try(args ...string) (rueidis.RedisMessage, error) {
 	s.t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
@@ -206,6 +208,26 @@ func (s *Server) Int(args ...string) int64 {
 	n, err := m.AsInt64()
 	if err != nil {
 		s.t.Fatalf("%q: %v", args, err)
+	}
+	return n
+}
+
+// Calls says how often a command was called since the start, or since CONFIG RESETSTAT.
+func (s *Server) Calls(command string) (n int64) {
+	s.t.Helper()
+	m := s.Do("INFO", "commandstats")
+	stats, err := m.ToString()
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	_, rest, found := strings.Cut(stats, "cmdstat_"+command+":calls=")
+	if !found {
+		return 0
+	}
+	number, _, _ := strings.Cut(rest, ",")
+	n, err = strconv.ParseInt(number, 10, 64)
+	if err != nil {
+		s.t.Fatal(err)
 	}
 	return n
 }
@@ -247,6 +269,8 @@ func (s *Server) patterns() (n int64) {
 
 func (s *Server) dial() rueidis.Client {
 	s.t.Helper()
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	if s.client != nil {
 		return s.client
 	}
@@ -264,9 +288,13 @@ func (s *Server) dial() rueidis.Client {
 	return c
 }
 
+// closeClient forgets the connection, which does not outlive the process.
 func (s *Server) closeClient() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	if s.client != nil {
 		s.client.Close()
+		s.client = nil
 	}
 }
 
