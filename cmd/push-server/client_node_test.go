@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"push-server/cmd/push-server/internal/client"
+	"push-server/redisbus/redistest"
 )
 
 // A portal runs real clients, those of the vendor's SDK, in one process of Node.
@@ -52,7 +53,7 @@ type event struct {
 
 // TestPortalClients drives the vendor's client in all of its modes.
 func TestPortalClients(t *testing.T) {
-	onEachBus(t, func(t *testing.T, redis *redisServer) {
+	onEachBus(t, func(t *testing.T, redis *redistest.Server) {
 		p := openPortal(t, install(t, "default", redis, 1))
 		for _, version := range []int{4, 3} {
 			p.addUser(fmt.Sprintf("websocket-%d", version), version, true)

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"push-server/cmd/push-server/internal/replay"
+	"push-server/redisbus/redistest"
 )
 
 // TestConversations replays what clients, backends and the Node server were recorded to say to each other.
@@ -25,15 +26,15 @@ func TestConversations(t *testing.T) {
 	}
 	t.Run("memory", func(t *testing.T) {
 		ours := slices.DeleteFunc(slices.Clone(convs), (*replay.Conversation).NeedsRedis)
-		converse(t, ours, func() *redisServer { return nil })
+		converse(t, ours, func() *redistest.Server { return nil })
 	})
 	t.Run("redis", func(t *testing.T) {
-		converse(t, convs, func() *redisServer { return startRedis(t) })
+		converse(t, convs, func() *redistest.Server { return startRedis(t) })
 	})
 }
 
 // converse replays conversations with one installation for each group, each with a store of its own.
-func converse(t *testing.T, convs []*replay.Conversation, store func() *redisServer) {
+func converse(t *testing.T, convs []*replay.Conversation, store func() *redistest.Server) {
 	groups := map[string]*replay.Servers{}
 	for _, name := range []string{"default", "low-limits", "single", "sha256"} {
 		groups[name] = install(t, name, store(), 1).servers()
@@ -50,7 +51,7 @@ func converse(t *testing.T, convs []*replay.Conversation, store func() *redisSer
 
 func (in *installation) servers() *replay.Servers {
 	return &replay.Servers{
-		Addrs: map[string]string{"sub": in.subs[0], "pub": in.pub, "redis": in.redis.path()},
+		Addrs: map[string]string{"sub": in.subs[0], "pub": in.pub, "redis": socketOf(in.redis)},
 		Paths: map[string]string{"sub": subPath, "pub": pubPath, "rest": restPath, "stat": statPath},
 		Key:   testKey,
 	}

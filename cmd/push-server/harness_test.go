@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"push-server/cmd/push-server/internal/client"
+	"push-server/redisbus/redistest"
 )
 
 // asServer makes the test binary the server itself, so that what is tested is a process of its own, built with the race
@@ -265,12 +266,34 @@ func (b *logBuffer) String() string {
 type installation struct {
 	subs  []string // addresses for subscribers
 	pub   string   // address for the backend
-	redis *redisServer
+	redis *redistest.Server
 	procs []*process
 }
 
+// startRedis starts one that keeps what it has acknowledged when it is killed.
+func startRedis(t *testing.T) *redistest.Server {
+	t.Helper()
+	return redistest.Start(t, "--appendonly", "yes", "--appendfsync", "always")
+}
+
+// absentRedis is one that is yet to be started.
+func absentRedis(t *testing.T) *redistest.Server {
+	t.Helper()
+	redis := startRedis(t)
+	redis.Kill()
+	return redis
+}
+
+// socketOf is where Redis listens; none for the memory bus.
+func socketOf(redis *redistest.Server) string {
+	if redis == nil {
+		return ""
+	}
+	return redis.Addr()
+}
+
 // onEachBus runs f as a subtest with the memory bus and with Redis.
-func onEachBus(t *testing.T, f func(t *testing.T, redis *redisServer)) {
+func onEachBus(t *testing.T, f func(t *testing.T, redis *redistest.Server)) {
 	t.Run("memory", func(t *testing.T) { f(t, nil) })
 	t.Run("redis", func(t *testing.T) { f(t, startRedis(t)) })
 }
@@ -278,19 +301,19 @@ func onEachBus(t *testing.T, f func(t *testing.T, redis *redisServer)) {
 // install starts the servers of a group of conversations and waits until messages pass. With Redis, subscribers and
 // backend have processes of their own, as in production, and there may be several for subscribers; on memory there is one
 // process for all.
-func install(t *testing.T, group string, redis *redisServer, subscribers int) *installation {
+func install(t *testing.T, group string, redis *redistest.Server, subscribers int) *installation {
 	t.Helper()
 	in := &installation{redis: redis}
 	_, err := os.Stat(filepath.Join("testdata", "conversations", "configs", group+".json"))
 	switch {
 	case err == nil:
-		in.add(t, recordedConfig(t, group, redis.path()))
+		in.add(t, recordedConfig(t, group, socketOf(redis)))
 	case redis == nil:
 		in.add(t, joined(recordedConfig(t, group+"-sub", ""), recordedConfig(t, group+"-pub", "")))
 	default:
-		in.add(t, recordedConfig(t, group+"-pub", redis.path()))
+		in.add(t, recordedConfig(t, group+"-pub", socketOf(redis)))
 		for i := range subscribers {
-			c := recordedConfig(t, group+"-sub", redis.path())
+			c := recordedConfig(t, group+"-sub", socketOf(redis))
 			c["processUniqueId"] = fmt.Sprintf("%s-sub-%d", group, i)
 			in.add(t, c)
 		}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"push-server/cmd/push-server/internal/client"
+	"push-server/redisbus/redistest"
 )
 
 const (
@@ -25,12 +26,13 @@ const (
 // TestLoad drops clients at random all the time. Each has to see every publication of its channels once and in the order
 // of ids.
 func TestLoad(t *testing.T) {
-	onEachBus(t, func(t *testing.T, redis *redisServer) {
+	onEachBus(t, func(t *testing.T, redis *redistest.Server) {
 		l := newLoad(t, install(t, "default", redis, 2))
 		l.addListeners()
 		listening := l.listen()
 		l.waitReady()
-		l.publishAll()
+		publishing := l.publish()
+		l.killSubscriptions(publishing)
 		listening.Wait()
 		if err := context.Cause(l.ctx); err != nil {
 			t.Error(err)
@@ -51,10 +53,11 @@ type load struct {
 	published atomic.Int64
 	delivered atomic.Int64
 	returns   atomic.Int64
+	kills     chan struct{} // a token for each time that subscriptions have to be killed
 }
 
 func newLoad(t *testing.T, in *installation) *load {
-	l := &load{t: t, in: in}
+	l := &load{t: t, in: in, kills: make(chan struct{}, loadKills+1)}
 	l.ctx, l.fail = context.WithCancelCause(t.Context())
 	t.Cleanup(func() { l.fail(nil) })
 	for i := range loadChannels {
@@ -124,8 +127,8 @@ func (l *load) notReady() error {
 	return nil
 }
 
-// publishAll ends with one farewell on each channel.
-func (l *load) publishAll() {
+// publish ends with one farewell on each channel, and closes the channel that it returns.
+func (l *load) publish() <-chan struct{} {
 	var all sync.WaitGroup
 	for i := range loadPublishers {
 		p := &publisher{load: l, http: client.NewHTTP(true)}
@@ -139,7 +142,26 @@ func (l *load) publishAll() {
 			}
 		})
 	}
-	all.Wait()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		all.Wait()
+	}()
+	return done
+}
+
+// killSubscriptions kills the connections between Redis and the servers now and then, until all is published.
+func (l *load) killSubscriptions(published <-chan struct{}) {
+	for {
+		select {
+		case <-l.kills:
+			if n := l.in.redis.KillPubSub(); n == 0 {
+				l.t.Log("no subscription to kill")
+			}
+		case <-published:
+			return
+		}
+	}
 }
 
 func (l *load) checkComplete() {
@@ -152,12 +174,12 @@ func (l *load) checkComplete() {
 	}
 }
 
-// count adds to what was published and now and then kills what joins the processes.
+// count adds to what was published and asks now and then for a kill.
 func (l *load) count(n int) {
 	after := l.published.Add(int64(n))
 	const between = loadPublications / (loadKills + 1)
 	if l.in.redis != nil && after/between != (after-int64(n))/between {
-		l.in.redis.command("CLIENT KILL TYPE pubsub")
+		l.kills <- struct{}{}
 	}
 }
 

@@ -32,7 +32,7 @@ func openSite(t *testing.T, pollTimeout time.Duration) *site {
 	behind := &installation{redis: redis}
 	addrs := map[string]string{}
 	for _, name := range []string{"SUB1", "SUB2", "PUB1", "PUB2"} {
-		c := recordedConfig(t, "default-"+strings.ToLower(name[:3]), redis.path())
+		c := recordedConfig(t, "default-"+strings.ToLower(name[:3]), socketOf(redis))
 		c["processUniqueId"] = name
 		c["push"] = map[string]any{"pollTimeout": pollTimeout.String()}
 		behind.add(t, c)

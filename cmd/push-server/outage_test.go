@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"push-server/cmd/push-server/internal/client"
+	"push-server/redisbus/redistest"
 )
 
 // An outage is publications to one channel, numbered from 1, while its Redis comes and goes. Two subscribers have to get all
@@ -131,11 +132,11 @@ func (o *outage) stored() {
 }
 
 // installOn starts the servers of production, with changes, without waiting for Redis.
-func installOn(t *testing.T, redis *redisServer, change func(config)) *installation {
+func installOn(t *testing.T, redis *redistest.Server, change func(config)) *installation {
 	t.Helper()
 	in := &installation{redis: redis}
 	for _, name := range []string{"default-sub", "default-pub"} {
-		c := recordedConfig(t, name, redis.path())
+		c := recordedConfig(t, name, socketOf(redis))
 		if change != nil {
 			change(c)
 		}
@@ -148,7 +149,7 @@ func TestRedisAbsentAtStart(t *testing.T) {
 	t.Run("one process", func(t *testing.T) {
 		redis := absentRedis(t)
 		in := &installation{redis: redis}
-		in.add(t, recordedConfig(t, "single", redis.path()))
+		in.add(t, recordedConfig(t, "single", socketOf(redis)))
 		testRedisAbsentAtStart(t, in)
 	})
 	t.Run("subscribers and backend apart", func(t *testing.T) {
@@ -166,7 +167,7 @@ func testRedisAbsentAtStart(t *testing.T, in *installation) {
 			t.Errorf("nothing is said about Redis:\n%s", p.log.String())
 		}
 	}
-	in.redis.start()
+	in.redis.Restart()
 	o.firstArrived()
 	o.arrived()
 	o.stored()
@@ -179,13 +180,13 @@ func TestRedisLost(t *testing.T) {
 	in := installOn(t, redis, nil)
 	in.waitDelivering(t)
 	o := observeFirst(t, in)
-	redis.kill()
+	redis.Kill()
 	returning := followSocket(o.dial(o.socket.mid)) // its history cannot be read yet
 	returning.next = o.socket.next
 	o.publish(1, 202)
 	o.publish(4, 202)
 	o.publish(1, 202)
-	redis.start()
+	redis.Restart()
 	o.got("returning client", returning)
 	o.arrived()
 	o.stored()
@@ -199,10 +200,10 @@ func TestRedisHangs(t *testing.T) {
 	in := installOn(t, redis, nil)
 	in.waitDelivering(t)
 	o := observeFirst(t, in)
-	redis.pause()
+	redis.Pause()
 	o.publish(1, 202)
 	o.publish(4, 202)
-	redis.resume()
+	redis.Resume()
 	o.arrived()
 	o.stored()
 	o.arrived()
@@ -214,7 +215,7 @@ func TestQueueFull(t *testing.T) {
 	in := installOn(t, redis, func(c config) { c["push"] = map[string]any{"publishQueue": 10} })
 	in.waitDelivering(t)
 	o := observeFirst(t, in)
-	redis.kill()
+	redis.Kill()
 	o.publish(4, 202)
 	o.publish(5, 202)
 	o.publish(1, 202)
@@ -222,7 +223,7 @@ func TestQueueFull(t *testing.T) {
 		t.Errorf("publication answered %d with a full queue, want 503", status)
 	}
 	o.fillBySocket()
-	redis.start()
+	redis.Restart()
 	o.arrived()
 	o.stored()
 	o.arrived()

@@ -8,11 +8,12 @@ import (
 	"testing"
 
 	"push-server/cmd/push-server/internal/client"
+	"push-server/redisbus/redistest"
 )
 
 // TestDrain ends a server with subscribers of all kinds.
 func TestDrain(t *testing.T) {
-	onEachBus(t, func(t *testing.T, redis *redisServer) {
+	onEachBus(t, func(t *testing.T, redis *redistest.Server) {
 		in := install(t, "single", redis, 1)
 		url := "http://" + in.subs[0] + subPath
 		mid := strings.Repeat("9", 26)
