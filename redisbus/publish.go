@@ -87,42 +87,43 @@ func (b *Bus) publishBatch(ctx context.Context, ps []*protocol.Publication) (sto
 		b.sequence = newSequence()
 		return 0, refusal(errTooLarge)
 	}
+	load := false
 	for range batchTries {
 		var n int
-		n, err = b.sendBatch(ctx, ps[stored:])
+		n, err = b.sendBatch(ctx, ps[stored:], load)
 		stored += n
-		switch {
-		case isNoScript(err):
-			if err := b.loadPublish(ctx); err != nil {
-				return stored, err
-			}
-		case errors.Is(err, errOutOfOrder):
-		default:
+		load = isNoScript(err)
+		if !load && !errors.Is(err, errOutOfOrder) {
 			return stored, err
 		}
 	}
 	return stored, err
 }
 
-func (b *Bus) loadPublish(ctx context.Context) error {
-	return b.call(ctx, func(c rueidis.Client) error { return b.scripts.publish.load(ctx, c) })
-}
-
-// sendBatch sends ps in one pipeline. From the first failure on nothing is stored, because the script refuses a number
-// whose predecessor it has not seen.
-func (b *Bus) sendBatch(ctx context.Context, ps []*protocol.Publication) (stored int, err error) {
+// sendBatch sends ps in one pipeline, after the script if load says so. From the first failure on nothing is stored, because
+// the script refuses a number whose predecessor it has not seen.
+func (b *Bus) sendBatch(ctx context.Context, ps []*protocol.Publication, load bool) (stored int, err error) {
 	var results []rueidis.RedisResult
 	err = b.call(ctx, func(c rueidis.Client) error {
-		commands := make([]rueidis.Completed, len(ps))
+		commands := make([]rueidis.Completed, 0, 1+len(ps))
+		if load {
+			commands = append(commands, b.scripts.publish.load(c))
+		}
 		round := b.newRound()
 		for i, p := range ps {
-			commands[i] = b.publishCommand(c, p, &round, i)
+			commands = append(commands, b.publishCommand(c, p, &round, i))
 		}
 		results = c.DoMulti(ctx, commands...)
 		return results[0].Error()
 	})
 	if results == nil {
 		return 0, err
+	}
+	if load {
+		if err != nil {
+			return 0, err
+		}
+		results = results[1:]
 	}
 	for i, r := range results {
 		if err := b.settle(ps[i], r); err != nil {

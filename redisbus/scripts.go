@@ -1,7 +1,6 @@
 package redisbus
 
 import (
-	"context"
 	"crypto/sha1"
 	_ "embed"
 	"encoding/hex"
@@ -36,6 +35,7 @@ func newScript(source string) script {
 	return script{source: source, hash: hex.EncodeToString(sum[:])}
 }
 
-func (s *script) load(ctx context.Context, c rueidis.Client) error {
-	return c.Do(ctx, c.B().ScriptLoad().Script(s.source).Build()).Error()
+// load is the command that makes the script known under its hash.
+func (s *script) load(c rueidis.Client) rueidis.Completed {
+	return c.B().ScriptLoad().Script(s.source).Build()
 }
