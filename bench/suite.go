@@ -35,7 +35,7 @@ func Quick(o target.Options) (jobs []Job) {
 	for _, s := range Scenarios {
 		p := Params{}
 		if s == soak {
-			p.Time = 2 * time.Minute
+			p.Time = 3 * time.Minute
 		}
 		jobs = append(jobs, Job{Scenario: s, Target: o, Params: p})
 	}
