@@ -8,7 +8,7 @@ PACKAGES ?= ./...
 
 GOLANGCI := bin/golangci-lint-v2.15.0
 
-.PHONY: help run build test test-slow race lint fmt fuzz bench bench-report package clean deps
+.PHONY: help run build test test-slow race lint fmt fuzz bench bench-report package install clean deps
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -64,6 +64,34 @@ package: build ## put the server and its files into dist/
 	tar -czf dist/push-server-$(VERSION)-linux-$$(go env GOARCH).tar.gz --transform 's,^,push-server/,' \
 		bin/push-server configs/*.json README.md LICENSE
 	@ls dist
+
+# Where install puts things: in PREFIX what the next version replaces, in /etc what is the operator's and stays as it is.
+PREFIX ?= /usr/local
+RUN_AS ?= bitrix
+SERVER ?= bin/push-server
+
+BINDIR  = $(DESTDIR)$(PREFIX)/bin
+UNITDIR = $(DESTDIR)$(PREFIX)/lib/systemd/system
+DATADIR = $(DESTDIR)$(PREFIX)/share/push-server
+DOCDIR  = $(DESTDIR)$(PREFIX)/share/doc/push-server
+ETC     = $(DESTDIR)/etc
+
+# The files say what they are by default: where the programs are, and who runs them.
+PLACED = sed -e 's,/usr/local/,$(PREFIX)/,g' -e 's/^\(User\|Group\|USER\|GROUP\)=bitrix$$/\1=$(RUN_AS)/' -e 's/su bitrix bitrix/su $(RUN_AS) $(RUN_AS)/'
+
+install: ## put everything in place: PREFIX=/usr/local RUN_AS=bitrix DESTDIR=
+	@test -x $(SERVER) || $(MAKE) build
+	install -d $(BINDIR) $(UNITDIR) $(DATADIR) $(DOCDIR) $(ETC)/push-server $(ETC)/default $(ETC)/logrotate.d $(ETC)/sysctl.d
+	install -m 755 $(SERVER) $(BINDIR)/push-server
+	install -m 755 configs/bitrixvm/push-server-multi $(BINDIR)
+	@for unit in configs/systemd/*.service; do $(PLACED) $$unit >$(UNITDIR)/$${unit##*/} || exit; done
+	install -m 644 configs/*.json configs/nginx/*.conf $(DATADIR)
+	install -m 644 README.md LICENSE configs/MIGRATION.md $(DOCDIR)
+	@keep() { test -e $$2 || { $(PLACED) $$1 >$$2 && echo $$2; }; }; \
+	for template in configs/bitrixvm/*.json; do keep $$template $(ETC)/push-server/$${template##*/} || exit; done; \
+	keep configs/logrotate/push-server $(ETC)/logrotate.d/push-server && \
+	keep configs/sysctl/90-push-server.conf $(ETC)/sysctl.d/90-push-server.conf && \
+	{ test -e $(ETC)/sysconfig/push-server-multi || keep configs/bitrixvm/push-server.default $(ETC)/default/push-server; }
 
 clean: ## remove what was built
 	rm -rf bin dist
