@@ -36,12 +36,6 @@ type Routes struct {
 	Pub, Sub, Rest, Stat string
 }
 
-// SSL is the section ssl of a listener, as it stands in the file.
-type SSL struct {
-	Key, Cert, Ciphers, DHParam string
-	HonorCipherOrder            bool
-}
-
 // The values of Storage.Type.
 const (
 	StorageRedis  = "redis"

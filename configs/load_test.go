@@ -183,7 +183,9 @@ func TestProblemsOfServers(t *testing.T) {
 		`f.json: servers[0].hostname: warning: "no-such-host.invalid" has no address: listening on every interface, as the Node server does`)
 	f(`"servers":[{"port":1,"hostname":"192.0.2.1"}],`,
 		`f.json: servers[0].hostname: warning: "192.0.2.1" is not an address of this machine: listening on every interface, as the Node server does`)
-	f(`"servers":[{"port":1,"ssl":{"key":"a","cert":"b"}}],`, "f.json: servers[0].ssl: error: TLS is not served yet (let nginx terminate TLS and remove the section)")
+	f(`"servers":[{"port":1,"ssl":{"key":"a","cert":"b"}}],`, "f.json: servers[0].ssl: error: certificate b with key a: open b: no such file or directory")
+	f(`"servers":[{"port":1,"ssl":{"key":"a"}}],`,
+		"f.json: servers[0].ssl: error: key or cert is missing (name the files with key and cert, or remove the section to serve without TLS)")
 	f(routes(`"pub":"/p/","sub":"/p/s/","rest":"/p/","stat":"/x"`),
 		"f.json: servers[0].routes.sub: warning: \"/p/s/\" is never reached, since \"/p/\" is pub\nf.json: servers[0].routes.rest: error: \"/p/\" is also pub")
 	f(routes(`"sub":"/x/","rest":"/x/"`), "")

@@ -150,13 +150,6 @@ func (v *validator) servers() {
 	v.problems = append(v.problems, sameAddress(v.c)...)
 }
 
-// ssl refuses to serve in the clear what was meant to be encrypted.
-func (v *validator) ssl(key string, s *SSL) {
-	if s != nil {
-		v.add(Error, key, "let nginx terminate TLS and remove the section", "TLS is not served yet")
-	}
-}
-
 // routes finds paths that can never be reached: they are tried in the order pub, sub, rest, stat, for each method, and the first
 // that is a prefix of the target wins.
 func (v *validator) routes(key string, r *Routes) {

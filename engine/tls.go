@@ -116,33 +116,34 @@ func (p *tlsPort) admit(c net.Conn) {
 	e.tlsConns.Add(1)
 	p.conns.add(c)
 	p.greeting.add(c)
-	p.tasks.Go(func() {
-		defer e.admission.give(tlsPlaces)
-		defer e.tlsConns.Add(-1)
-		defer p.conns.remove(c)
-		defer c.Close()
-		p.serve(c.(*net.TCPConn))
-	})
+	p.tasks.Go(func() { p.greet(c.(*net.TCPConn)) })
 }
 
-// serve makes a session of c and carries bytes until both sides have ended.
-func (p *tlsPort) serve(c *net.TCPConn) {
-	secured := tls.Server(c, p.config)
-	err := p.handshake(secured)
+// greet makes a session of c and leaves it to two goroutines of their own: the stack that a handshake needs is large.
+func (p *tlsPort) greet(c *net.TCPConn) {
+	carrier, err := p.openSession(c)
 	p.greeting.remove(c)
 	if err != nil {
-		p.engine.tlsFailed.Add(1)
-		p.engine.o.Logger.Debug("TLS handshake failed", "addr", c.RemoteAddr(), "err", err)
+		p.engine.o.Logger.Debug("encrypted connection has no session", "addr", c.RemoteAddr(), "err", err)
+		p.leave(c)
 		return
 	}
-	plain, err := p.openSession(c.RemoteAddr())
-	if err != nil {
-		p.engine.o.Logger.Warn("encrypted connection cannot be served", "err", err)
-		return
+	end := func() {
+		if carrier.ended.Add(1) == 2 {
+			_ = carrier.plain.Close()
+			p.leave(c)
+		}
 	}
-	defer plain.Close()
-	carrier := &tlsCarrier{tcp: c, secured: secured, plain: plain, patience: p.engine.o.PingInterval}
-	carrier.run()
+	p.tasks.Go(func() { defer end(); carrier.toLoop() })
+	p.tasks.Go(func() { defer end(); carrier.toClient() })
+}
+
+// leave ends what admit began.
+func (p *tlsPort) leave(c net.Conn) {
+	_ = c.Close()
+	p.conns.remove(c)
+	p.engine.tlsConns.Add(-1)
+	p.engine.admission.give(tlsPlaces)
 }
 
 func (p *tlsPort) handshake(secured *tls.Conn) error {
@@ -157,8 +158,13 @@ type tlsPeer struct {
 	addr     string // of the client, as log lines have it
 }
 
-// openSession makes a session at the next loop and returns the other end of its connection.
-func (p *tlsPort) openSession(addr net.Addr) (*net.UnixConn, error) {
+// openSession makes a session at the next loop for the client that has just said hello.
+func (p *tlsPort) openSession(c *net.TCPConn) (*tlsCarrier, error) {
+	secured := tls.Server(c, p.config)
+	if err := p.handshake(secured); err != nil {
+		p.engine.tlsFailed.Add(1)
+		return nil, err
+	}
 	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return nil, err
@@ -170,10 +176,10 @@ func (p *tlsPort) openSession(addr net.Addr) (*net.UnixConn, error) {
 	}
 	loops := p.engine.loops
 	l := loops[p.next.Add(1)%uint32(len(loops))]
-	if err := l.register(context.Background(), pair[1], &tlsPeer{p.index, poll.AddressText(addr)}); err != nil {
+	if err := l.register(context.Background(), pair[1], &tlsPeer{p.index, poll.AddressText(c.RemoteAddr())}); err != nil {
 		return nil, errors.Join(err, ours.Close())
 	}
-	return ours.(*net.UnixConn), nil
+	return &tlsCarrier{tcp: c, secured: secured, plain: ours.(*net.UnixConn), patience: p.engine.o.PingInterval}, nil
 }
 
 // fileConn makes a connection of a socket, which it closes in favour of a duplicate.
@@ -189,21 +195,12 @@ type tlsCarrier struct {
 	secured  *tls.Conn
 	plain    *net.UnixConn
 	patience time.Duration // how long the client may take nothing of what is sent to it
+	ended    atomic.Int32  // directions
 
 	// Of the direction to the client: what take has read.
 	borrowed *[tlsBuffer]byte
 	n        int  // 0 or less: the session has said its last
 	gone     bool // and does not listen any more
-}
-
-func (c *tlsCarrier) run() {
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		c.toClient()
-	}()
-	c.toLoop()
-	<-done
 }
 
 // toLoop ends when the client has said its last.

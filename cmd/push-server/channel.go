@@ -67,12 +67,13 @@ func newChannel(c *configs.Config) (*channel, error) {
 
 func (ch *channel) addresses(c *configs.Config) {
 	for _, s := range c.Servers {
-		at := reachable(s.Address)
+		http, ws := schemes(&s)
+		at := "://" + reachable(s.Address)
 		if s.Routes.Sub != "" && ch.Subscribe == "" {
-			ch.Subscribe, ch.Socket = "http://"+at+s.Routes.Sub+ch.Query, "ws://"+at+s.Routes.Sub+ch.Query
+			ch.Subscribe, ch.Socket = http+at+s.Routes.Sub+ch.Query, ws+at+s.Routes.Sub+ch.Query
 		}
 		if s.Routes.Pub != "" && ch.Publish == "" {
-			ch.Publish = "http://" + at + s.Routes.Pub + "?CHANNEL_ID=" + ch.Private
+			ch.Publish = http + at + s.Routes.Pub + "?CHANNEL_ID=" + ch.Private
 		}
 	}
 }

@@ -38,7 +38,7 @@ func check(files []string, w io.Writer) error {
 		return fmt.Errorf("%s, %s", count(errors, "error"), count(len(problems)-errors, "warning"))
 	}
 	for _, s := range c.Servers {
-		printListener(w, s.Name, s.Address, s.Routes)
+		printListener(w, &s, s.Address)
 	}
 	fmt.Fprintf(w, "%s: no error, %s\n", c.File, count(len(problems), "warning"))
 	return nil

@@ -10,20 +10,28 @@ import (
 )
 
 // printListener says what a listener serves. Its first line has the form of the Node server's.
-func printListener(w io.Writer, name, addr string, r configs.Routes) {
-	fmt.Fprintf(w, "%s listening at http://%s PID: %d\n", name, addr, os.Getpid())
+func printListener(w io.Writer, s *configs.Server, addr string) {
+	http, ws := schemes(s)
+	fmt.Fprintf(w, "%s listening at %s://%s PID: %d\n", s.Name, http, addr, os.Getpid())
 	at := reachable(addr)
 	for _, line := range []struct{ scheme, path, what string }{
-		{"ws", r.Sub, "WebSocket"},
-		{"http", r.Sub, "long poll"},
-		{"http", r.Pub, "publishing by back ends, who is online"},
-		{"http", r.Rest, "publishing by clients"},
-		{"http", r.Stat, "statistics"},
+		{ws, s.Routes.Sub, "WebSocket"},
+		{http, s.Routes.Sub, "long poll"},
+		{http, s.Routes.Pub, "publishing by back ends, who is online"},
+		{http, s.Routes.Rest, "publishing by clients"},
+		{http, s.Routes.Stat, "statistics"},
 	} {
 		if line.path != "" {
 			fmt.Fprintf(w, "  %-42s %s\n", line.scheme+"://"+at+line.path, line.what)
 		}
 	}
+}
+
+func schemes(s *configs.Server) (http, ws string) {
+	if s.SSL != nil {
+		return "https", "wss"
+	}
+	return "http", "ws"
 }
 
 // reachable is addr with a host that can be connected to from this machine.

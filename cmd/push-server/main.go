@@ -25,7 +25,7 @@ var errUsage = errors.New("see push-server --help")
 
 func main() {
 	// The server stops in good order at the first signal; after it the default action is back, so that a second one ends it at once.
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	context.AfterFunc(ctx, stop)
 	err := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
 	if err != nil {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -19,10 +20,14 @@ type publishPort struct {
 	done     chan error // gets what Serve returned
 }
 
-func newPublishPort(s *server, l *configs.Server) (*publishPort, error) {
+// newPublishPort opens the port. secured is nil if it is plain.
+func newPublishPort(s *server, l *configs.Server, secured *tls.Config) (*publishPort, error) {
 	ln, err := net.Listen("tcp", l.Address)
 	if err != nil {
 		return nil, err
+	}
+	if secured != nil {
+		ln = tls.NewListener(ln, secured)
 	}
 	push := &s.config.Push
 	p := &publishPort{listener: ln, done: make(chan error, 1)}

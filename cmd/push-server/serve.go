@@ -2,11 +2,13 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"net"
+	"os"
 	"time"
 
 	"push-server/configs"
@@ -20,6 +22,8 @@ func serve(ctx context.Context, files []string, stdout, stderr io.Writer) error 
 	if err != nil {
 		return err
 	}
+	reloads, stop := reloadSignals()
+	defer stop()
 	log := newLogger(stderr, &c.Push)
 	raiseDescriptors(log)
 	limitMemory(log)
@@ -40,7 +44,7 @@ func serve(ctx context.Context, files []string, stdout, stderr io.Writer) error 
 	}
 	s.print(stdout)
 	notifyReady(log)
-	return errors.Join(s.wait(ctx), s.drain())
+	return errors.Join(s.wait(ctx, reloads), s.drain())
 }
 
 // unlessAsked forgets an error that is the consequence of being asked to end.
@@ -61,17 +65,22 @@ func newLogger(w io.Writer, p *configs.Push) *slog.Logger {
 
 // server is the engine, which has all ports with subscribers, beside the ports that only publish.
 type server struct {
-	config *configs.Config
-	log    *slog.Logger
-	bus    engine.Bus
-	engine *engine.Engine
-	ports  []*publishPort
-	window *ops.Server // nil: nobody wants to look
+	config       *configs.Config
+	log          *slog.Logger
+	bus          engine.Bus
+	engine       *engine.Engine
+	ports        []*publishPort
+	window       *ops.Server   // nil: nobody wants to look
+	secured      []*tls.Config // by listener; nil: plain
+	certificates []*certificate
 }
 
 func newServer(c *configs.Config, log *slog.Logger) (*server, error) {
 	s := &server{config: c, log: log}
 	if err := preflight(c.Servers); err != nil {
+		return nil, err
+	}
+	if err := s.openTLS(); err != nil {
 		return nil, err
 	}
 	key, err := securityKey(c, log)
@@ -81,7 +90,7 @@ func newServer(c *configs.Config, log *slog.Logger) (*server, error) {
 	if s.bus, err = newBus(c, log); err != nil {
 		return nil, err
 	}
-	if s.engine, err = engine.New(engineOptions(c, key, log), s.bus); err != nil {
+	if s.engine, err = engine.New(engineOptions(s, key), s.bus); err != nil {
 		s.bus.Close()
 		return nil, err
 	}
@@ -105,11 +114,11 @@ func preflight(servers []configs.Server) error {
 
 // openPorts opens the ports without subscribers.
 func (s *server) openPorts() error {
-	for _, l := range s.config.Servers {
+	for i, l := range s.config.Servers {
 		if l.Routes.Sub != "" {
 			continue
 		}
-		p, err := newPublishPort(s, &l)
+		p, err := newPublishPort(s, &l, s.secured[i])
 		if err != nil {
 			return fmt.Errorf("%s: %w", l.Name, err)
 		}
@@ -149,7 +158,7 @@ func (s *server) print(w io.Writer) {
 		} else {
 			addr, publishers = publishers[0].addr(), publishers[1:]
 		}
-		printListener(w, l.Name, addr, l.Routes)
+		printListener(w, &l, addr)
 	}
 	fmt.Fprintln(w, storageText(&s.config.Storage))
 	if s.window != nil {
@@ -157,20 +166,24 @@ func (s *server) print(w io.Writer) {
 	}
 }
 
-// wait returns nil when ctx ends, and the reason when something stopped that was not asked to.
-func (s *server) wait(ctx context.Context) error {
+// wait returns nil when ctx ends, and the reason when something stopped that was not asked to. It reloads when asked.
+func (s *server) wait(ctx context.Context, reloads <-chan os.Signal) error {
 	failed := make(chan error, len(s.ports)+1)
 	for _, p := range s.ports {
 		go func() { failed <- <-p.done }()
 	}
-	select {
-	case <-ctx.Done():
-		s.log.Info("ending", "cause", context.Cause(ctx))
-		return nil
-	case err := <-s.engine.Failed():
-		return fmt.Errorf("event loop: %w", err)
-	case err := <-failed:
-		return fmt.Errorf("publishing port: %w", err)
+	for {
+		select {
+		case <-reloads:
+			s.reloadTLS()
+		case <-ctx.Done():
+			s.log.Info("ending", "cause", context.Cause(ctx))
+			return nil
+		case err := <-s.engine.Failed():
+			return fmt.Errorf("event loop: %w", err)
+		case err := <-failed:
+			return fmt.Errorf("publishing port: %w", err)
+		}
 	}
 }
 

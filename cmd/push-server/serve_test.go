@@ -101,7 +101,6 @@ func TestSignalsEndTheServer(t *testing.T) {
 	}
 	f(syscall.SIGTERM)
 	f(syscall.SIGINT)
-	f(syscall.SIGHUP)
 }
 
 // Sub and pub configurations of a folder make one process; limits come from the file that has them.

@@ -4,10 +4,21 @@ import (
 	"errors"
 	"log/slog"
 	"math"
+	"os"
+	"os/signal"
+	"syscall"
 
 	"github.com/KimMachineGun/automemlimit/memlimit"
 	"golang.org/x/sys/unix"
 )
+
+// reloadSignals brings a signal when the files in use are to be read or opened again. Signals that come before somebody reads are
+// one.
+func reloadSignals() (signals <-chan os.Signal, stop func()) {
+	c := make(chan os.Signal, 1)
+	signal.Notify(c, syscall.SIGHUP, syscall.SIGUSR1)
+	return c, func() { signal.Stop(c) }
+}
 
 // raiseDescriptors allows the process as many open files as it may allow itself: each connection is one.
 func raiseDescriptors(log *slog.Logger) {

@@ -21,10 +21,10 @@ func securityKey(c *configs.Config, log *slog.Logger) ([]byte, error) {
 	return []byte(rand.Text()), nil
 }
 
-func engineOptions(c *configs.Config, key []byte, log *slog.Logger) engine.Options {
-	p := &c.Push
+func engineOptions(s *server, key []byte) engine.Options {
+	c, p := s.config, &s.config.Push
 	return engine.Options{
-		Listeners:         subscriberPorts(c.Servers),
+		Listeners:         s.subscriberPorts(),
 		Loops:             p.Loops,
 		Algo:              c.Security.Algo,
 		Key:               key,
@@ -33,7 +33,7 @@ func engineOptions(c *configs.Config, key []byte, log *slog.Logger) engine.Optio
 		MaxConnPerChannel: c.Limits.MaxConnPerChannel,
 		ProcessID:         processID(c),
 		ClusterMode:       c.ClusterMode,
-		PublishOnly:       c.PublishMode,
+		OnlineTTL:         c.Storage.OnlineTTL + c.Storage.OnlineDelta,
 		StatLimits:        c.LimitsJSON(),
 		PollTimeout:       p.PollTimeout,
 		PingInterval:      p.PingInterval,
@@ -51,8 +51,8 @@ func engineOptions(c *configs.Config, key []byte, log *slog.Logger) engine.Optio
 		PublishQueue:      p.PublishQueue,
 		PublishQueueBytes: max(64<<20, c.Limits.MaxPayload),
 		MaxBuffered:       p.MaxBuffered,
-		Logger:            log,
-		ErrorLog:          logRefusals(log),
+		Logger:            s.log,
+		ErrorLog:          logRefusals(s.log),
 	}
 }
 
@@ -65,10 +65,10 @@ func limits(c *configs.Config) protocol.Limits {
 }
 
 // subscriberPorts are the listeners of the engine, with all their routes.
-func subscriberPorts(servers []configs.Server) (ports []engine.Listener) {
-	for _, s := range servers {
-		if s.Routes.Sub != "" {
-			ports = append(ports, engine.Listener{Name: s.Name, Addr: s.Address, Routes: poll.Routes(s.Routes)})
+func (s *server) subscriberPorts() (ports []engine.Listener) {
+	for i, l := range s.config.Servers {
+		if l.Routes.Sub != "" {
+			ports = append(ports, engine.Listener{Name: l.Name, Addr: l.Address, Routes: poll.Routes(l.Routes), TLS: s.secured[i]})
 		}
 	}
 	return ports

@@ -3,6 +3,7 @@ package client
 import (
 	"bufio"
 	"context"
+	"crypto/tls"
 	"encoding/binary"
 	"fmt"
 	"io"
@@ -34,22 +35,27 @@ func (e *CloseError) Error() string {
 // Dial connects to addr and subscribes. The target is a path with its query;
 // messages are read in the mode that it asks for.
 func Dial(ctx context.Context, addr, target string) (*WebSocket, error) {
-	return subscribe(ctx, ws.Dialer{}, addr, target)
+	return subscribe(ctx, ws.Dialer{}, "ws://"+addr+target)
+}
+
+// DialTLS is Dial to an encrypted port.
+func DialTLS(ctx context.Context, config *tls.Config, addr, target string) (*WebSocket, error) {
+	return subscribe(ctx, ws.Dialer{TLSConfig: config}, "wss://"+addr+target)
 }
 
 // DialFrom is Dial from a certain address of this machine.
 func DialFrom(ctx context.Context, from net.Addr, addr, target string) (*WebSocket, error) {
 	bound := net.Dialer{LocalAddr: from}
-	return subscribe(ctx, ws.Dialer{NetDial: bound.DialContext}, addr, target)
+	return subscribe(ctx, ws.Dialer{NetDial: bound.DialContext}, "ws://"+addr+target)
 }
 
-func subscribe(ctx context.Context, dialer ws.Dialer, addr, target string) (*WebSocket, error) {
+func subscribe(ctx context.Context, dialer ws.Dialer, url string) (*WebSocket, error) {
 	dialer.ReadBufferSize, dialer.WriteBufferSize, dialer.Timeout = 1024, 1024, 10*time.Second
-	conn, buffered, _, err := dialer.Dial(ctx, "ws://"+addr+target)
+	conn, buffered, _, err := dialer.Dial(ctx, url)
 	if err != nil {
 		return nil, err
 	}
-	w := &WebSocket{Conn: conn, binary: strings.Contains(target, "binaryMode=true")}
+	w := &WebSocket{Conn: conn, binary: strings.Contains(url, "binaryMode=true")}
 	w.reader = bufio.NewReader(conn)
 	if buffered != nil {
 		w.reader = bufio.NewReader(io.MultiReader(io.LimitReader(buffered, int64(buffered.Buffered())), conn))

@@ -1,0 +1,197 @@
+package main
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"io"
+	"math/big"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"push-server/cmd/push-server/internal/client"
+)
+
+// encrypted is a configuration whose listeners have a certificate in the folder dir.
+func encrypted(t *testing.T, dir string) config {
+	t.Helper()
+	c := standalone(t)
+	for _, listener := range c.listeners() {
+		listener["ssl"] = map[string]any{"key": filepath.Join(dir, "key.pem"), "cert": filepath.Join(dir, "cert.pem"), "honorCipherOrder": true}
+	}
+	return c
+}
+
+// writeCertificate puts a certificate of that name into dir.
+func writeCertificate(t *testing.T, dir, name string) {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := x509.Certificate{
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: name}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+	}
+	cert, err := x509.CreateCertificate(rand.Reader, &template, &template, &key.PublicKey, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	private, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	writePEM(t, filepath.Join(dir, "key.pem"), "PRIVATE KEY", private)
+	writePEM(t, filepath.Join(dir, "cert.pem"), "CERTIFICATE", cert)
+}
+
+func writePEM(t *testing.T, file, kind string, der []byte) {
+	t.Helper()
+	if err := os.WriteFile(file, pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+var trusting = &tls.Config{InsecureSkipVerify: true}
+
+// certificateAt is the name in the certificate that is shown to new connections.
+func certificateAt(addr string) (string, error) {
+	conn, err := tls.Dial("tcp", addr, trusting)
+	if err != nil {
+		return "", err
+	}
+	defer conn.Close()
+	return conn.ConnectionState().PeerCertificates[0].Subject.CommonName, nil
+}
+
+func TestTLS(t *testing.T) {
+	dir := t.TempDir()
+	writeCertificate(t, dir, "first")
+	c := encrypted(t, dir)
+	p := start(t, c)
+	backend := &http.Client{Transport: &http.Transport{TLSClientConfig: trusting, DisableKeepAlives: true}}
+	ch := client.NewChannel(c["security"].(map[string]any)["key"].(string))
+	socket, err := client.DialTLS(t.Context(), trusting, c.addr("sub"), subPath+client.Query(false, "", ch.Signed()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer socket.Close()
+	publish := func(text string) {
+		t.Helper()
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "https://"+c.addr("pub")+pubPath+"?CHANNEL_ID="+ch.Private, strings.NewReader(text))
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("Message-Expiry", "60")
+		resp, err := backend.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		if resp.StatusCode != http.StatusOK {
+			t.Errorf("publishing answered with %s", resp.Status)
+		}
+	}
+	receive := func(want string) {
+		t.Helper()
+		socket.SetReadDeadline(time.Now().Add(patience))
+		ms, err := socket.Receive()
+		if err != nil || len(ms) != 1 || !strings.Contains(string(ms[0].Body), want) {
+			t.Fatalf("received %v %v, want %s", ms, err, want)
+		}
+	}
+	publish(`{"n":1}`)
+	receive(`{"n":1}`)
+	resp, err := backend.Get("https://" + c.addr("sub") + subPath + client.Query(false, strings.Repeat("0", 26), ch.Signed()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	body, err := io.ReadAll(resp.Body)
+	resp.Body.Close()
+	if err != nil || !strings.Contains(string(body), `{"n":1}`) {
+		t.Errorf("poll: %v %s", err, body)
+	}
+
+	// A new certificate, then a broken one.
+	reload := func(want string) {
+		t.Helper()
+		if err := p.cmd.Process.Signal(syscall.SIGHUP); err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, "the certificate", func() error {
+			for _, addr := range []string{c.addr("sub"), c.addr("pub")} {
+				if name, err := certificateAt(addr); err != nil || name != want {
+					return fmt.Errorf("%s shows %q: %w", addr, name, err)
+				}
+			}
+			return nil
+		})
+	}
+	reload("first")
+	writeCertificate(t, dir, "second")
+	reload("second")
+	if err := os.WriteFile(filepath.Join(dir, "key.pem"), []byte("no key"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	reload("second")
+	eventually(t, "a word about the broken file", func() error {
+		if log := p.log.String(); !strings.Contains(log, "certificate stays as it was") || strings.Contains(log, "no key") {
+			return errors.New(log)
+		}
+		return nil
+	})
+	publish(`{"n":2}`)
+	receive(`{"n":2}`)
+
+	closed := make(chan error, 1)
+	go func() {
+		_, err := socket.Receive()
+		socket.Close()
+		closed <- err
+	}()
+	if code := p.signal(syscall.SIGTERM); code != 0 {
+		t.Errorf("exit code %d", code)
+	}
+	var end *client.CloseError
+	if err := <-closed; !errors.As(err, &end) || end.Code != 1001 {
+		t.Errorf("the WebSocket ends with %v, want close 1001", err)
+	}
+}
+
+func TestTLSIsListed(t *testing.T) {
+	dir := t.TempDir()
+	writeCertificate(t, dir, "any")
+	c := encrypted(t, dir)
+	out, _, err := execute(t, append([]string{"check"}, writeConfigs(t, c)...)...)
+	if err != nil {
+		t.Error(err)
+	}
+	for _, want := range []string{
+		"listening at https://", "wss://" + c.addr("sub") + subPath, "https://" + c.addr("pub") + pubPath,
+		"servers[0].ssl.honorCipherOrder: warning: has no effect",
+	} {
+		if !strings.Contains(out, want) {
+			t.Errorf("%q is missing in\n%s", want, out)
+		}
+	}
+}
+
+func TestTLSNeedsItsFiles(t *testing.T) {
+	c := encrypted(t, t.TempDir())
+	p := launch(t, writeConfigs(t, c)...)
+	if code := p.wait(); code != exitFailure || !strings.Contains(p.log.String(), "servers[0].ssl: error: certificate") {
+		t.Errorf("exit code %d\n%s", code, p.log.String())
+	}
+}
