@@ -2,7 +2,6 @@ package engine
 
 import (
 	"context"
-	"errors"
 
 	"push-server/protocol"
 )
@@ -12,7 +11,7 @@ import (
 var ErrRefused = protocol.ErrRefused
 
 // ErrBusClosed is returned by a bus after Close.
-var ErrBusClosed = errors.New("engine: bus closed")
+var ErrBusClosed = protocol.ErrBusClosed
 
 // Bus carries publications between processes and remembers them for replay. MemoryBus and redisbus.Bus implement it;
 // package bustest holds the contract as tests. All methods may be called from any goroutine.

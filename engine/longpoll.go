@@ -21,6 +21,7 @@ func (l *loop) startPoll(s *Session) (more bool) {
 	s.gen++
 	l.deadlines.start(s, timerPoll)
 	l.subscribe(s, l.sub.Items)
+	l.touchPoll(s)
 	l.stats.polls.Add(1)
 	if l.sub.HasMid {
 		l.startReplay(s, l.sub.Mid)

@@ -37,7 +37,6 @@ type Options struct {
 	// Who this process is, for statistics.
 	ProcessID   string          // default "push-server"
 	ClusterMode bool            // online marks and statistics are shared over the bus
-	PublishOnly bool            // this process delivers nothing itself
 	StatLimits  json.RawMessage // the limits as configured, shown in statistics; default: from Limits
 
 	// How long things last.
@@ -52,6 +51,7 @@ type Options struct {
 	AcceptTimeout  time.Duration // after which a publisher is told "accepted, not yet stored"; default 300 ms
 	StatInterval   time.Duration // between two writes of the shared statistics; default 60 s
 	StatMaxAge     time.Duration // after which shared statistics are stale; default 70 s
+	OnlineTTL      time.Duration // of shared online marks; a keep-alive poll renews its mark after a quarter of it; default 130 s
 	EchoInterval   time.Duration // between two probes of the bus; default 1 s
 	TurnBudget     time.Duration // of writes, before a loop serves its sockets again; default 2 ms
 
@@ -100,6 +100,7 @@ func (o Options) withDefaults() Options {
 	orTime(&o.AcceptTimeout, 300*time.Millisecond)
 	orTime(&o.StatInterval, 60*time.Second)
 	orTime(&o.StatMaxAge, 70*time.Second)
+	orTime(&o.OnlineTTL, 130*time.Second)
 	orTime(&o.EchoInterval, time.Second)
 	orTime(&o.TurnBudget, 2*time.Millisecond)
 	orInt(&o.HistoryPerChannel, 100)

@@ -210,3 +210,38 @@ func (q *publishQueue) length() int {
 	defer q.mu.Unlock()
 	return q.count
 }
+
+// Publish hands publications to the bus. nil: they are stored. poll.ErrAccepted: they were taken, but are not stored yet;
+// poll.ErrQueueFull: they were not taken. It returns after AcceptTimeout at the latest, or when ctx ends.
+func (e *Engine) Publish(ctx context.Context, ps []*protocol.Publication) error {
+	if len(ps) == 0 {
+		return nil
+	}
+	w := waiters.Get().(*waiter)
+	if err := e.publishing.enqueue(ps, w.done); err != nil {
+		waiters.Put(w)
+		return err
+	}
+	w.timer.Reset(e.o.AcceptTimeout)
+	select {
+	case err := <-w.done:
+		w.timer.Stop()
+		waiters.Put(w)
+		return err
+	case <-w.timer.C:
+	case <-ctx.Done():
+	}
+	return poll.ErrAccepted // the queue will still write to w.done, so w is not used again
+}
+
+// waiter is what a publisher waits with; made anew it would be four allocations for each publication.
+type waiter struct {
+	done  chan error
+	timer *time.Timer
+}
+
+var waiters = sync.Pool{New: func() any {
+	w := &waiter{done: make(chan error, 1), timer: time.NewTimer(time.Hour)}
+	w.timer.Stop()
+	return w
+}}

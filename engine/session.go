@@ -70,6 +70,10 @@ type Session struct {
 	outFirst uint32 // first and last link in the outbox, +1
 	outLast  uint32
 
+	// The last online mark: when (tick), and four bytes of whose.
+	marked   uint32
+	markedAs uint32
+
 	slack uint32 // output that was buffered by one large write, on top of the limit
 	skip  uint32 // bytes of a request body that are still to be ignored
 

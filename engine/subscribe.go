@@ -33,7 +33,6 @@ func (l *loop) subscribe(s *Session, items []protocol.Item) {
 			l.engine.limits.check(&protocol.ChannelID{Bytes: items[i].Private, Private: true})
 		}
 	}
-	l.touchOnline(s)
 }
 
 func appendOnce(chs []protocol.ChannelID, id [16]byte, private bool) []protocol.ChannelID {
@@ -86,6 +85,19 @@ func (l *loop) touchOnline(s *Session) {
 	if s.publicAt == 1 && s.is(flagPublicID) {
 		l.engine.presence.touch(l.table.channel(s.subs[1]))
 	}
+}
+
+// touchPoll is touchOnline for a poll: on a connection that polls again and again, a quarter of the mark's life is often enough.
+func (l *loop) touchPoll(s *Session) {
+	if l.engine.presence == nil {
+		return
+	}
+	as := l.table.hash(&l.channels[0])
+	if s.marked != 0 && s.markedAs == as && l.deadlines.now-s.marked < uint32(l.o.OnlineTTL/4/tick) {
+		return
+	}
+	s.marked, s.markedAs = max(l.deadlines.now, 1), as
+	l.touchOnline(s)
 }
 
 // oldest returns how many subscribers ch has here, and the one that came first, with the number of its arrival.

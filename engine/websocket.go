@@ -48,6 +48,7 @@ func (l *loop) startWebSocket(s *Session) {
 		return
 	}
 	l.subscribe(s, l.sub.Items)
+	l.touchOnline(s)
 	l.stats.webSockets.Add(1)
 	if l.sub.HasMid {
 		l.startReplay(s, l.sub.Mid)

@@ -4,7 +4,8 @@ import "errors"
 
 // The words that a bus and its user share. The interface of a bus itself is declared by its user, package engine.
 
-// Handler receives what a bus carries. Its methods are called from one goroutine, one after the other, and must not block.
+// Handler receives what a bus carries. Its methods are called one after the other, though not always from one goroutine; they
+// must not block, and must not call the bus.
 type Handler interface {
 	// HandlePublication gets a publication in the order of the bus. p is shared and never modified.
 	HandlePublication(p *Publication)
@@ -30,3 +31,6 @@ type HistoryQuery struct {
 
 // ErrRefused is wrapped by a bus in the error for a publication that it will never take, however often it is sent.
 var ErrRefused = errors.New("protocol: publication refused by the bus")
+
+// ErrBusClosed is returned by a bus after Close.
+var ErrBusClosed = errors.New("protocol: bus closed")

@@ -11,7 +11,7 @@ import (
 )
 
 // ErrClosed is returned by a bus after Close.
-var ErrClosed = errors.New("redisbus: bus closed")
+var ErrClosed = protocol.ErrBusClosed
 
 var (
 	errSubscribed = errors.New("redisbus: the bus has a subscriber already")

@@ -1,0 +1,101 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+)
+
+// Drain ends service in an orderly way: nobody is let in, what was accepted is stored, then sessions are closed in shares
+// spread over the time that ctx leaves, WebSockets with 1001, polls with their regular empty answer. It ends with Stop.
+func (e *Engine) Drain(ctx context.Context) error {
+	e.admission.closed.Store(true)
+	err := e.publishing.flush(ctx)
+	e.closeSessions(ctx)
+	return errors.Join(err, e.Stop(context.WithoutCancel(ctx)))
+}
+
+// drainShare is the number of sessions that a loop closes at once, drainPause the time between two shares.
+const (
+	drainShare = 500
+	drainPause = 10 * time.Millisecond
+)
+
+// closeSessions closes all sessions and waits until their peers have read it, or ctx ends.
+func (e *Engine) closeSessions(ctx context.Context) {
+	ticker := time.NewTicker(drainPause)
+	defer ticker.Stop()
+	for {
+		if askLoops(ctx, e.loops, func(l *loop) { l.drainSome(drainShare) }) != nil {
+			return
+		}
+		e.dropGreetings()
+		if e.admission.active.Load() == 0 {
+			return
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+	}
+}
+
+// drainSome closes up to n sessions that are not on their way out yet.
+func (l *loop) drainSome(n int) {
+	var refs []sessionRef
+	l.slab.each(func(s *Session) {
+		if len(refs) < n && s.state != stateFlushing && s.state != stateClosing && s.state != stateWaiting {
+			refs = append(refs, s.ref())
+		}
+	})
+	for _, ref := range refs {
+		if s := l.slab.at(ref); s != nil {
+			l.end(s, CloseDrain)
+		}
+	}
+}
+
+// Stop ends service at once.
+func (e *Engine) Stop(ctx context.Context) error {
+	e.admission.closed.Store(true)
+	e.stopping.Store(true)
+	e.cancel()
+	e.handOffs.closeAll()
+	e.stopTLS()
+	e.stopLoops(ctx)
+	done := make(chan struct{})
+	go func() {
+		e.tasks.Wait()
+		close(done)
+	}()
+	select {
+	case <-done:
+	case <-ctx.Done():
+		return fmt.Errorf("engine: stop: %w", ctx.Err())
+	}
+	for _, l := range e.loops {
+		l.closeControl()
+	}
+	return nil
+}
+
+func (e *Engine) stopLoops(ctx context.Context) {
+	var stops sync.WaitGroup
+	for _, l := range e.loops {
+		select {
+		case <-l.started:
+		default:
+			continue // never ran
+		}
+		stops.Go(func() {
+			if err := l.gnet.Stop(ctx); err != nil {
+				e.o.Logger.Debug("loop stopped", "loop", l.id, "err", err)
+			}
+			<-l.ended
+		})
+	}
+	stops.Wait()
+}
