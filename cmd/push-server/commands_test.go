@@ -11,6 +11,8 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"go.uber.org/goleak"
 )
 
 // execute runs the program in this process until it ends.
@@ -163,11 +165,37 @@ func TestErrorsOfTheCommandLinePointToHelp(t *testing.T) {
 }
 
 // A server that is told to end before it has begun ends.
-func TestServeEndsWithItsContext(t *testing.T) {
+func TestServeEndsBeforeItBegins(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	var out, log logBuffer
 	if err := run(ctx, writeConfigs(t, standalone(t)), &out, &log); err != nil {
 		t.Errorf("%v\n%s", err, log.String())
 	}
+}
+
+// A server that ended has left nothing behind.
+func TestServeEndsWithItsContext(t *testing.T) {
+	allowed := []goleak.Option{
+		goleak.IgnoreCurrent(),
+		goleak.IgnoreAnyFunction("github.com/panjf2000/ants/v2.(*goWorker).run.func1"),    // of the pool that gnet's processes share
+		goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.(*workerPool).Start.func2"), // sleeps up to ten seconds more
+	}
+	args := writeConfigs(t, standalone(t))
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	var out, log logBuffer
+	done := make(chan error, 1)
+	go func() { done <- run(ctx, args, &out, &log) }()
+	eventually(t, "it serves", func() error {
+		if !strings.Contains(out.String(), "publishers listening") {
+			return errors.New(log.String())
+		}
+		return nil
+	})
+	cancel()
+	if err := <-done; err != nil {
+		t.Errorf("%v\n%s", err, log.String())
+	}
+	goleak.VerifyNone(t, allowed...)
 }
