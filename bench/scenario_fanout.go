@@ -82,14 +82,15 @@ func (t *Trial) againstFloor(ctx context.Context) error {
 	turns := []func() error{
 		func() error {
 			t.say("fan-out")
-			s, err := t.measure(ctx, func() error {
-				_, err := t.publish(ctx, t.shared(0, fanoutMessages))
+			var p *load.Published
+			s, err := t.measure(ctx, func() (err error) {
+				p, err = t.publish(ctx, t.shared(0, fanoutMessages))
 				return err
 			})
 			if err != nil {
 				return err
 			}
-			server.add(s.Deliveries, s.Elapsed, s.Cost.Server)
+			server.add(s.Deliveries, p.Elapsed, s.Cost.Server)
 			allocs += s.Metrics["go_memstats_mallocs_total"]
 			publishes += fanoutMessages
 			reads, messages = reads+s.Stats.Reads, messages+s.Deliveries
@@ -154,14 +155,15 @@ func (t *Trial) bursts(ctx context.Context) error {
 	t.say("bursts")
 	c := t.shared(0, fanoutMessages)
 	c.Batch = burst
-	s, err := t.measure(ctx, func() error {
-		_, err := t.publish(ctx, c)
+	var p *load.Published
+	s, err := t.measure(ctx, func() (err error) {
+		p, err = t.publish(ctx, c)
 		return err
 	})
 	if err != nil {
 		return err
 	}
-	t.set("burstDeliveriesPerSecond", perSecond(s.Deliveries, s.Elapsed))
+	t.set("burstDeliveriesPerSecond", perSecond(s.Deliveries, p.Elapsed))
 	t.set("burstCpuPerMillion", micros(s.Cost.Server.Total(), s.Deliveries))
 	return nil
 }
