@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -23,28 +24,38 @@ const (
 	drainPause = 10 * time.Millisecond
 )
 
-// closeSessions closes all sessions and waits until their peers have read it, or ctx ends.
+// drainGrace is how long peers that were told get to say goodbye.
+const drainGrace = 2 * time.Second
+
+// closeSessions closes all sessions and waits until their peers have read it, for drainGrace at most, or until ctx ends.
 func (e *Engine) closeSessions(ctx context.Context) {
 	ticker := time.NewTicker(drainPause)
 	defer ticker.Stop()
+	var grace <-chan time.Time
 	for {
-		if askLoops(ctx, e.loops, func(l *loop) { l.drainSome(drainShare) }) != nil {
+		var told atomic.Int64
+		if askLoops(ctx, e.loops, func(l *loop) { told.Add(int64(l.drainSome(drainShare))) }) != nil {
 			return
 		}
 		e.dropGreetings()
 		if e.admission.active.Load() == 0 {
 			return
 		}
+		if told.Load() == 0 && grace == nil {
+			grace = time.After(drainGrace)
+		}
 		select {
 		case <-ctx.Done():
+			return
+		case <-grace:
 			return
 		case <-ticker.C:
 		}
 	}
 }
 
-// drainSome closes up to n sessions that are not on their way out yet.
-func (l *loop) drainSome(n int) {
+// drainSome closes up to n sessions that are not on their way out yet, and returns how many.
+func (l *loop) drainSome(n int) int {
 	var refs []sessionRef
 	l.slab.each(func(s *Session) {
 		if len(refs) < n && s.state != stateFlushing && s.state != stateClosing && s.state != stateWaiting {
@@ -56,6 +67,7 @@ func (l *loop) drainSome(n int) {
 			l.end(s, CloseDrain)
 		}
 	}
+	return len(refs)
 }
 
 // Stop ends service at once.

@@ -135,3 +135,23 @@ func TestInboundFrameAllocatesNothing(t *testing.T) {
 	f("pong", ws.OpPong, "ws ping")
 	f("text that nobody reads", ws.OpText, string(bytes.Repeat([]byte("x"), 200)))
 }
+
+// After a session is closed nothing is written to its descriptor: the number may be somebody else's by then.
+func TestNothingIsWrittenAfterClose(t *testing.T) {
+	l, sinks, ch := bareLoop(t, 3)
+	e := &entry{pub: publication(`{"a":1}`, 60, ch)}
+	l.window.append(e)
+	l.cursor = e.seq
+	l.collect()
+	gone := &l.slab.chunks[0][1]
+	gone.set(flagGone)
+	l.close(gone, ClosePeer)
+	l.turn()
+	buf := make([]byte, 4096)
+	for i, s := range sinks {
+		n, _ := unix.Read(s.peer, buf)
+		if closed := i == 1; closed != (n <= 0) {
+			t.Errorf("session %d: %d bytes", i, n)
+		}
+	}
+}

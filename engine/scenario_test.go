@@ -438,3 +438,54 @@ func TestFloodBehindAPoll(t *testing.T) {
 	}
 	waitFor(t, "the end", func() bool { return e.Stats().Closes["input_overflow"] == 1 })
 }
+
+// A peer that does not answer the goodbye does not hold up the end.
+func TestDrainDoesNotWaitForTheDead(t *testing.T) {
+	e := startMemory(t, nil)
+	c := subscribed(t, e, query(t, "", newItem()))
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	if err := e.Drain(ctx); err != nil {
+		t.Error(err)
+	}
+	if ctx.Err() != nil {
+		t.Error("waited until the end of time")
+	}
+	_ = c
+}
+
+// Connections of one channel are spread over the loops; whether it is online is a question to all of them.
+func TestOnlineOverAllLoops(t *testing.T) {
+	e := startMemory(t, func(o *Options) { o.Loops = 4 })
+	items := make([]protocol.Item, 20)
+	chs := make([]protocol.ChannelID, 0, 2*len(items))
+	var cs []*client
+	for i := range items {
+		items[i] = newItem()
+		chs = items[i].AppendChannels(chs)
+		for range 2 {
+			cs = append(cs, subscribed(t, e, query(t, "", items[i])))
+		}
+	}
+	f := func(what string, want bool) {
+		t.Helper()
+		online, err := e.Online(context.Background(), chs)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if slices.Contains(online, !want) {
+			t.Errorf("%s: %v", what, online)
+		}
+	}
+	f("all are connected", true)
+	for i := range items {
+		_ = cs[2*i].conn.Close()
+	}
+	waitFor(t, "one of each to go", func() bool { return e.Stats().WebSockets == len(items) })
+	f("one of each is left", true)
+	for i := range items {
+		_ = cs[2*i+1].conn.Close()
+	}
+	waitFor(t, "all to go", func() bool { return e.Stats().WebSockets == 0 })
+	f("nobody is left", false)
+}
