@@ -302,3 +302,78 @@ func TestModel(t *testing.T) {
 		f.lostAnswer, f.badHistory, f.disconnect, f.goDeaf = 0.05, 0.1, 0.01, 0.002
 	}), func(o *Options) { o.WindowCount = 64 })
 }
+
+// runNode is the model with publishers of the Node server: ids are taken first, and published later or never. Whoever stays connected
+// sees every publication exactly once; its order is that of the bus.
+func runNode(t *testing.T, seed uint64, faults simFaults, change func(o *Options)) {
+	t.Helper()
+	bus := newSimBus(seed, faults)
+	e := startEngine(t, bus, func(o *Options) {
+		o.EchoInterval = 30 * time.Millisecond
+		if change != nil {
+			change(o)
+		}
+	})
+	items := make([]protocol.Item, modelChannels)
+	for i := range items {
+		items[i] = newItem()
+	}
+	clients := make([]*client, modelClients)
+	wants := make([]map[string]int, modelClients)
+	for i := range clients {
+		clients[i] = subscribed(t, e, query(t, "", items[i%modelChannels], items[(i+1)%modelChannels]))
+		wants[i] = make(map[string]int)
+	}
+	var publishers sync.WaitGroup
+	for n := range 3 {
+		rng := rand.New(rand.NewPCG(seed, uint64(n)+100))
+		for k := range modelPublications / 3 {
+			to := (n + k) % modelChannels
+			for i := range clients {
+				if to == i%modelChannels || to == (i+1)%modelChannels {
+					wants[i][fmt.Sprintf("%d-%d", n, k)]++
+				}
+			}
+		}
+		publishers.Go(func() {
+			for k := range modelPublications / 3 {
+				id := bus.takeID()
+				if rng.IntN(10) == 0 {
+					id = bus.takeID() // the first one is given up
+				}
+				bus.pause(context.Background(), 2*time.Millisecond)
+				bus.publishAs(publication(fmt.Sprintf("%d-%d", n, k), 600, private(items[(n+k)%modelChannels])), id)
+			}
+		})
+	}
+	publishers.Wait()
+	for i, c := range clients {
+		for _, text := range c.texts(len(wants[i])) {
+			wants[i][text]--
+		}
+		for text, n := range wants[i] {
+			if n != 0 {
+				t.Errorf("seed %d: client %d got %q %d times", seed, i, text, 1-n)
+			}
+		}
+	}
+}
+
+func TestModelWithNodePublishers(t *testing.T) {
+	f := func(name string, faults simFaults, change func(o *Options)) {
+		t.Run(name, func(t *testing.T) {
+			for seed := range uint64(3) {
+				t.Run(fmt.Sprint(seed), func(t *testing.T) {
+					t.Parallel()
+					runNode(t, seed, faults, change)
+				})
+			}
+		})
+	}
+	slow := simFaults{slowHistory: 3 * time.Millisecond, delay: 200 * time.Microsecond}
+	f("delays", slow, nil)
+	slow.disconnect = 0.01
+	f("connection lost", slow, nil)
+	slow.disconnect, slow.loseOne = 0, 0.01
+	f("events lost", slow, nil)
+}
