@@ -92,8 +92,8 @@ func (t *Trial) work(ctx context.Context, d time.Duration) error {
 	errs := make([]error, len(campaigns))
 	var wait sync.WaitGroup
 	for i, c := range campaigns {
-		if c.Streams == 0 {
-			continue
+		if c.Streams == 0 || c.Speakers != "" && t.Server.Target.Text {
+			continue // with text framing clients cannot publish
 		}
 		c.Time = d
 		wait.Go(func() { _, errs[i] = t.Fleet.Publish(ctx, c) })
