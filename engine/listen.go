@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"strconv"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -20,7 +21,7 @@ func (e *Engine) listen(ctx context.Context) error {
 		}
 		defer release()
 		if l.TLS == nil {
-			addrs = append(addrs, "tcp://"+addr.String())
+			addrs = append(addrs, "tcp://"+nameForGnet(addr))
 		}
 		e.addrs = append(e.addrs, addr.String())
 		e.ports = append(e.ports, addr)
@@ -34,6 +35,14 @@ func (e *Engine) listen(ctx context.Context) error {
 		}
 	}
 	return e.listenTLS(ctx)
+}
+
+// nameForGnet leaves [::] out: with it gnet takes connections of version 6 only, with nothing before the port those of both.
+func nameForGnet(addr *net.TCPAddr) string {
+	if addr.IP.Equal(net.IPv6unspecified) {
+		return net.JoinHostPort("", strconv.Itoa(addr.Port))
+	}
+	return addr.String()
 }
 
 func (e *Engine) startLoop(ctx context.Context, l *loop, addrs []string) error {
