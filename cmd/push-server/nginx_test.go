@@ -62,6 +62,19 @@ func startNginx(t *testing.T, addrs map[string]string) {
 			t.Fatal(err)
 		}
 	}
+	runNginx(t, prefix)
+	eventually(t, "nginx accepts connections", func() error {
+		conn, err := net.Dial("tcp", addrs["WEB"])
+		if err == nil {
+			conn.Close()
+		}
+		return err
+	})
+}
+
+// runNginx starts it with the nginx.conf of a folder.
+func runNginx(t *testing.T, prefix string) {
+	t.Helper()
 	nginx, err := exec.LookPath("nginx")
 	if err != nil {
 		nginx = "/usr/sbin/nginx" // not in everybody's path
@@ -79,13 +92,6 @@ func startNginx(t *testing.T, addrs map[string]string) {
 		if t.Failed() {
 			t.Logf("nginx says:\n%s", log.String())
 		}
-	})
-	eventually(t, "nginx accepts connections", func() error {
-		conn, err := net.Dial("tcp", addrs["WEB"])
-		if err == nil {
-			conn.Close()
-		}
-		return err
 	})
 }
 

@@ -1,0 +1,405 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"push-server/cmd/push-server/internal/client"
+)
+
+// TestOperate does what an operator does with a fresh installation.
+func TestOperate(t *testing.T) {
+	o := newOperator(t, "REDIS_SOCK="+startRedis(t).Addr())
+	if out := o.run(0, "configs"); strings.Count(out, ".json written") != 8 {
+		t.Errorf("configs printed\n%s", out)
+	}
+	if out := o.run(0, "configs"); out != "" {
+		t.Errorf("configs without a change printed\n%s", out)
+	}
+	o.run(3, "status")
+	o.run(0, "start")
+	before := o.pids()
+	if out := o.run(0, "status"); strings.Count(out, " runs, process ") != 8 || len(before) != 8 {
+		t.Errorf("eight should run:\n%s", out)
+	}
+	o.deliver()
+
+	o.run(0, "start")
+	o.run(0, "restart", "sub", o.subs[3])
+	o.onlyNew(before, "sub-"+o.subs[3])
+
+	// What somebody has changed by hand is set right.
+	before = o.pids()
+	o.write(o.config("pub-"+o.pubs[1]), "{}")
+	o.run(0, "reset")
+	o.onlyNew(before, "pub-"+o.pubs[1])
+
+	// What would not start again is left alone.
+	before = o.pids()
+	o.write(o.config("sub-"+o.subs[0]), `{"servers": 1}`)
+	if out := o.run(1, "restart", "sub", o.subs[0]); !strings.Contains(out, "check --config "+o.config("sub-"+o.subs[0])) {
+		t.Errorf("a mangled configuration gives\n%s", out)
+	}
+	o.onlyNew(before)
+	o.run(0, "configs", "sub", o.subs[0])
+
+	o.run(0, "reload")
+	o.onlyNew(before)
+	o.deliver()
+
+	o.run(0, "stop", "pub")
+	o.run(3, "status", "pub", o.pubs[0])
+	o.run(0, "status", "sub", o.subs[5])
+	o.run(0, "stop")
+	if pids := o.pids(); len(pids) > 0 {
+		t.Errorf("left: %v", pids)
+	}
+}
+
+// onlyNew checks that services with these names have other processes now, and that the others run on.
+func (o *operator) onlyNew(before map[string]int, names ...string) {
+	o.t.Helper()
+	o.run(0, "status")
+	for name, pid := range o.pids() {
+		if renewed := before[name] != pid; renewed != strings.Contains(strings.Join(names, " "), name) {
+			o.t.Errorf("%s: process %d, before %d", name, pid, before[name])
+		}
+	}
+}
+
+func (o *operator) write(name, text string) {
+	o.t.Helper()
+	if err := os.WriteFile(name, []byte(text), 0o640); err != nil {
+		o.t.Fatal(err)
+	}
+}
+
+// TestEightServicesOfNode serves the files of a BitrixVM as they are, by a process for each and by one for all.
+func TestEightServicesOfNode(t *testing.T) {
+	o := newOperator(t, "REDIS_SOCK="+startRedis(t).Addr())
+	o.useTemplatesOfNode()
+	o.run(0, "configs")
+	o.run(0, "start")
+	o.deliver()
+
+	o.set("ONE_PROCESS=1")
+	o.run(0, "restart")
+	if pids := o.pids(); len(pids) != 1 || pids["push-server"] == 0 {
+		t.Errorf("%v run, want one", pids)
+	}
+	o.deliver()
+	o.run(2, "restart", "sub")
+
+	o.set("ONE_PROCESS=0")
+	o.run(0, "restart")
+	if pids := o.pids(); len(pids) != 8 {
+		t.Errorf("%v run, want eight", pids)
+	}
+}
+
+// TestTakingOverFromNode restarts a service whose process is that of the Node server.
+func TestTakingOverFromNode(t *testing.T) {
+	o := newOperator(t, "REDIS_SOCK="+startRedis(t).Addr())
+	o.useTemplatesOfNode()
+	o.run(0, "configs")
+	name := "sub-" + o.subs[2]
+	script := o.path("server.js")
+	o.write(script, "require('net').createServer().listen("+o.subs[2]+", '127.0.0.1')")
+	node := exec.Command("node", script, "--config", o.config(name))
+	node.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	if err := node.Start(); err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan struct{})
+	go func() {
+		node.Wait()
+		close(ended)
+	}()
+	if err := os.MkdirAll(o.path("run"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	o.write(o.path("run/"+name+".pid"), fmt.Sprintln(node.Process.Pid))
+	o.run(0, "status", "sub", o.subs[2])
+	eventually(t, "Node listens", func() error {
+		conn, err := net.Dial("tcp", "127.0.0.1:"+o.subs[2])
+		if err == nil {
+			conn.Close()
+		}
+		return err
+	})
+	o.run(0, "restart", "sub", o.subs[2])
+	<-ended
+	if pid := o.pids()[name]; pid == node.Process.Pid || pid == 0 {
+		t.Errorf("process %d runs", pid)
+	}
+}
+
+func TestOperatingMistakes(t *testing.T) {
+	o := newOperator(t)
+	f := func(code int, want string, args ...string) {
+		t.Helper()
+		if out := o.run(code, args...); !strings.Contains(out, want) {
+			t.Errorf("%q: got %q, want %q", args, out, want)
+		}
+	}
+	f(2, "systemd_start")
+	f(0, "systemd_start", "help")
+	f(2, "unknown verb", "begin")
+	f(2, "no service is sub 1", "start", "sub", "1")
+	f(2, "no service is both all", "status", "both")
+	f(1, "is missing", "start", "pub", o.pubs[0])
+	o.run(0, "configs", "pub")
+	l, err := net.Listen("tcp", "127.0.0.1:"+o.pubs[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	f(1, "address already in use", "start", "pub", o.pubs[0])
+}
+
+// TestUnitsOfServices is MULTISERVICE: systemd runs what the script has written.
+func TestUnitsOfServices(t *testing.T) {
+	o := newOperator(t, "MULTISERVICE=1", "NOFILE_LIMITS=512", "MAX_MEMORY=300")
+	for _, dir := range []string{"fake", "units"} {
+		if err := os.Mkdir(o.path(dir), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	o.write(o.path("fake/systemctl"), "#!/bin/sh\necho systemctl \"$@\"\n")
+	if err := os.Chmod(o.path("fake/systemctl"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if out := o.run(0, "configs", "pub"); strings.Count(out, ".service written") != 2 || !strings.HasSuffix(out, "systemctl daemon-reload\n") {
+		t.Error(out)
+	}
+	if out := o.run(0, "configs", "pub"); out != "" {
+		t.Error(out)
+	}
+	unit := "push-server-" + o.pubs[0] + ".service"
+	text := o.read(o.path("units/" + unit))
+	for _, want := range []string{
+		"\nExecStart=" + o.path("usr/local/bin/push-server") + " --config " + o.config("pub-"+o.pubs[0]) + "\n",
+		"\nType=notify\n", "\nLimitNOFILE=512\n", "\nEnvironment=GOMEMLIMIT=300MiB\n\n[Install]\n",
+	} {
+		if !strings.Contains(text, want) {
+			t.Errorf("%q is missing in\n%s", want, text)
+		}
+	}
+	if out := o.run(0, "restart", "pub", o.pubs[0]); out != "systemctl restart "+unit+"\n" {
+		t.Error(out)
+	}
+}
+
+// TestMakeInstall puts another prefix and user into the files, and leaves alone what the operator has.
+func TestMakeInstall(t *testing.T) {
+	dir := t.TempDir()
+	server := filepath.Join(dir, "server")
+	settings := filepath.Join(dir, "etc/default/push-server")
+	if err := os.MkdirAll(filepath.Dir(settings), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{server, settings} {
+		if err := os.WriteFile(name, []byte("# mine\n"), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	out, err := exec.Command("make", "-C", "../..", "install", "DESTDIR="+dir, "PREFIX=/opt/push", "RUN_AS=www-data", "SERVER="+server).CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	f := func(name string, want ...string) {
+		t.Helper()
+		text, err := os.ReadFile(filepath.Join(dir, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, want := range want {
+			if !strings.Contains(string(text), want) {
+				t.Errorf("%s has no %q", name, want)
+			}
+		}
+	}
+	f("opt/push/bin/push-server", "# mine")
+	f("opt/push/bin/push-server-multi", "#!/bin/sh")
+	f("opt/push/lib/systemd/system/push-server.service", "\nUser=www-data\n", "\nExecStart=/opt/push/bin/push-server-multi systemd_start\n")
+	f("opt/push/lib/systemd/system/push-server-one.service", "\nExecStart=/opt/push/bin/push-server --config /etc/push-server\n", "\nAlias=push-server.service\n")
+	f("opt/push/lib/systemd/system/push-server@.service", "/etc/push-server/push-server-%i.json\n")
+	f("opt/push/share/push-server/redis.json")
+	f("opt/push/share/push-server/push-server-site.conf")
+	f("opt/push/share/doc/push-server/MIGRATION.md")
+	f("etc/push-server/push-server-sub-__PORT__.json")
+	f("etc/push-server/push-server-pub-__PORT__.json")
+	f("etc/logrotate.d/push-server", "su www-data www-data")
+	f("etc/sysctl.d/90-push-server.conf")
+	f("etc/default/push-server", "# mine\n")
+}
+
+// TestSystemdHears reads what the server says to systemd.
+func TestSystemdHears(t *testing.T) {
+	dir, err := os.MkdirTemp("", "notify") // t.TempDir is too long for the name of a socket
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
+	systemd, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Net: "unixgram", Name: filepath.Join(dir, "s")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer systemd.Close()
+	t.Setenv("NOTIFY_SOCKET", filepath.Join(dir, "s"))
+	c := standalone(t)
+	p := launch(t, writeConfigs(t, c)...)
+	hear := func(want string) {
+		t.Helper()
+		systemd.SetReadDeadline(time.Now().Add(patience))
+		b := make([]byte, 1000)
+		n, err := systemd.Read(b)
+		if err != nil || !strings.HasPrefix(string(b[:n]), want) {
+			t.Fatalf("systemd hears %q, %v, want %q\n%s", b[:n], err, want, p.log.String())
+		}
+	}
+	hear("READY=1")
+	for _, route := range []string{"sub", "pub"} {
+		conn, err := net.Dial("tcp", c.addr(route))
+		if err != nil {
+			t.Fatal(err)
+		}
+		conn.Close()
+	}
+	if code := p.signal(syscall.SIGTERM); code != 0 {
+		t.Errorf("exit code %d", code)
+	}
+	hear("STOPPING=1")
+}
+
+// TestEntrypoint starts a container that does both from the names of variables that containers of the Node server have.
+func TestEntrypoint(t *testing.T) {
+	f := func(code int, want string, env ...string) {
+		t.Helper()
+		cmd := exec.Command("../../configs/docker/entrypoint.sh")
+		cmd.Env = append(os.Environ(), env...)
+		out, err := cmd.CombinedOutput()
+		if cmd.ProcessState.ExitCode() != code || !strings.Contains(string(out), want) {
+			t.Errorf("%q: got %v %s, want %q", env, err, out, want)
+		}
+	}
+	f(2, "PUSH_SUB_MODE=sub")
+	f(2, "PUSH_SECURITY_KEY is empty", "MODE=sub")
+	f(2, "REDIS_HOST is empty", "PUSH_PUB_MODE=pub", "SECURITY_KEY=x")
+
+	dir, sub, pub := t.TempDir(), freePort(t), freePort(t)
+	executable, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(executable, filepath.Join(dir, "push-server")); err != nil {
+		t.Fatal(err)
+	}
+	key := `strange "key" with \ in it`
+	for name, value := range map[string]string{
+		asServer: "1", "PATH": dir + ":" + os.Getenv("PATH"), "RUN_DIR": filepath.Join(dir, "run"), "PUSH_SECURITY_KEY": key,
+		"PUSH_SUB_MODE": "sub", "PUSH_SUB_PORT": fmt.Sprint(sub), "PUSH_PUB_MODE": "pub", "PUSH_PUB_PORT": fmt.Sprint(pub),
+	} {
+		t.Setenv(name, value)
+	}
+	p := &process{t: t, cmd: exec.Command("../../configs/docker/entrypoint.sh"), done: make(chan struct{})}
+	p.cmd.Stdout, p.cmd.Stderr = &p.log, &p.log
+	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	if err := p.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		p.cmd.Wait()
+		close(p.done)
+	}()
+	t.Cleanup(p.finish)
+	in := &installation{subs: []string{fmt.Sprint("127.0.0.1:", sub)}, pub: fmt.Sprint("127.0.0.1:", pub)}
+	p.waitListening(in.subs[0])
+	p.waitListening(in.pub)
+	ch := client.NewChannel(key)
+	socket, err := client.Dial(t.Context(), in.subs[0], subPath+client.Query(true, "", ch.Signed()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer socket.Close()
+	if reply, err := client.NewHTTP(false).PublishText(t.Context(), in.pubURL(), numbered(1), 60, ch.Private); err != nil || reply.Status != 200 {
+		t.Fatalf("answered %d, %v", reply.Status, err)
+	}
+	if err := followSocket(socket).until(numbered(1)); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestOwnNginx runs the example for those who have an nginx of their own.
+func TestOwnNginx(t *testing.T) {
+	c := standalone(t)
+	start(t, c)
+	site, backend := fmt.Sprint("127.0.0.1:", freePort(t)), fmt.Sprint("127.0.0.1:", freePort(t))
+	dir := t.TempDir()
+	for _, name := range []string{"push-server.conf", "push-server-site.conf"} {
+		text, err := os.ReadFile("../../configs/nginx/" + name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		text = bytes.ReplaceAll(text, []byte("127.0.0.1:8011"), []byte(c.addr("sub")))
+		text = bytes.ReplaceAll(text, []byte("127.0.0.1:8010"), []byte(c.addr("sub")))
+		text = bytes.ReplaceAll(text, []byte("127.0.0.1:9010"), []byte(c.addr("pub")))
+		text = bytes.ReplaceAll(text, []byte("127.0.0.1:8895"), []byte(backend))
+		if err := os.WriteFile(filepath.Join(dir, name), text, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	nginx := "daemon off; master_process off; pid nginx.pid; error_log stderr; events {} http {\n" +
+		"client_body_temp_path b; proxy_temp_path p; fastcgi_temp_path f; uwsgi_temp_path u; scgi_temp_path s;\n" +
+		"include push-server.conf; server { listen " + site + "; access_log off; include push-server-site.conf; } }"
+	if err := os.WriteFile(filepath.Join(dir, "nginx.conf"), []byte(nginx), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	runNginx(t, dir)
+
+	ch := client.NewChannel(c["security"].(map[string]any)["key"].(string))
+	var socket *client.WebSocket
+	eventually(t, "nginx serves", func() (err error) {
+		socket, err = client.Dial(t.Context(), site, subPath+client.Query(false, "", ch.Signed()))
+		return err
+	})
+	defer socket.Close()
+	h := client.NewHTTP(true)
+	defer h.Close()
+	if reply, err := h.PublishText(t.Context(), "http://"+backend+pubPath, numbered(1), 60, ch.Private); err != nil || reply.Status != 200 {
+		t.Fatalf("answered %d, %v", reply.Status, err)
+	}
+	if err := followSocket(socket).until(numbered(1)); err != nil {
+		t.Error(err)
+	}
+	for range 2 { // the second over a connection that nginx has kept
+		reply, err := h.Poll(t.Context(), "http://"+site+"/bitrix/sub/"+client.Query(false, strings.Repeat("0", 26), ch.Signed()))
+		if err != nil || !strings.Contains(string(reply.Body), numbered(1)) {
+			t.Errorf("poll answered %d %s, %v", reply.Status, reply.Body, err)
+		}
+	}
+	batch := client.AppendPublish(nil, client.Publication{Receivers: []client.Receiver{ch.PublicReceiver()}, Body: numbered(2), Expiry: 60})
+	if reply, err := h.Post(t.Context(), "http://"+site+restPath+client.Query(false, "", ch.Signed()), batch); err != nil || reply.Status != http.StatusOK {
+		t.Errorf("rest answered %d %s, %v", reply.Status, reply.Body, err)
+	}
+}
+
+// TestEveryInterface is what a listener without a hostname is at, or with one that is not of this machine.
+func TestEveryInterface(t *testing.T) {
+	for _, hostname := range []string{"", "192.0.2.1"} {
+		c := standalone(t)
+		for _, listener := range c.listeners() {
+			listener["hostname"] = hostname
+		}
+		start(t, c)
+	}
+}
