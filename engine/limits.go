@@ -147,8 +147,8 @@ func countChannels(ctx context.Context, loops []*loop) (int, error) {
 	err := askLoops(ctx, loops, func(l *loop) {
 		mu.Lock()
 		defer mu.Unlock()
-		for i := range l.table.slots {
-			if s := &l.table.slots[i]; s.n&slotCount > 0 && s.n&slotPrivate != 0 {
+		for i := range l.table.slots.length() {
+			if s := l.table.slots.get(i); s.n&slotCount > 0 && s.n&slotPrivate != 0 {
 				seen[binary.LittleEndian.Uint64(s.bytes[:])] = struct{}{}
 			}
 		}

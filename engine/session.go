@@ -38,6 +38,8 @@ const (
 	flagReleased         // is in loop.released
 	flagForwarded        // a proxy said whose connection it is: Session.forwarded
 	flagPeer             // whose connection it is stands in loop.peers
+	flagQuiet            // its refusals are not logged
+	flagTraced           // an operator follows it: loop.traced
 )
 
 // Session is one connection on its loop: plain data, without closures, channels or contexts, so that another process can take
@@ -108,8 +110,6 @@ type sessionSlab struct {
 	free   []uint32
 	n      int
 }
-
-const slabChunk = 128
 
 // noSession is not the index of any session.
 const noSession = ^uint32(0)

@@ -11,7 +11,7 @@ import (
 // else. It belongs to its loop.
 type channelTable struct {
 	buckets []uint32 // slab index + 1, 0: empty; linear probing
-	slots   []channelSlot
+	slots   slab[channelSlot]
 	free    uint32 // first free slot + 1, linked by channelSlot.ref
 	used    int
 	private int // how many are private channels
@@ -69,7 +69,7 @@ func (t *channelTable) find(id *protocol.ChannelID) (bucket uint32, found bool) 
 		if i == 0 {
 			return b, false
 		}
-		s := &t.slots[i-1]
+		s := t.slots.get(i - 1)
 		if s.bytes == id.Bytes && (s.n&slotPrivate != 0) == id.Private {
 			return b, true
 		}
@@ -82,7 +82,7 @@ func (t *channelTable) subscribers(id *protocol.ChannelID) []member {
 	if !found {
 		return nil
 	}
-	return t.members(&t.slots[t.buckets[b]-1])
+	return t.members(t.slots.get(t.buckets[b] - 1))
 }
 
 func (t *channelTable) members(s *channelSlot) []member {
@@ -94,13 +94,15 @@ func (t *channelTable) members(s *channelSlot) []member {
 }
 
 // channel returns the id of a subscription's channel.
-func (t *channelTable) channel(sub subscription) protocol.ChannelID { return t.slots[sub.slot].id() }
+func (t *channelTable) channel(sub subscription) protocol.ChannelID {
+	return t.slots.get(sub.slot).id()
+}
 
 // shared says whether a subscription's channel has other subscribers on this loop.
-func (t *channelTable) shared(sub subscription) bool { return t.slots[sub.slot].n&slotList != 0 }
+func (t *channelTable) shared(sub subscription) bool { return t.slots.get(sub.slot).n&slotList != 0 }
 
 // count is the number of subscribers of a subscription's channel.
-func (t *channelTable) count(sub subscription) int { return int(t.slots[sub.slot].n & slotCount) }
+func (t *channelTable) count(sub subscription) int { return int(t.slots.get(sub.slot).n & slotCount) }
 
 // join adds session as a subscriber of id; at is the index that the result will have in the session's subscriptions.
 func (t *channelTable) join(id *protocol.ChannelID, session, at uint32) subscription {
@@ -109,7 +111,7 @@ func (t *channelTable) join(id *protocol.ChannelID, session, at uint32) subscrip
 		return t.insert(b, id, session, at)
 	}
 	slot := t.buckets[b] - 1
-	s := &t.slots[slot]
+	s := t.slots.get(slot)
 	if s.n&slotList == 0 {
 		t.spread(s)
 	}
@@ -124,22 +126,27 @@ func (t *channelTable) insert(bucket uint32, id *protocol.ChannelID, session, at
 		t.grow()
 		bucket, _ = t.find(id)
 	}
-	slot := t.free
-	if slot == 0 {
-		t.slots = append(t.slots, channelSlot{})
-		slot = uint32(len(t.slots))
-	} else {
-		t.free = t.slots[slot-1].ref
+	if t.free == 0 {
+		t.growSlots()
 	}
+	slot := t.free
+	t.free = t.slots.get(slot - 1).ref
 	s := channelSlot{bytes: id.Bytes, ref: session, n: 1, at: at}
 	if id.Private {
 		s.n |= slotPrivate
 		t.private++
 	}
-	t.slots[slot-1] = s
+	*t.slots.get(slot - 1) = s
 	t.buckets[bucket] = slot
 	t.used++
 	return subscription{slot: slot - 1}
+}
+
+func (t *channelTable) growSlots() {
+	for i := t.slots.grow(); i < t.slots.length(); i++ {
+		t.slots.get(i).ref = t.free
+		t.free = i + 1
+	}
 }
 
 // spread moves the only subscriber of s into a list.
@@ -157,7 +164,7 @@ func (t *channelTable) spread(s *channelSlot) {
 
 // leave removes a subscription. moved is the member whose place in the list has changed to sub.pos, if ok.
 func (t *channelTable) leave(sub subscription) (moved member, ok bool) {
-	s := &t.slots[sub.slot]
+	s := t.slots.get(sub.slot)
 	if s.n&slotCount == 1 {
 		t.remove(sub.slot)
 		return member{}, false
@@ -175,7 +182,7 @@ func (t *channelTable) leave(sub subscription) (moved member, ok bool) {
 
 // remove frees a slot whose last subscriber has left.
 func (t *channelTable) remove(slot uint32) {
-	s := &t.slots[slot]
+	s := t.slots.get(slot)
 	id := s.id()
 	if s.n&slotList != 0 {
 		t.lists[s.ref] = nil
@@ -198,7 +205,7 @@ func (t *channelTable) remove(slot uint32) {
 func (t *channelTable) unlink(b uint32) {
 	mask := uint32(len(t.buckets) - 1)
 	for next := (b + 1) & mask; t.buckets[next] != 0; next = (next + 1) & mask {
-		id := t.slots[t.buckets[next]-1].id()
+		id := t.slots.get(t.buckets[next] - 1).id()
 		if home := t.hash(&id) & mask; (next-home)&mask >= (next-b)&mask {
 			t.buckets[b] = t.buckets[next]
 			b = next
@@ -212,7 +219,7 @@ func (t *channelTable) grow() {
 	t.buckets = make([]uint32, 2*len(old))
 	for _, slot := range old {
 		if slot != 0 {
-			id := t.slots[slot-1].id()
+			id := t.slots.get(slot - 1).id()
 			b, _ := t.find(&id)
 			t.buckets[b] = slot
 		}
@@ -222,9 +229,9 @@ func (t *channelTable) grow() {
 // channels returns every channel, in a slice of the caller's.
 func (t *channelTable) channels() []protocol.ChannelID {
 	chs := make([]protocol.ChannelID, 0, t.used)
-	for i := range t.slots {
-		if t.slots[i].n&slotCount > 0 {
-			chs = append(chs, t.slots[i].id())
+	for i := range t.slots.length() {
+		if s := t.slots.get(i); s.n&slotCount > 0 {
+			chs = append(chs, s.id())
 		}
 	}
 	return chs
