@@ -8,7 +8,7 @@ PACKAGES ?= ./...
 
 GOLANGCI := bin/golangci-lint-v2.15.0
 
-.PHONY: help run build test test-slow race lint fmt fuzz bench bench-report package install clean deps
+.PHONY: help run build test test-slow race lint fmt fuzz bench bench-report package install uninstall clean deps
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -92,6 +92,10 @@ install: ## put everything in place: PREFIX=/usr/local RUN_AS=bitrix DESTDIR=
 	keep configs/logrotate/push-server $(ETC)/logrotate.d/push-server && \
 	keep configs/sysctl/90-push-server.conf $(ETC)/sysctl.d/90-push-server.conf && \
 	{ test -e $(ETC)/sysconfig/push-server-multi || keep configs/bitrixvm/push-server.default $(ETC)/default/push-server; }
+
+uninstall: ## take away what install put into PREFIX; what is in /etc stays
+	rm -f $(BINDIR)/push-server $(BINDIR)/push-server-multi $(UNITDIR)/push-server.service $(UNITDIR)/push-server-one.service $(UNITDIR)/push-server@.service
+	rm -rf $(DATADIR) $(DOCDIR)
 
 clean: ## remove what was built
 	rm -rf bin dist
