@@ -27,6 +27,8 @@ func serve(ctx context.Context, files []string, stdout, stderr io.Writer) error 
 	log := newLogger(stderr, &c.Push)
 	raiseDescriptors(log)
 	limitMemory(log)
+	collectEarly()
+	spareProcessor(loops(&c.Push))
 	s, err := newServer(c, log)
 	if err != nil {
 		return err

@@ -25,7 +25,7 @@ func engineOptions(s *server, key []byte) engine.Options {
 	c, p := s.config, &s.config.Push
 	return engine.Options{
 		Listeners:         s.subscriberPorts(),
-		Loops:             p.Loops,
+		Loops:             loops(p),
 		Algo:              c.Security.Algo,
 		Key:               key,
 		Limits:            limits(c),
@@ -54,6 +54,14 @@ func engineOptions(s *server, key []byte) engine.Options {
 		Logger:            s.log,
 		ErrorLog:          logRefusals(s.log),
 	}
+}
+
+// loops is the number of event loops.
+func loops(p *configs.Push) int {
+	if p.Loops > 0 {
+		return p.Loops
+	}
+	return cores
 }
 
 func limits(c *configs.Config) protocol.Limits {
