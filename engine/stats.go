@@ -161,12 +161,13 @@ func (e *Engine) ServerStats(ctx context.Context) []byte {
 	return append(page, ']')
 }
 
-// recordDate is when a record was written, in milliseconds; ok is false if it is none.
+// recordDate is when a record was written, in milliseconds; ok is false if it is none. Package json reads it, since sonic lets
+// pass what a browser, or a Node process that reads the whole page, does not.
 func recordDate(b []byte) (ms int64, ok bool) {
 	var r struct {
 		Date json.Number `json:"date"`
 	}
-	if sonic.Unmarshal(b, &r) != nil {
+	if json.Unmarshal(b, &r) != nil {
 		return 0, false
 	}
 	ms, err := strconv.ParseInt(r.Date.String(), 10, 64)
