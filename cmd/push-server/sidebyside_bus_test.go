@@ -1,0 +1,264 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/hex"
+	"fmt"
+	"io"
+	"net/http"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/redis/rueidis"
+
+	"push-server/cmd/push-server/internal/client"
+	"push-server/redisbus/redistest"
+)
+
+// The channels of the recorded conversation, and the signature of B's public id in it, whose key was another one.
+var (
+	recordedA         = recordedChannel("0123456789abcdef0123456789abcdef", "fedcba9876543210fedcba9876543210")
+	recordedB         = recordedChannel("00112233445566778899aabbccddeeff", "ffeeddccbbaa99887766554433221100")
+	recordedSignature = []byte(fromHex("cbe0c27ecb99cb0061b558050a4feb7dc50ed852"))
+)
+
+func recordedChannel(private, public string) client.Channel {
+	ch := client.NewChannel(testKey)
+	ch.Private, ch.Public = private, public
+	return ch
+}
+
+// What Node was recorded to publish reaches clients of each of our processes, on each transport.
+func TestNodePublishesToOurClients(t *testing.T) {
+	redis := recordedRedis(t, 0)
+	in := installBesideNode(t, redis, 2)
+	node := startNode(t, redis, "n0desrv1")
+	redis.Do("SET", "server:messagecounter", "1000")
+	f := func(payload string, want nodeMessage, receivers ...client.Channel) {
+		t.Helper()
+		want.created = recordedCreated
+		hear := listenEverywhere(t, in, receivers)
+		node.do("PUBLISH", node.channel, fromHex(payload))
+		for _, ear := range hear {
+			ear(want)
+		}
+		if got := hex.EncodeToString(want.envelope()); got != strings.Join(strings.Fields(payload), "") {
+			t.Errorf("the stand-in for Node would send\n%s, was recorded to send\n%s", got, payload)
+		}
+	}
+	f(`0a3f 0a3d 0a3b 0a14 0a100123456789abcdef0123456789abcdef 1001 1a23 0a0d17954638490000000000000001 12077b2261223a317d 183c 25a99a046b 2a020802`,
+		nodeMessage{id: recordedID(1), body: `{"a":1}`, expiry: 60, receivers: []client.Receiver{recordedA.PrivateReceiver()}},
+		recordedA)
+	f(`0a56 0a54 0a52 0a14 0a100123456789abcdef0123456789abcdef 1001 0a14 0a1000112233445566778899aabbccddeeff 1001
+		1a24 0a0d17954638490000000000000002 12077b2262223a327d 18901c 25a99a046b 2a020802`,
+		nodeMessage{id: recordedID(2), body: `{"b":2}`, expiry: 3600,
+			receivers: []client.Receiver{recordedA.PrivateReceiver(), recordedB.PrivateReceiver()}},
+		recordedA, recordedB)
+	toB := recordedB.PublicReceiver()
+	toB.Signature = recordedSignature
+	f(`0a65 0a63 0a61 0a28 0a10ffeeddccbbaa99887766554433221100 1a14cbe0c27ecb99cb0061b558050a4feb7dc50ed852
+		1a35 0a0d17954638490000000000000003 12077b2263223a337d 1800 25a99a046b 2a14 0801 1210fedcba9876543210fedcba9876543210`,
+		nodeMessage{id: recordedID(3), body: `{"c":3}`, receivers: []client.Receiver{toB}, from: recordedA.Public},
+		recordedB)
+}
+
+// listenEverywhere has a client of each kind listen to each channel at each process. Each of the functions waits for what one of
+// them gets.
+func listenEverywhere(t *testing.T, in *besideNode, channels []client.Channel) (hear []func(want nodeMessage)) {
+	t.Helper()
+	for _, addr := range in.subs {
+		for _, ch := range channels {
+			hear = append(hear, listenByPoll(t, addr, ch))
+			for _, binary := range []bool{false, true} {
+				socket := dialSubscriber(t, addr, client.Query(binary, "", ch.Signed()))
+				hear = append(hear, func(want nodeMessage) {
+					t.Helper()
+					got, err := receive(socket, 1)
+					checkMessages(t, "WebSocket", got, err, []nodeMessage{want})
+					checkSender(t, binary, got, want)
+					socket.Close()
+				})
+			}
+		}
+	}
+	in.awaitListening(t, len(hear))
+	return hear
+}
+
+func checkSender(t *testing.T, binary bool, got []client.Message, want nodeMessage) {
+	t.Helper()
+	sender := uint64(client.SenderBackend)
+	if want.from != "" {
+		sender = client.SenderClient
+	}
+	if binary && len(got) == 1 && (got[0].Sender != sender || got[0].From != want.from) {
+		t.Errorf("sender %d %s, want %d %s", got[0].Sender, got[0].From, sender, want.from)
+	}
+}
+
+func listenByPoll(t *testing.T, addr string, ch client.Channel) func(want nodeMessage) {
+	t.Helper()
+	type answer struct {
+		client.Reply
+		error
+	}
+	answers := make(chan answer, 1)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	t.Cleanup(cancel)
+	go func() {
+		reply, err := client.NewHTTP(false).Poll(ctx, "http://"+addr+subPath+client.Query(true, "", ch.Signed()))
+		answers <- answer{reply, err}
+	}()
+	return func(want nodeMessage) {
+		t.Helper()
+		if a := <-answers; a.error != nil || !bytes.Equal(a.Body, response(want)) {
+			t.Errorf("poll: %v\n got %x\nwant %x", a.error, a.Body, response(want))
+		}
+	}
+}
+
+// A besideNode is an installation whose processes let the test look at their counters, on a Redis that Node processes use as well.
+type besideNode struct {
+	*installation
+	windows []string // of the processes for subscribers
+}
+
+func installBesideNode(t *testing.T, redis *redistest.Server, subscribers int) *besideNode {
+	t.Helper()
+	in := &besideNode{installation: &installation{redis: redis}}
+	in.add(t, recordedConfig(t, "default-pub", socketOf(redis)))
+	for range subscribers {
+		window := fmt.Sprintf("127.0.0.1:%d", freePort(t))
+		c := recordedConfig(t, "default-sub", socketOf(redis))
+		c["push"] = map[string]any{"metrics": window, "historyPerChannel": 10_000, "historyTotal": 10_000}
+		in.add(t, c)
+		in.windows = append(in.windows, window)
+	}
+	in.waitDelivering(t)
+	return in
+}
+
+// count sums a metric over the processes for subscribers.
+func (in *besideNode) count(t *testing.T, metric string) (sum int) {
+	t.Helper()
+	for _, window := range in.windows {
+		page := fetch(t, "http://"+window+"/metrics")
+		_, rest, ok := strings.Cut(string(page), "\n"+metric+" ")
+		value, _, _ := strings.Cut(rest, "\n")
+		n, err := strconv.Atoi(value)
+		if !ok || err != nil {
+			t.Fatalf("%s: %v\n%s", metric, err, page)
+		}
+		sum += n
+	}
+	return sum
+}
+
+func (in *besideNode) awaitListening(t *testing.T, n int) {
+	t.Helper()
+	eventually(t, "all listen", func() error {
+		listening := in.count(t, `push_sessions{transport="websocket"}`) + in.count(t, `push_sessions{transport="poll"}`)
+		if listening != n {
+			return fmt.Errorf("%d of %d", listening, n)
+		}
+		return nil
+	})
+}
+
+func fetch(t *testing.T, url string) []byte {
+	t.Helper()
+	res, err := http.Get(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	page, err := io.ReadAll(res.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return page
+}
+
+// What clients and back ends publish here goes to Node's processes in Node's own words, and to clients of our other process.
+func TestWePublishToNode(t *testing.T) {
+	redis := recordedRedis(t, 1000)
+	in := installBesideNode(t, redis, 2)
+	a, b := client.NewChannel(testKey), client.NewChannel(testKey)
+	sender := dialSubscriber(t, in.subs[0], client.Query(true, "", a.Signed()))
+	receiver := dialSubscriber(t, in.subs[1], client.Query(true, "", b.Signed()))
+	in.awaitListening(t, 2)
+	heard := listenAsNode(t, redis)
+	backend := client.NewHTTP(true)
+	defer backend.Close()
+	f := func(want nodeMessage, publish func() error) {
+		t.Helper()
+		begin := time.Now()
+		if err := publish(); err != nil {
+			t.Fatal(err)
+		}
+		got, err := receive(receiver, 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want.id = got[0].ID
+		checkMessages(t, "client of the other process", got, err, []nodeMessage{want})
+		checkSender(t, true, got, want)
+		checkEnvelope(t, heard, want, begin)
+	}
+	answered := func(reply client.Reply, err error) error {
+		if err == nil && reply.Status != 200 {
+			err = fmt.Errorf("%d %s", reply.Status, reply.Body)
+		}
+		return err
+	}
+	privately, publicly := []client.Receiver{b.PrivateReceiver()}, []client.Receiver{b.PublicReceiver()}
+	text := nodeMessage{body: `{"text":1}`, expiry: 60, receivers: privately}
+	f(text, func() error { return answered(backend.PublishText(t.Context(), in.pubURL(), text.body, 60, b.Private)) })
+	trusted := nodeMessage{body: `{"trusted":1}`, expiry: 3600, receivers: []client.Receiver{a.PrivateReceiver(), publicOf(b)}}
+	f(trusted, func() error {
+		return answered(backend.Request(t.Context(), in.pubURL(), client.AppendPublish(nil, published(trusted))))
+	})
+	socket := nodeMessage{body: `{"socket":1}`, receivers: publicly, from: a.Public}
+	f(socket, func() error { return sender.Send(client.AppendPublish(nil, published(socket))) })
+	rest := nodeMessage{body: `{"rest":1}`, expiry: 60, receivers: publicly, from: a.Public}
+	f(rest, func() error {
+		url := "http://" + in.pub + restPath + client.Query(true, "", a.Signed())
+		return answered(backend.Post(t.Context(), url, client.AppendPublish(nil, published(rest))))
+	})
+}
+
+func published(m nodeMessage) client.Publication {
+	return client.Publication{Receivers: m.receivers, Body: m.body, Expiry: uint32(m.expiry)}
+}
+
+// checkEnvelope waits until want comes by in the bytes in which Node would have sent it at some second since begin.
+func checkEnvelope(t *testing.T, heard <-chan rueidis.PubSubMessage, want nodeMessage, begin time.Time) {
+	t.Helper()
+	select {
+	case m := <-heard:
+		for want.created = uint32(begin.Unix()); want.created <= uint32(time.Now().Unix()); want.created++ {
+			if m.Message == string(want.envelope()) {
+				return
+			}
+		}
+		t.Errorf("sent to Node at %s:\n got %x\nwant %x", m.Channel, m.Message, want.envelope())
+	case <-time.After(patience):
+		t.Errorf("Node hears nothing of %s", want.body)
+	}
+}
+
+// listenAsNode returns what Node's processes for subscribers get from now on.
+func listenAsNode(t *testing.T, server *redistest.Server) <-chan rueidis.PubSubMessage {
+	t.Helper()
+	redis := startNode(t, server, "n0delstn").redis
+	messages, subscribed := make(chan rueidis.PubSubMessage, 1000), make(chan struct{})
+	ctx := rueidis.WithOnSubscriptionHook(t.Context(), func(rueidis.PubSubSubscription) { close(subscribed) })
+	go func() {
+		_ = redis.Receive(ctx, redis.B().Psubscribe().Pattern("pushserver:*").Build(), func(m rueidis.PubSubMessage) { messages <- m })
+	}()
+	<-subscribed
+	return messages
+}
