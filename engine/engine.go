@@ -85,7 +85,7 @@ func New(o Options, bus Bus) (*Engine, error) {
 	}
 	e.http = &poll.Handlers{
 		Publisher: e, Presence: e, Statistics: e, Counters: e.Counters, Limits: o.Limits,
-		NewSigner: signer.Clone, Timeout: o.RequestTimeout, ErrorLog: o.ErrorLog,
+		NewSigner: signer.Clone, Timeout: o.RequestTimeout, ErrorLog: o.ErrorLog, TestKey: o.TestKey,
 	}
 	for _, l := range o.Listeners {
 		h := e.http.Handler(l.Routes)
@@ -112,6 +112,7 @@ func (e *Engine) Start(ctx context.Context) error {
 		e.stopLoops(ctx)
 		return err
 	}
+	e.hub.started = time.Now()
 	e.running.Store(true)
 	e.background(e.publishing.run)
 	for range workers {
@@ -167,12 +168,6 @@ func (e *Engine) Ready() bool {
 		return true
 	default:
 		return false
-	}
-}
-
-func (e *Engine) logRefusal(err *protocol.Error, from net.Addr) {
-	if e.o.ErrorLog != nil && from != nil {
-		e.o.ErrorLog(err.Error(), from.String())
 	}
 }
 

@@ -27,8 +27,16 @@ const (
 	patience = 20 * time.Second // for what must happen
 )
 
-// startEngine starts an engine on one random port that has every route.
+// startEngine starts an engine on one random port that has every route, and waits until it is ready.
 func startEngine(t testing.TB, bus Bus, change func(o *Options)) *Engine {
+	t.Helper()
+	e := startWithout(t, bus, change)
+	waitFor(t, "the first echo", e.Ready)
+	return e
+}
+
+// startWithout starts an engine whose bus need not be there.
+func startWithout(t testing.TB, bus Bus, change func(o *Options)) *Engine {
 	t.Helper()
 	o := Options{
 		Listeners: []Listener{{Name: "test", Addr: "127.0.0.1:0", Routes: poll.Routes{
@@ -56,7 +64,6 @@ func startEngine(t testing.TB, bus Bus, change func(o *Options)) *Engine {
 			t.Error(err)
 		}
 	})
-	waitFor(t, "the first echo", e.Ready)
 	return e
 }
 
@@ -152,7 +159,13 @@ type client struct {
 
 func dial(t testing.TB, e *Engine) *client {
 	t.Helper()
-	conn, err := net.Dial("tcp", e.Addrs()[0])
+	return dialAt(t, e, 0)
+}
+
+// dialAt connects to the given listener.
+func dialAt(t testing.TB, e *Engine, listener int) *client {
+	t.Helper()
+	conn, err := net.Dial("tcp", e.Addrs()[listener])
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -22,6 +22,8 @@ type Hub struct {
 	ready  chan struct{} // closed when the first echo has come
 
 	mu       sync.Mutex
+	started  time.Time          // when clients could connect first
+	missed   bool               // the bus was not there from the start
 	known    bool               // an echo has come, so positions mean something
 	highest  protocol.MessageID // greatest id that has come, or counter that was echoed with nothing missing
 	holes    holes
@@ -107,16 +109,26 @@ func (h *Hub) appendEcho(n uint64, m mark) {
 	h.window.append(&entry{echo: n, mark: m, repair: h.repairs, highest: h.highest})
 }
 
-// begin takes the first echo: from here on the window knows everything.
+// begin takes the first echo: from here on the window knows everything. If the bus came late, clients may have been waiting for
+// what others have published already: it is read from history like what a gap has swallowed.
 func (h *Hub) begin(n uint64, counter protocol.MessageID) {
 	h.known = true
 	if counter.Compare(h.highest) > 0 {
 		h.highest = counter
 	}
 	h.holes.restart(h.highest)
+	if h.missed || time.Since(h.started) > startTime {
+		h.startRepair("bus came late")
+		h.repair.createdSince = uint32(h.started.Unix())
+		h.repair.from = protocol.MessageID{}
+		return
+	}
 	h.appendEcho(n, markRepair)
 	close(h.ready)
 }
+
+// startTime is how long the first echo may take without anything being missed: nobody connects and publishes any sooner.
+const startTime = 500 * time.Millisecond
 
 // reset starts anew after the counter went back: the store was emptied, or an older copy of it took over.
 func (h *Hub) reset(n uint64, counter protocol.MessageID) {
@@ -133,7 +145,11 @@ func (h *Hub) reset(n uint64, counter protocol.MessageID) {
 func (h *Hub) HandleGap() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.startRepair("bus connection was lost")
+	if h.known {
+		h.startRepair("bus connection was lost")
+		return
+	}
+	h.missed = true
 }
 
 // run probes the bus until ctx ends: one echo a second moves positions in quiet times, shows a lost tail, and unmasks a

@@ -57,7 +57,7 @@ func (h *Hub) catchUp(ctx context.Context, l *loop, since protocol.MessageID) {
 			return
 		}
 		head, bound := h.window.head.Load(), h.window.highest()
-		missed, err := h.readHistory(ctx, chs, since, bound)
+		missed, err := h.readHistory(ctx, chs, since, bound, 0)
 		if err != nil {
 			h.log.Warn("history cannot be read for a loop that fell behind, trying again", "loop", l.id, "err", err)
 			retry.wait(ctx)

@@ -12,13 +12,15 @@ import (
 // its channels and stops answering from the window; history is read; both are merged and appended. A new gap in the meantime starts
 // it again from the same id, still holding. Hub.mu guards its fields.
 type repair struct {
-	number  uint64             // of this repair
-	from    protocol.MessageID // nothing is missing up to here
-	held    []*protocol.Publication
-	again   bool
-	echo    uint64 // the last one heard, and its counter
-	counter protocol.MessageID
-	heard   chan struct{} // holds a token when echo or again has changed
+	number uint64             // of this repair
+	from   protocol.MessageID // nothing is missing up to here
+	held   []*protocol.Publication
+	again  bool
+	// createdSince, if not 0, makes this the repair of a late start: the newest publications that are not older (Unix seconds).
+	createdSince uint32
+	echo         uint64 // the last one heard, and its counter
+	counter      protocol.MessageID
+	heard        chan struct{} // holds a token when echo or again has changed
 }
 
 // repaired is what a repair has served of one publication.
@@ -81,9 +83,6 @@ func (h *Hub) startRepair(why string) {
 		h.repair.restart()
 		return
 	}
-	if !h.known {
-		return // nothing was promised to anybody yet
-	}
 	h.stats.gaps.Add(1)
 	h.repairs++
 	h.repair = &repair{number: h.repairs, from: h.holes.lastGood(h.highest), heard: make(chan struct{}, 1)}
@@ -103,7 +102,7 @@ func (h *Hub) runRepair(ctx context.Context, r *repair) {
 			retry.wait(ctx)
 			continue
 		}
-		ps, err := h.readMissed(ctx, r.number, r.from, counter)
+		ps, err := h.readMissed(ctx, r, counter)
 		if err != nil {
 			h.log.Warn("history cannot be read to close a gap, trying again", "err", err)
 			retry.wait(ctx)
@@ -141,10 +140,10 @@ func (h *Hub) repairEcho(ctx context.Context, r *repair) (counter protocol.Messa
 }
 
 // readMissed reads the history of every channel of this process.
-func (h *Hub) readMissed(ctx context.Context, number uint64, from, to protocol.MessageID) ([]*protocol.Publication, error) {
+func (h *Hub) readMissed(ctx context.Context, r *repair, to protocol.MessageID) ([]*protocol.Publication, error) {
 	channels := make(chan []protocol.ChannelID, len(h.loops))
 	err := askLoops(ctx, h.loops, func(l *loop) {
-		l.blind, l.blindUntil = true, number // in this step, so that who subscribes later reads history, too
+		l.blind, l.blindUntil = true, r.number // in this step, so that who subscribes later reads history, too
 		channels <- l.table.channels()
 	})
 	if err != nil {
@@ -161,18 +160,23 @@ func (h *Hub) readMissed(ctx context.Context, number uint64, from, to protocol.M
 			}
 		}
 	}
-	if to.Compare(from) <= 0 {
+	if to.Compare(r.from) <= 0 {
 		return nil, nil
 	}
-	return h.readHistory(ctx, all, from, to)
+	limit := 0
+	if r.createdSince != 0 {
+		limit = h.o.HistoryPerChannel
+	}
+	ps, err := h.readHistory(ctx, all, r.from, to, limit)
+	return slices.DeleteFunc(ps, func(p *protocol.Publication) bool { return p.Created < r.createdSince }), err
 }
 
-// readHistory reads everything in (from, to] of chs, without the limits that hold for clients, each publication once, by id.
-func (h *Hub) readHistory(ctx context.Context, chs []protocol.ChannelID, from, to protocol.MessageID) (ps []*protocol.Publication, err error) {
+// readHistory reads what is in (from, to] of chs, of each channel the newest limit (0: all), each publication once, by id.
+func (h *Hub) readHistory(ctx context.Context, chs []protocol.ChannelID, from, to protocol.MessageID, limit int) (ps []*protocol.Publication, err error) {
 	byID := make(map[protocol.MessageID]*protocol.Publication)
 	for len(chs) > 0 {
 		n := min(len(chs), repairChannels)
-		query := protocol.HistoryQuery{Channels: chs[:n], Since: from, Until: to}
+		query := protocol.HistoryQuery{Channels: chs[:n], Since: from, Until: to, Limit: limit}
 		answers, err := h.bus.History(ctx, []protocol.HistoryQuery{query})
 		if err != nil {
 			return nil, err
@@ -212,7 +216,7 @@ func (h *Hub) closeGap(r *repair, ps []*protocol.Publication, counter protocol.M
 	merged := slices.Clone(r.held)
 	fromHistory := make(map[*protocol.Publication]bool, len(ps))
 	for _, p := range ps {
-		if !held[p.ID] && !h.holes.served(p.ID) {
+		if !held[p.ID] && (r.createdSince != 0 || !h.holes.served(p.ID)) {
 			fromHistory[p] = true
 			merged = append(merged, p)
 			missed++
@@ -230,6 +234,9 @@ func (h *Hub) closeGap(r *repair, ps []*protocol.Publication, counter protocol.M
 	}
 	h.holes.restart(h.highest)
 	h.appendEcho(r.echo, markRepair)
+	if r.createdSince != 0 {
+		close(h.ready)
+	}
 	h.log.Info("gap closed", "missed", missed, "held", len(r.held), "up to", counter)
 	return true
 }

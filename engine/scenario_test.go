@@ -489,3 +489,60 @@ func TestOnlineOverAllLoops(t *testing.T) {
 	waitFor(t, "all to go", func() bool { return e.Stats().WebSockets == 0 })
 	f("nobody is left", false)
 }
+
+// lateBus is not there until it is opened.
+type lateBus struct {
+	*simBus
+	open chan struct{}
+}
+
+func (b *lateBus) Subscribe(ctx context.Context, h protocol.Handler) error {
+	select {
+	case <-b.open:
+		return b.simBus.Subscribe(ctx, h)
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (b *lateBus) Echo(ctx context.Context) (uint64, error) {
+	select {
+	case <-b.open:
+		return b.simBus.Echo(ctx)
+	default:
+		return 0, errSim
+	}
+}
+
+// Clients may connect before the bus is there. What others publish before this process listens reaches them all the same.
+func TestBusComesLate(t *testing.T) {
+	bus := &lateBus{newSimBus(1, simFaults{}), make(chan struct{})}
+	e := startWithout(t, bus, func(o *Options) { o.EchoInterval = 20 * time.Millisecond })
+	a := newItem()
+	live := subscribed(t, e, query(t, "", a))
+	old := publication("old", 600, private(a))
+	bus.publishAs(old, bus.takeID())
+	bus.mu.Lock()
+	bus.stored[0].Created = uint32(time.Now().Add(-time.Hour).Unix())
+	bus.mu.Unlock()
+	bus.publishAs(publication("early", 600, private(a)), bus.takeID())
+	bus.mu.Lock()
+	bus.queue = nil // nobody listened
+	bus.mu.Unlock()
+	e.hub.mu.Lock()
+	e.hub.started = e.hub.started.Add(-2 * startTime)
+	e.hub.mu.Unlock()
+	if e.Ready() {
+		t.Error("ready without a bus")
+	}
+	close(bus.open)
+	waitFor(t, "the first echo", e.Ready)
+	publish(t, e, "next", 600, private(a))
+	if got, want := live.texts(2), []string{"early", "next"}; !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	back := webSocket(t, e, query(t, "&mid=00000000000000000000000000", a))
+	if got, want := back.texts(3), []string{"old", "early", "next"}; !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
