@@ -87,7 +87,7 @@ func readNotification(b []byte, f func(p *Publication)) {
 
 // readMessage reads a valid IPCMessage. It answers nil if there is no publication in it.
 func readMessage(b []byte) *Publication {
-	p := &Publication{Receivers: make([]Receiver, 0, countBytes(b, 1))}
+	p := newPublication(countBytes(b, 1))
 	complete := false
 	for f := range fields(b) {
 		switch {

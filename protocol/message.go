@@ -43,6 +43,23 @@ type Publication struct {
 	Type      string // for statistics only; neither stored nor delivered
 }
 
+// usualReceivers is how many receivers most publications have at most: the private and the public channel of a user.
+const usualReceivers = 2
+
+// newPublication makes a publication with room for n receivers. A few are in one piece with it, because allocations are most of
+// what a publication costs until it is written to a socket.
+func newPublication(n int) *Publication {
+	if n > usualReceivers {
+		return &Publication{Receivers: make([]Receiver, 0, n)}
+	}
+	whole := &struct {
+		Publication
+		room [usualReceivers]Receiver
+	}{}
+	whole.Receivers = whole.room[:0:n]
+	return &whole.Publication
+}
+
 // Compare orders ids: -1, 0 or +1.
 func (id MessageID) Compare(other MessageID) int { return bytes.Compare(id[:], other[:]) }
 

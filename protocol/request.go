@@ -102,13 +102,17 @@ func (r *Request) Publications(o *Origin, lim *Limits) ([]*Publication, *Error) 
 		if !f.isBytes(1) {
 			continue
 		}
-		receivers, err := o.readReceivers(f.bytes, lim)
+		n, err := countChannels(f.bytes, lim)
 		if err != nil {
 			return nil, err
 		}
-		if len(receivers) > 0 {
-			p := readIncoming(f.bytes)
-			p.Receivers, p.Sender = receivers, sender
+		p := newPublication(n)
+		if err := o.readReceivers(f.bytes, p); err != nil {
+			return nil, err
+		}
+		if len(p.Receivers) > 0 {
+			p.Sender = sender
+			p.readIncoming(f.bytes)
 			ps = append(ps, p)
 		}
 	}
@@ -177,27 +181,23 @@ func countChannels(b []byte, lim *Limits) (int, *Error) {
 	return n, nil
 }
 
-// readReceivers reads the receivers of a valid IncomingMessage. A client may name ids of any length, if they are signed; those
-// that do not have 16 bytes are nobody's, and are left out.
-func (o *Origin) readReceivers(b []byte, lim *Limits) ([]Receiver, *Error) {
-	n, err := countChannels(b, lim)
-	if err != nil {
-		return nil, err
-	}
-	rs := newReceivers(n)
+// readReceivers reads the receivers of a valid IncomingMessage into p, which has room for them. A client may name ids of any
+// length, if they are signed; those that do not have 16 bytes are nobody's, and are left out.
+func (o *Origin) readReceivers(b []byte, p *Publication) *Error {
+	rs := receiversOf(p)
 	for f := range fields(b) {
 		if !f.isBytes(1) {
 			continue
 		}
 		a := readAddressee(f.bytes)
 		if err := o.check(&a); err != nil {
-			return nil, err
+			return err
 		}
 		if c, ok := channelID(a.id, a.private); ok {
 			rs.add(Receiver{Channel: c, Signature: o.keep(a.signature)})
 		}
 	}
-	return rs.list, nil
+	return nil
 }
 
 // keep copies the signature of a client; those of a back end mean nothing.
@@ -209,8 +209,7 @@ func (o *Origin) keep(signature []byte) []byte {
 }
 
 // readIncoming reads a valid IncomingMessage without its receivers. The sender in it is not believed.
-func readIncoming(b []byte) *Publication {
-	p := &Publication{}
+func (p *Publication) readIncoming(b []byte) {
 	for f := range fields(b) {
 		switch {
 		case f.isBytes(3):
@@ -222,7 +221,6 @@ func readIncoming(b []byte) *Publication {
 		}
 	}
 	p.Body = cloneText(p.Body)
-	return p
 }
 
 // maxType is the length of the longest type of a message that is counted under its own name.
@@ -245,19 +243,29 @@ func messageType(s []byte) string {
 // public one if it has any. Each channel is named once. It copies the body and corrects it where it is not UTF-8. ID and
 // Created are left to the bus.
 func TextPublication(items []Item, body []byte, expiry uint32) *Publication {
-	rs := newReceivers(len(items))
+	p := newPublication(countItems(items))
+	rs := receiversOf(p)
 	var scratch [2]ChannelID
 	for _, it := range items {
 		for _, c := range it.AppendChannels(scratch[:0]) {
 			rs.add(Receiver{Channel: c})
 		}
 	}
-	return &Publication{
-		Receivers: rs.list,
-		Body:      cloneText(body),
-		Expiry:    expiry,
-		Sender:    Sender{Type: SenderBackend},
+	p.Body = cloneText(body)
+	p.Expiry = expiry
+	p.Sender.Type = SenderBackend
+	return p
+}
+
+// countItems counts the channels of the items.
+func countItems(items []Item) int {
+	n := len(items)
+	for i := range items {
+		if items[i].HasPublic {
+			n++
+		}
 	}
+	return n
 }
 
 // ParseExpiry reads the header Message-Expiry: the whole number at its beginning, in seconds. What is not a positive number
@@ -277,15 +285,16 @@ func ParseExpiry(header []byte) uint32 {
 // manyReceivers is how many are gathered before looking one up in a map is cheaper than in the list.
 const manyReceivers = 32
 
-// receivers gathers receivers, each channel once.
+// receivers gathers the receivers of a publication, each channel once.
 type receivers struct {
-	list []Receiver
-	seen map[ChannelID]struct{} // nil while there are few
+	publication *Publication
+	seen        map[ChannelID]struct{} // nil if there are few
 }
 
-func newReceivers(n int) receivers {
-	rs := receivers{list: make([]Receiver, 0, n)}
-	if n > manyReceivers {
+// receiversOf begins to gather the receivers of p, for as many as it has room.
+func receiversOf(p *Publication) receivers {
+	rs := receivers{publication: p}
+	if n := cap(p.Receivers); n > manyReceivers {
 		rs.seen = make(map[ChannelID]struct{}, n)
 	}
 	return rs
@@ -295,7 +304,7 @@ func (rs *receivers) add(r Receiver) {
 	if rs.has(r.Channel) {
 		return
 	}
-	rs.list = append(rs.list, r)
+	rs.publication.Receivers = append(rs.publication.Receivers, r)
 	if rs.seen != nil {
 		rs.seen[r.Channel] = struct{}{}
 	}
@@ -306,5 +315,5 @@ func (rs *receivers) has(c ChannelID) bool {
 		_, ok := rs.seen[c]
 		return ok
 	}
-	return slices.ContainsFunc(rs.list, func(r Receiver) bool { return r.Channel == c })
+	return slices.ContainsFunc(rs.publication.Receivers, func(r Receiver) bool { return r.Channel == c })
 }
