@@ -81,7 +81,8 @@ type Debug struct {
 
 // Push holds what only this server has.
 type Push struct {
-	Loops int // event loops; 0: one for each core
+	Loops     int  // event loops; 0: one for each core
+	SharePort bool // other processes listen at the same ports; the kernel spreads connections over them
 
 	// Deadlines.
 	PollTimeout   time.Duration // of a long poll without a message

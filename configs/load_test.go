@@ -93,6 +93,7 @@ func TestValues(t *testing.T) {
 	f(`"limits":{"maxPayload":null}`, func(c *Config) any { return c.Limits.MaxPayload }, 1<<20)
 	f(`"debug":{"ip":["10.0.0.","127.0.0.1"]}`, func(c *Config) any { return c.Debug.IP }, []string{"10.0.0.", "127.0.0.1"})
 	f(`"push":{"pollTimeout":"30s","acceptTimeout":"50ms"}`, func(c *Config) any { return c.Push.PollTimeout + c.Push.AcceptTimeout }, 30050*time.Millisecond)
+	f(`"push":{"sharePort":true}`, func(c *Config) any { return c.Push.SharePort }, true)
 	f(`"trustClients":true,"cloudMode":true,"storage":{}`, func(c *Config) any { return c.cloudMode }, false)
 	f(`"licenseStorage":{"host":"x"},"test":{"a":[1]},"dataDir":"/x"`, modes, [2]bool{false, false})
 }
@@ -124,6 +125,9 @@ func TestProblems(t *testing.T) {
 	f(`"push":{"windowBytes":1000}`, "f.json: push.windowBytes: error: 1000 is less than limits.maxPayload, 1048576")
 	f(`"push":{"historyTotal":50}`, "f.json: push.historyTotal: warning: 50 is less than push.historyPerChannel, 100")
 	f(`"push":{"loops":-1}`, "f.json: push.loops: error: -1 is not between 0 and 1024")
+	f(`"push":{"sharePort":true}`, "")
+	f(`"push":{"sharePort":1}`, "f.json: push.sharePort: warning: is not a boolean and counts as false (write true or false)")
+	f(`"push":{"sharePort":true},"storage":{"type":"memory"}`, `f.json: push.sharePort: error: what one process publishes would not reach the others: storage.type is "memory" (use storage.type "redis")`)
 	f(`"storage":{"port":"x"}`, "f.json: storage.port: error: must be a whole number")
 	f(`"storage":{"host":5}`, "f.json: storage.host: error: must be a string")
 	f(`"storage":[]`, "f.json: storage: error: must be an object")

@@ -102,6 +102,8 @@ var options = []option{
 		doc: "refusals of requests with this `testKey` are not logged"},
 
 	{key: "push.loops", of: func(c *Config) any { return &c.Push.Loops }, max: 1024, doc: "event loops; 0: one for each core"},
+	{key: "push.sharePort", of: func(c *Config) any { return &c.Push.SharePort },
+		doc: "let several processes listen at the same ports; the kernel spreads connections over them"},
 	{key: "push.pollTimeout", of: func(c *Config) any { return &c.Push.PollTimeout }, min: int64(time.Second), max: int64(55 * time.Second),
 		doc: "a long poll without a message ends after this; clients give up after 60 s"},
 	{key: "push.pingInterval", of: func(c *Config) any { return &c.Push.PingInterval }, min: int64(time.Second), max: maxMinutes, doc: "between two pings of a WebSocket"},

@@ -76,6 +76,9 @@ func (v *validator) mode() {
 	if v.c.PublishMode && v.c.Storage.Type == StorageMemory {
 		v.add(Error, "publishMode", `use storage.type "redis"`, "what this process publishes would reach nobody: storage.type is %q", StorageMemory)
 	}
+	if v.c.Push.SharePort && v.c.Storage.Type == StorageMemory {
+		v.add(Error, "push.sharePort", `use storage.type "redis"`, "what one process publishes would not reach the others: storage.type is %q", StorageMemory)
+	}
 	for i := range v.c.Servers {
 		if v.c.PublishMode && v.c.Servers[i].Routes.Sub != "" {
 			v.add(Warning, fmt.Sprintf("servers[%d].routes.sub", i), "", "publishMode is on: subscribers get history, but no live message")

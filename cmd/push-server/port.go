@@ -6,8 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"syscall"
 
 	"github.com/valyala/fasthttp"
+	"golang.org/x/sys/unix"
 
 	"push-server/configs"
 	"push-server/poll"
@@ -22,14 +24,14 @@ type publishPort struct {
 
 // newPublishPort opens the port. secured is nil if it is plain.
 func newPublishPort(s *server, l *configs.Server, secured *tls.Config) (*publishPort, error) {
-	ln, err := net.Listen("tcp", l.Address)
+	push := &s.config.Push
+	ln, err := listen(l.Address, push.SharePort)
 	if err != nil {
 		return nil, err
 	}
 	if secured != nil {
 		ln = tls.NewListener(ln, secured)
 	}
-	push := &s.config.Push
 	p := &publishPort{listener: ln, done: make(chan error, 1)}
 	p.server = poll.NewServer(s.engine.Handler(poll.Routes(l.Routes)), poll.ServerOptions{
 		MaxPayload:  s.config.Limits.MaxPayload,
@@ -43,6 +45,20 @@ func newPublishPort(s *server, l *configs.Server, secured *tls.Config) (*publish
 	p.server.CloseOnShutdown = true
 	go func() { p.done <- p.server.Serve(poll.GateListener(ln)) }()
 	return p, nil
+}
+
+// listen opens a port, a shared one beside those who share it, too.
+func listen(addr string, shared bool) (net.Listener, error) {
+	var lc net.ListenConfig
+	if shared {
+		lc.Control = reusePort
+	}
+	return lc.Listen(context.Background(), "tcp", addr)
+}
+
+func reusePort(_, _ string, c syscall.RawConn) (err error) {
+	controlErr := c.Control(func(fd uintptr) { err = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_REUSEPORT, 1) })
+	return errors.Join(controlErr, err)
 }
 
 func (p *publishPort) addr() string { return p.listener.Addr().String() }

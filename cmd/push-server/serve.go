@@ -79,8 +79,10 @@ type server struct {
 
 func newServer(c *configs.Config, log *slog.Logger) (*server, error) {
 	s := &server{config: c, log: log}
-	if err := preflight(c.Servers); err != nil {
-		return nil, err
+	if !c.Push.SharePort {
+		if err := preflight(c.Servers); err != nil {
+			return nil, err
+		}
 	}
 	if err := s.openTLS(); err != nil {
 		return nil, err

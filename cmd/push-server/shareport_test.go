@@ -1,0 +1,92 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"net/http"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"push-server/cmd/push-server/internal/client"
+)
+
+// TestSharedPorts runs two processes with the same ports: both get clients, and what is published reaches the clients of both.
+func TestSharedPorts(t *testing.T) {
+	redis := startRedis(t)
+	first, windowOfFirst := sharing(t, nil, socketOf(redis))
+	_, windowOfSecond := sharing(t, first, socketOf(redis))
+	ch := client.NewChannel(testKey)
+	var clients []*client.WebSocket
+	eventually(t, "both processes have clients", func() error {
+		w, err := client.Dial(t.Context(), first.addr("sub"), subPath+client.Query(false, "", ch.Signed()))
+		if err != nil {
+			return err
+		}
+		t.Cleanup(func() { w.Close() })
+		clients = append(clients, w)
+		for _, window := range []string{windowOfFirst, windowOfSecond} {
+			if n, err := metric(window, `push_sessions{transport="websocket"}`); err != nil || n == 0 {
+				return fmt.Errorf("%d clients: %v", n, err)
+			}
+		}
+		return nil
+	})
+	eventually(t, "both processes hear Redis", func() error {
+		for _, window := range []string{windowOfFirst, windowOfSecond} {
+			if n, err := metric(window, "push_ready"); err != nil || n == 0 {
+				return fmt.Errorf("not ready: %v", err)
+			}
+		}
+		return nil
+	})
+	backend := client.NewHTTP(false)
+	for i := range 4 {
+		body := strconv.Itoa(i)
+		if _, err := backend.PublishText(t.Context(), "http://"+first.addr("pub")+pubPath, body, 0, ch.Private); err != nil {
+			t.Fatal(err)
+		}
+		for _, w := range clients {
+			w.SetReadDeadline(time.Now().Add(patience))
+			if got, err := w.Receive(); err != nil || len(got) != 1 || got[0].Body != body {
+				t.Fatalf("%q: %+v %v", body, got, err)
+			}
+		}
+	}
+}
+
+// sharing starts a process that shares the ports of other, or has ports of its own if that is nil.
+func sharing(t *testing.T, other config, redis string) (c config, window string) {
+	t.Helper()
+	c = standalone(t)
+	if other != nil {
+		c["servers"] = other["servers"]
+	}
+	window = fmt.Sprintf("127.0.0.1:%d", freePort(t))
+	c["push"] = map[string]any{"metrics": window, "sharePort": true}
+	c["storage"] = map[string]any{"type": "redis", "socket": redis}
+	c["security"] = map[string]any{"key": testKey}
+	p := start(t, c)
+	p.waitListening(window)
+	return c, window
+}
+
+// metric is the value of a line of the page for operators.
+func metric(window, name string) (int, error) {
+	resp, err := http.Get("http://" + window + "/metrics")
+	if err != nil {
+		return 0, err
+	}
+	defer resp.Body.Close()
+	page, err := io.ReadAll(resp.Body)
+	if err != nil {
+		return 0, err
+	}
+	_, rest, ok := strings.Cut(string(page), "\n"+name+" ")
+	if !ok {
+		return 0, fmt.Errorf("no %s", name)
+	}
+	line, _, _ := strings.Cut(rest, "\n")
+	return strconv.Atoi(line)
+}
