@@ -85,6 +85,9 @@ func (h *Hub) note(id protocol.MessageID) {
 
 // HandleEcho appends an echo. Its counter raises the highest id unless something below it has not come by.
 func (h *Hub) HandleEcho(n uint64, counter protocol.MessageID) {
+	if sent := h.stats.probed.Swap(0); sent != 0 {
+		h.stats.busLag.Store(time.Now().UnixNano() - sent)
+	}
 	h.mu.Lock()
 	defer h.wakeLoops()
 	defer h.mu.Unlock()
@@ -178,6 +181,12 @@ func (h *Hub) run(ctx context.Context) {
 // firstEchoPause is the pause between probes until the first echo has come.
 const firstEchoPause = 20 * time.Millisecond
 
+func (h *Hub) windowBytes() int {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.window.bytes
+}
+
 func (h *Hub) isKnown() bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -206,6 +215,7 @@ func (h *Hub) probe(ctx context.Context, d *deafness) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, busTimeout)
 	defer cancel()
+	h.stats.probed.Store(time.Now().UnixNano())
 	n, err := h.bus.Echo(ctx)
 	if err != nil {
 		d.since = time.Time{} // the bus is away, which it says itself

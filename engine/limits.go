@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"encoding/binary"
+	"errors"
 	"sync"
 	"sync/atomic"
 
@@ -116,7 +117,7 @@ func (c *channelLimits) evictOldest(ctx context.Context, ch protocol.ChannelID) 
 	})
 }
 
-// askLoops runs f on every loop and waits until all have run it.
+// askLoops runs f on every loop and waits until all have run it, or until ctx or the engine ends.
 func askLoops(ctx context.Context, loops []*loop, f func(l *loop)) error {
 	if len(loops) == 0 {
 		return nil
@@ -137,8 +138,13 @@ func askLoops(ctx context.Context, loops []*loop, f func(l *loop)) error {
 		return nil
 	case <-ctx.Done():
 		return ctx.Err()
+	case <-loops[0].engine.ctx.Done():
+		return errStopped
 	}
 }
+
+// errStopped is the answer to questions that loops cannot answer any more.
+var errStopped = errors.New("engine: stopped")
 
 // countChannels counts the private channels of all loops, each once although its connections may be on several.
 func countChannels(ctx context.Context, loops []*loop) (int, error) {

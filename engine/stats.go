@@ -46,6 +46,8 @@ type hubStats struct {
 	resets    atomic.Uint64
 	retries   atomic.Uint64 // of a batch of publications
 	rejected  atomic.Uint64 // publications that found the queue full
+	probed    atomic.Int64  // when the probe was sent whose echo has not come (Unix nanoseconds), 0: none
+	busLag    atomic.Int64  // nanoseconds that the last probe took
 }
 
 // Stats is a snapshot of the counters of a process.
@@ -66,6 +68,10 @@ type Stats struct {
 	PublishQueue      int    // accepted, not yet stored
 	PublishRetries    uint64
 	PublishRejected   uint64
+	Resets            uint64            // times that the counter of message ids went back
+	BusLag            time.Duration     // of the last probe: how long what is published now is under way
+	WindowLength      int               // publications in the window
+	WindowBytes       int               // bytes that they take
 	Closes            map[string]uint64 // by reason
 }
 
@@ -76,7 +82,8 @@ func (e *Engine) Stats() Stats {
 		Connections: int(active - encrypted*tlsPlaces), Encrypted: int(encrypted), Free: int(max(e.admission.max-active, 0)),
 		HandshakesFailed: e.tlsFailed.Load(), Published: e.hubStats.published.Load(),
 		Gaps: e.hubStats.gaps.Load(), PublishQueue: e.publishing.length(), PublishRetries: e.hubStats.retries.Load(),
-		PublishRejected: e.hubStats.rejected.Load(), Closes: make(map[string]uint64),
+		PublishRejected: e.hubStats.rejected.Load(), Resets: e.hubStats.resets.Load(), BusLag: time.Duration(e.hubStats.busLag.Load()),
+		WindowLength: e.hub.window.length(), WindowBytes: e.hub.windowBytes(), Closes: make(map[string]uint64),
 	}
 	for _, l := range e.loops {
 		s := &l.stats

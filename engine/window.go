@@ -132,6 +132,9 @@ func (w *window) get(seq uint64) *entry {
 	return e
 }
 
+// length is the number of entries that are kept.
+func (w *window) length() int { return int(w.head.Load() - w.tail.Load()) }
+
 // highest is the greatest id that has arrived.
 func (w *window) highest() (id protocol.MessageID) {
 	if e := w.get(w.head.Load() - 1); e != nil {

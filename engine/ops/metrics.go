@@ -36,6 +36,10 @@ var (
 	queue           = name("push_publish_queue", "Publications accepted and not yet stored.")
 	retries         = name("push_publish_retries_total", "Repeated attempts to store publications.")
 	rejected        = name("push_publish_rejected_total", "Publications that found the queue full.")
+	resets          = name("push_resets_total", "Times that the counter of message ids went back.")
+	busLag          = name("push_bus_lag_seconds", "How long the last probe of the bus was under way.")
+	windowLength    = name("push_window_publications", "Recent publications in memory.")
+	windowBytes     = name("push_window_bytes", "Bytes that they take.")
 	ready           = name("push_ready", "1 while the server is ready.")
 )
 
@@ -77,6 +81,10 @@ func (c collector) Collect(to chan<- prometheus.Metric) {
 	gauge(queue, st.PublishQueue)
 	counter(retries, st.PublishRetries)
 	counter(rejected, st.PublishRejected)
+	counter(resets, st.Resets)
+	to <- prometheus.MustNewConstMetric(busLag, prometheus.GaugeValue, st.BusLag.Seconds())
+	gauge(windowLength, st.WindowLength)
+	gauge(windowBytes, st.WindowBytes)
 	gauge(ready, one(c.source.Ready()))
 }
 
