@@ -166,6 +166,9 @@ func (l *loop) deliver(s *Session) {
 }
 
 func (l *loop) deliverLive(s *Session, first uint32) {
+	if s.is(flagTraced) {
+		l.traceChain(s, first)
+	}
 	f := s.format()
 	n := &l.outbox.links[first-1]
 	if n.next == 0 {

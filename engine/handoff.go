@@ -79,6 +79,6 @@ func (c *replayConn) CloseWrite() error {
 func newHandOffServer(h fasthttp.RequestHandler, o *Options) *fasthttp.Server {
 	return poll.NewServer(h, poll.ServerOptions{
 		MaxPayload: o.Limits.MaxPayload, IdleTimeout: o.IdleTimeout, HeadTimeout: o.HeadTimeout, BodyTimeout: o.BodyTimeout,
-		Close: true, Log: o.Logger, ErrorLog: o.ErrorLog,
+		Close: true, Log: o.Logger, ErrorLog: o.ErrorLog, TestKey: o.TestKey,
 	})
 }

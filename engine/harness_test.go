@@ -192,9 +192,8 @@ func webSocket(t testing.TB, e *Engine, query string) *client {
 // upgrade makes a WebSocket of c; more are lines of the request head.
 func (c *client) upgrade(query string, more ...string) {
 	c.t.Helper()
-	more = append(more, "\r\n")
 	c.send("GET " + testSub + query + " HTTP/1.1\r\nHost: test\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n" +
-		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n" + strings.Join(more, "\r\n"))
+		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n" + strings.Join(append(more, "", ""), "\r\n"))
 	if resp := c.response("GET"); resp.StatusCode != http.StatusSwitchingProtocols {
 		c.t.Fatalf("handshake answered with %s", resp.Status)
 	}

@@ -60,6 +60,9 @@ func (l *loop) route(s *Session, buf []byte, size int) (n int, more bool) {
 	if h.Close {
 		s.set(flagClose)
 	}
+	if l.o.Trace != nil {
+		l.traceRequest(s)
+	}
 	routes := &l.o.Listeners[s.listener].Routes
 	if h.Upgrade && routes.Sub != "" {
 		return l.upgrade(s, size, string(h.Path) == routes.Sub)
@@ -140,6 +143,9 @@ func (l *loop) headExpired(s *Session, reason CloseReason) {
 
 // reply writes the answer to the request under way and makes the session ready for the next one.
 func (l *loop) reply(s *Session, b []byte) {
+	if s.is(flagTraced) {
+		l.traceReply(s, b)
+	}
 	l.write(s, b)
 	if s.state == stateClosed {
 		return

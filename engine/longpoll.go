@@ -39,6 +39,9 @@ func (l *loop) endPoll(s *Session) {
 
 // answerPoll answers a poll with messages, in the order given.
 func (l *loop) answerPoll(s *Session, es []*entry) {
+	if s.is(flagTraced) {
+		l.traceSend(s, es)
+	}
 	f := s.format()
 	size := 0
 	for _, e := range es {

@@ -42,11 +42,12 @@ type loop struct {
 	table     channelTable
 	deadlines deadlines
 	outbox    outbox
-	swept     []uint32          // closed, not yet out of the table
-	resumed   []sessionRef      // have input that waits for the parser
-	unshut    []sessionRef      // have said their last, but the peer has not taken all of it
-	busy      bool              // inside a callback that sweeps at its end
-	peers     map[uint32]string // clients of sessions with flagPeer, by index
+	swept     []uint32           // closed, not yet out of the table
+	resumed   []sessionRef       // have input that waits for the parser
+	unshut    []sessionRef       // have said their last, but the peer has not taken all of it
+	busy      bool               // inside a callback that sweeps at its end
+	peers     map[uint32]string  // clients of sessions with flagPeer, by index
+	traced    map[uint32]*traced // sessions with flagTraced, by index
 
 	// Position on the bus.
 	cursor        uint64                      // next entry of the window
@@ -194,6 +195,9 @@ func (l *loop) OnOpen(c gnet.Conn) ([]byte, gnet.Action) {
 	s := l.open(c, listener)
 	if encrypted {
 		l.rememberPeer(s, peer.addr)
+	}
+	if l.o.Trace != nil {
+		l.traceOpen(s)
 	}
 	return nil, gnet.None
 }
@@ -351,6 +355,9 @@ func (l *loop) close(s *Session, reason CloseReason) {
 	}
 	if s.reason == CloseNone {
 		s.reason = reason
+	}
+	if s.is(flagTraced) {
+		l.traceClose(s)
 	}
 	l.deadlines.stop(s)
 	s.state = stateClosed

@@ -69,6 +69,8 @@ type Options struct {
 	Logger *slog.Logger
 	// ErrorLog gets one line per refused request and the address of its sender; nil: none. Called from any goroutine.
 	ErrorLog func(text, addr string)
+	TestKey  string // requests with this testKey are refused without a line; "": there are none
+	Trace    Trace  // nil: nobody is followed
 }
 
 // withDefaults fills in what is zero.

@@ -5,6 +5,7 @@ import (
 	"net/netip"
 
 	"push-server/poll"
+	"push-server/protocol"
 )
 
 // A log line names the client: what proxies say (X-Forwarded-For, all of it), or else the other end of the connection. A
@@ -60,6 +61,23 @@ func (l *loop) addr(s *Session) net.Addr {
 		return peerAddr(l.peers[s.index])
 	}
 	return s.conn.RemoteAddr()
+}
+
+// rememberTest notes that the WebSocket in l.head belongs to somebody who tests.
+func (l *loop) rememberTest(s *Session) {
+	if l.o.TestKey != "" && string(l.head.Args.Peek("testKey")) == l.o.TestKey {
+		s.set(flagQuiet)
+	}
+}
+
+// logRefusal writes the line that operators know for the refusal of a request in a WebSocket.
+func (l *loop) logRefusal(s *Session, e *protocol.Error) {
+	if l.o.ErrorLog == nil || s.is(flagQuiet) {
+		return
+	}
+	if text := poll.LogText(e); text != "" {
+		l.o.ErrorLog(text, l.peer(s))
+	}
 }
 
 // peerAddr is an address that is only ever printed.

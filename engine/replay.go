@@ -172,6 +172,9 @@ func (l *loop) mergeReplay(r *replay) []*entry {
 // finishReplay writes what was missed; from here on ids are not compared any more.
 func (l *loop) finishReplay(s *Session, es []*entry) {
 	s.replay = nil
+	if s.is(flagTraced) {
+		l.traceReplay(s, es)
+	}
 	if !s.is(flagWebSocket) {
 		s.state = stateParked
 		if len(es) > 0 {

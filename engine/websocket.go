@@ -39,6 +39,10 @@ func (l *loop) upgrade(s *Session, size int, pathOK bool) (n int, more bool) {
 // startWebSocket subscribes a connection that is a WebSocket now.
 func (l *loop) startWebSocket(s *Session) {
 	s.state = stateLive
+	if l.o.ErrorLog != nil {
+		l.rememberForwarded(s, l.head.Header.Peek("X-Forwarded-For"))
+		l.rememberTest(s)
+	}
 	e := l.sub.Parse(&l.head, l.signer)
 	if l.sub.Binary {
 		s.set(flagBinary)
@@ -50,6 +54,9 @@ func (l *loop) startWebSocket(s *Session) {
 	l.subscribe(s, l.sub.Items)
 	l.touchOnline(s)
 	l.stats.webSockets.Add(1)
+	if s.is(flagTraced) {
+		l.traceWebSocket(s)
+	}
 	if l.sub.HasMid {
 		l.startReplay(s, l.sub.Mid)
 	}
@@ -59,6 +66,9 @@ func (l *loop) startWebSocket(s *Session) {
 func (l *loop) sayGoodbye(s *Session, reason CloseReason, code uint16, text string) {
 	if s.reason == CloseNone {
 		s.reason = reason
+	}
+	if s.is(flagTraced) {
+		l.traceGoodbye(s, code, text)
 	}
 	l.unsubscribe(s)
 	s.replay = nil
@@ -211,7 +221,7 @@ func (l *loop) pingExpired(s *Session) {
 // hearRequest does what a client's protobuf request asks for.
 func (l *loop) hearRequest(s *Session, payload []byte) {
 	if e := l.doRequest(s, payload); e != nil {
-		l.engine.logRefusal(e, s.conn.RemoteAddr())
+		l.logRefusal(s, e)
 		l.sayGoodbye(s, CloseProtocol, e.Code, e.Reason())
 	}
 }

@@ -13,7 +13,7 @@ const tooLargeText = "HTTP Request: Max payload size exceeded."
 
 // logRefusal writes the line that operators know for this refusal, if there is one.
 func (c *call) logRefusal(e *protocol.Error) {
-	if text := logText(e); text != "" {
+	if text := LogText(e); text != "" {
 		c.log(text)
 	}
 }
@@ -29,8 +29,8 @@ func isTest(query *fasthttp.Args, testKey string) bool {
 	return testKey != "" && string(query.Peek(paramTestKey)) == testKey
 }
 
-// logText is the line for a refusal. Up to 4015 lines begin with the code; refusals for a missing licence have no line.
-func logText(e *protocol.Error) string {
+// LogText is the line for a refusal; "": it has none. Up to 4015 lines begin with the code.
+func LogText(e *protocol.Error) string {
 	switch {
 	case e.Code >= protocol.ErrPublicRequired.Code && e.Code <= protocol.ErrWrongCommand.Code:
 		return e.Error()

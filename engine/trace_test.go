@@ -1,0 +1,157 @@
+package engine
+
+import (
+	"net/http"
+	"regexp"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/gobwas/ws"
+)
+
+// follower is a Trace that follows some clients.
+type follower struct {
+	who string // part of the address; proxies are believed
+	mu  sync.Mutex
+	ids int
+	got []string
+}
+
+func (f *follower) Begin(addr string, forwarded []byte) (id, client string) {
+	if len(forwarded) > 0 {
+		addr = string(forwarded)
+	}
+	if !strings.Contains(addr, f.who) {
+		return "", ""
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.ids++
+	return "T" + string(rune('0'+f.ids)), addr
+}
+
+func (f *follower) Line(text string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	text = regexp.MustCompile(`[1-9]\d*B `).ReplaceAllString(text, "NB ")
+	text = regexp.MustCompile(`\d+ms`).ReplaceAllString(text, "Nms")
+	text = regexp.MustCompile(`\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3}`).ReplaceAllString(text, "TIME")
+	text = regexp.MustCompile(`"\d{26}"`).ReplaceAllString(text, "ID")
+	text = regexp.MustCompile(`[0-9a-f]{32}`).ReplaceAllString(text, "HEX")
+	f.got = append(f.got, text)
+}
+
+// take waits for as many lines as are wanted, and compares.
+func (f *follower) take(t *testing.T, want ...string) {
+	t.Helper()
+	var got []string
+	waitFor(t, strings.Join(want, "\n"), func() bool {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		got = slices.Clone(f.got)
+		return len(got) >= len(want)
+	})
+	if !slices.Equal(got, want) {
+		t.Errorf("got:\n%s\nwant:\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.got = nil
+}
+
+func TestTraceOfAWebSocket(t *testing.T) {
+	trace := &follower{who: "127.0.0.1"}
+	e := startMemory(t, func(o *Options) { o.Trace = trace })
+	a := newItem()
+	publish(t, e, "0", 60, private(a))
+	c := webSocket(t, e, query(t, "&mid=00000000000000000000000000", a))
+	c.texts(1)
+	target := testSub + "?CHANNEL_ID=HEX:HEX.*&mid=00000000000000000000000000"
+	trace.take(t,
+		"T1 [TCP-CONNECTION] TIME ::ffff:127.0.0.1",
+		"T1 [GET-UPGRADE] "+target+" ::ffff:127.0.0.1",
+		"T1 [WS-CONNECTION] "+target+" ::ffff:127.0.0.1",
+		"T1 [MESSAGE-GET] 1 Nms ::ffff:127.0.0.1",
+		`T1 [WEBSOCKET-SEND] NB {"outgoingMessages":1} [ID]`)
+	publish(t, e, "1", 60, private(a))
+	c.texts(1)
+	trace.take(t, `T1 [WEBSOCKET-SEND] NB {"outgoingMessages":1} [ID]`)
+	c.sendFrame(ws.OpClose, ws.NewCloseFrameBody(1000, "bye"))
+	c.closed()
+	_ = c.conn.Close()
+	trace.take(t, "T1 [WS-CLOSED] 1000 bye Nms ::ffff:127.0.0.1")
+	c = webSocket(t, e, query(t, "", a))
+	_ = c.conn.Close()
+	trace.take(t,
+		"T3 [TCP-CONNECTION] TIME ::ffff:127.0.0.1",
+		"T3 [GET-UPGRADE] "+testSub+"?CHANNEL_ID=HEX:HEX.* ::ffff:127.0.0.1",
+		"T3 [WS-CONNECTION] "+testSub+"?CHANNEL_ID=HEX:HEX.* ::ffff:127.0.0.1",
+		"T3 [WS-CLOSED] 1006  Nms ::ffff:127.0.0.1")
+}
+
+func TestTraceOfRequests(t *testing.T) {
+	trace := &follower{who: "10.0.0.7"}
+	e := startMemory(t, func(o *Options) { o.Trace = trace })
+	a := newItem()
+	c := dial(t, e)
+	ask := func(method, target, forwarded, body string) {
+		t.Helper()
+		c.send(method + " " + target + " HTTP/1.1\r\nHost: test\r\nX-Forwarded-For: " + forwarded +
+			"\r\nContent-Length: " + string(rune('0'+len(body))) + "\r\n\r\n" + body)
+	}
+	channel := testSub + query(t, "", a)
+	ask("GET", channel, "10.0.0.7", "")
+	waitFor(t, "the poll", func() bool { return e.Stats().Polls == 1 })
+	publish(t, e, "1", 60, private(a))
+	if resp := c.response("GET"); resp.StatusCode != http.StatusOK {
+		t.Fatal(resp.Status)
+	}
+	trace.take(t,
+		"T1 [GET] "+testSub+"?CHANNEL_ID=HEX:HEX.* 10.0.0.7",
+		`T1 [POLLING-SEND] NB {"outgoingMessages":1} [ID]`,
+		"T1 [FINISHED] Nms 200 10.0.0.7")
+	ask("GET", "/nothing", "10.0.0.8", "") // is not followed
+	c.response("GET")
+	ask("POST", "/bitrix/pub/?binaryMode=true", "10.0.0.7, 10.1.1.1", "x")
+	c.response("POST")
+	trace.take(t,
+		"T2 [POST] /bitrix/pub/?binaryMode=true 10.0.0.7, 10.1.1.1",
+		"T2 [FINISHED] Nms 400 10.0.0.7, 10.1.1.1")
+	ask("GET", channel, "10.0.0.7", "")
+	waitFor(t, "the poll", func() bool { return e.Stats().Polls == 1 })
+	_ = c.conn.Close()
+	trace.take(t,
+		"T3 [GET] "+testSub+"?CHANNEL_ID=HEX:HEX.* 10.0.0.7",
+		"T3 [CLOSED-BY-CLIENT] Nms 10.0.0.7")
+}
+
+func TestTraceOfTLS(t *testing.T) {
+	trace := &follower{who: "127.0.0.1"}
+	e := startTLS(t, func(o *Options) { o.Trace = trace })
+	c := dialTLS(t, e)
+	c.send("GET /nothing HTTP/1.0\r\n\r\n")
+	c.response("GET")
+	trace.take(t,
+		"T1 [TLS-CONNECTION] TIME ::ffff:127.0.0.1",
+		"T1 [GET] /nothing ::ffff:127.0.0.1",
+		"T1 [FINISHED] Nms 404 ::ffff:127.0.0.1")
+}
+
+func TestSignaturesAreNotTraced(t *testing.T) {
+	f := func(target, want string) {
+		t.Helper()
+		if got := TraceTarget([]byte(target)); got != want {
+			t.Errorf("%q: got %q, want %q", target, got, want)
+		}
+	}
+	id, signature := strings.Repeat("1", 32), strings.Repeat("a", 40)
+	f("", "")
+	f("/server-stat/", "/server-stat/")
+	f("/s/?CHANNEL_ID="+id+"&x=1.5", "/s/?CHANNEL_ID="+id+"&x=1.5")
+	f("/s/?CHANNEL_ID="+id+"."+signature+"/"+id+":"+id+"."+signature+"&mid=1", "/s/?CHANNEL_ID="+id+".*/"+id+":"+id+".*&mid=1")
+	f("/s/?CHANNEL_ID="+id+"%2e"+signature, "/s/?CHANNEL_ID="+id+"%2e*")
+	f("/a.b/?CHANNEL_ID="+id+"%2E"+signature+".", "/a.b/?CHANNEL_ID="+id+"%2E*.")
+	f("/s/?CHANNEL_ID="+id+"."+strings.ToUpper(signature), "/s/?CHANNEL_ID="+id+".*")
+}
