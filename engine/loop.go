@@ -196,9 +196,6 @@ func (l *loop) OnOpen(c gnet.Conn) ([]byte, gnet.Action) {
 	if encrypted {
 		l.rememberPeer(s, peer.addr)
 	}
-	if l.o.Trace != nil {
-		l.traceOpen(s)
-	}
 	return nil, gnet.None
 }
 

@@ -10,19 +10,18 @@ import (
 
 // Trace is told what happens on connections that an operator follows. Its methods are called from loops: they must not block.
 type Trace interface {
-	// Begin says whether a client is followed: addr is the other end of its connection, forwarded what proxies say in a request
-	// (nil: nothing, or there is none yet). Lines begin with id and call the client client. No id: it is not followed.
+	// Begin says whether the client of a request is followed: addr is the other end of its connection, forwarded what proxies say
+	// (nil: nothing). Lines about the request begin with id and call the client client. No id: it is not followed.
 	Begin(addr string, forwarded []byte) (id, client string)
 	// Line gets a line, without a time.
 	Line(text string)
 }
 
-// traced is what lines about a session need. It belongs to one request, or to a connection that has made none.
+// traced is what lines about the request under way need; a WebSocket is the request that began it.
 type traced struct {
 	id, client string
 	target     string
 	begin      time.Time
-	fresh      bool   // no request yet
 	code       uint16 // of the WebSocket's end
 	text       string
 }
@@ -33,9 +32,9 @@ const (
 	noClose    = 1006
 )
 
-// follow begins to follow s, if the operator wants to.
-func (l *loop) follow(s *Session, forwarded []byte) *traced {
-	id, client := l.o.Trace.Begin(poll.AddressText(l.addr(s)), forwarded)
+// follow begins to follow the request in l.head, if the operator wants to.
+func (l *loop) follow(s *Session) *traced {
+	id, client := l.o.Trace.Begin(poll.AddressText(l.addr(s)), l.head.Header.Peek("X-Forwarded-For"))
 	if id == "" {
 		l.unfollow(s)
 		return nil
@@ -43,7 +42,7 @@ func (l *loop) follow(s *Session, forwarded []byte) *traced {
 	if l.traced == nil {
 		l.traced = make(map[uint32]*traced)
 	}
-	t := &traced{id: id, client: client, begin: time.Now(), code: noClose}
+	t := &traced{id: id, client: client, target: TraceTarget(l.head.Target), begin: time.Now(), code: noClose}
 	l.traced[s.index] = t
 	s.set(flagTraced)
 	return t
@@ -62,31 +61,12 @@ func (l *loop) say(t *traced, format string, args ...any) {
 
 func (t *traced) ms() int64 { return time.Since(t.begin).Milliseconds() }
 
-// traceOpen is for a connection that was accepted.
-func (l *loop) traceOpen(s *Session) {
-	t := l.follow(s, nil)
-	if t == nil {
-		return
-	}
-	t.fresh = true
-	kind := "TCP"
-	if s.is(flagPeer) {
-		kind = "TLS"
-	}
-	l.say(t, "[%s-CONNECTION] %s %s", kind, t.begin.Format("2006-01-02 15:04:05.000"), t.client)
-}
-
-// traceRequest is for the request in l.head. The first one of a connection goes by its name.
+// traceRequest is for the request in l.head.
 func (l *loop) traceRequest(s *Session) {
-	before := l.traced[s.index]
-	t := l.follow(s, l.head.Header.Peek("X-Forwarded-For"))
+	t := l.follow(s)
 	if t == nil {
 		return
 	}
-	if before != nil && before.fresh {
-		t.id = before.id
-	}
-	t.target = TraceTarget(l.head.Target)
 	kind := string(l.head.Header.Method())
 	if l.head.Upgrade {
 		kind += "-UPGRADE"
