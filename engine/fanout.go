@@ -45,8 +45,14 @@ func (o *outbox) reset() {
 
 // turn serves what is new: the mailbox, the clock, and the window. One map lookup per receiver, no lock, no allocation.
 func (l *loop) turn() {
-	l.awake.Store(false) // before looking: what comes later wakes again
 	start := time.Now()
+	l.awake.Store(false) // before looking: what comes later wakes again
+	l.serveTurn(start)
+	l.stats.turns.Add(1)
+	l.stats.turnTime.Add(int64(time.Since(start)))
+}
+
+func (l *loop) serveTurn(start time.Time) {
 	l.readMail()
 	l.runDeadlines()
 	for {
@@ -59,6 +65,10 @@ func (l *loop) turn() {
 			return
 		}
 		if !l.collect() {
+			return
+		}
+		if time.Since(start) > l.o.TurnBudget { // a stream of small collections must not keep sockets waiting either
+			l.wake()
 			return
 		}
 	}

@@ -23,6 +23,8 @@ type loopStats struct {
 	webSockets     atomic.Int64
 	polls          atomic.Int64
 	channels       atomic.Int64
+	turns          atomic.Uint64
+	turnTime       atomic.Int64 // nanoseconds
 	closes         [closeReasons]atomic.Uint64
 	pending        uint64 // delivered in this turn; the loop's own
 	_              [64]byte
@@ -64,6 +66,8 @@ type Stats struct {
 	Delivered         uint64 // publications times receivers
 	ReplaysWindow     uint64 // answered from memory
 	ReplaysHistory    uint64 // answered by the bus
+	Turns             uint64        // of all loops
+	TurnTime          time.Duration // that they took
 	Gaps, Lags        uint64 // repairs for the process, and for one loop
 	PublishQueue      int    // accepted, not yet stored
 	PublishRetries    uint64
@@ -96,6 +100,8 @@ func (e *Engine) Stats() Stats {
 		st.ReplaysWindow += s.replaysWindow.Load()
 		st.ReplaysHistory += s.replaysHistory.Load()
 		st.Lags += s.lags.Load()
+		st.Turns += s.turns.Load()
+		st.TurnTime += time.Duration(s.turnTime.Load())
 		for r := range s.closes {
 			st.Closes[CloseReason(r).String()] += s.closes[r].Load()
 		}
