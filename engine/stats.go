@@ -54,22 +54,22 @@ type hubStats struct {
 
 // Stats is a snapshot of the counters of a process.
 type Stats struct {
-	WebSockets, Polls int    // connections that listen now
-	Connections       int    // all connections now
-	Encrypted         int    // those of them that came over TLS, or are about to
-	Free              int    // connections that there is room for
-	Channels          int    // private channels with a connection; one whose connections are on several loops counts on each
-	Opened            uint64 // connections since the start
-	HandshakesFailed  uint64 // of TLS
-	Frames            uint64 // WebSocket frames received
-	Published         uint64 // publications that came from the bus
-	Delivered         uint64 // publications times receivers
-	ReplaysWindow     uint64 // answered from memory
-	ReplaysHistory    uint64 // answered by the bus
+	WebSockets, Polls int           // connections that listen now
+	Connections       int           // all connections now
+	Encrypted         int           // those of them that came over TLS, or are about to
+	Free              int           // connections that there is room for
+	Channels          int           // private channels with a connection; one whose connections are on several loops counts on each
+	Opened            uint64        // connections since the start
+	HandshakesFailed  uint64        // of TLS
+	Frames            uint64        // WebSocket frames received
+	Published         uint64        // publications that came from the bus
+	Delivered         uint64        // publications times receivers
+	ReplaysWindow     uint64        // answered from memory
+	ReplaysHistory    uint64        // answered by the bus
 	Turns             uint64        // of all loops
 	TurnTime          time.Duration // that they took
-	Gaps, Lags        uint64 // repairs for the process, and for one loop
-	PublishQueue      int    // accepted, not yet stored
+	Gaps, Lags        uint64        // repairs for the process, and for one loop
+	PublishQueue      int           // accepted, not yet stored
 	PublishRetries    uint64
 	PublishRejected   uint64
 	Resets            uint64            // times that the counter of message ids went back
