@@ -95,9 +95,11 @@ var options = []option{
 		doc: "key that channel ids are signed with, the same as in the portal; absent: a random one, with which no subscription works"},
 	{key: "security.algo", of: func(c *Config) any { return &c.Security.Algo }, doc: "digest of signatures: `sha1`, `sha256`, `md5`, …"},
 
-	{key: "debug.folderName", of: func(c *Config) any { return &c.Debug.FolderName }, remark: "log files are not written yet: log lines go to standard error"},
-	{key: "debug.ip", of: func(c *Config) any { return &c.Debug.IP }},
-	{key: "debug.trustProxy", of: func(c *Config) any { return &c.Debug.TrustProxy }},
+	{key: "debug.folderName", of: func(c *Config) any { return &c.Debug.FolderName },
+		doc: "folder of log files, relative to the current directory; absent: none, everything goes to standard error"},
+	{key: "debug.ip", of: func(c *Config) any { return &c.Debug.IP },
+		doc: "the traffic of clients whose address contains one of these is logged, for example `[\"10.0.0.\"]`"},
+	{key: "debug.trustProxy", of: func(c *Config) any { return &c.Debug.TrustProxy }, doc: "for `debug.ip`, the address is what X-Forwarded-For says"},
 	{key: "debug.testConnectionKey", of: func(c *Config) any { return &c.Debug.TestConnectionKey },
 		doc: "refusals of requests with this `testKey` are not logged"},
 

@@ -12,7 +12,7 @@ import (
 // printListener says what a listener serves. Its first line has the form of the Node server's.
 func printListener(w io.Writer, s *configs.Server, addr string) {
 	http, ws := schemes(s)
-	fmt.Fprintf(w, "%s listening at %s://%s PID: %d\n", s.Name, http, addr, os.Getpid())
+	fmt.Fprintln(w, listeningLine(s, addr))
 	at := reachable(addr)
 	for _, line := range []struct{ scheme, path, what string }{
 		{ws, s.Routes.Sub, "WebSocket"},
@@ -25,6 +25,15 @@ func printListener(w io.Writer, s *configs.Server, addr string) {
 			fmt.Fprintf(w, "  %-42s %s\n", line.scheme+"://"+at+line.path, line.what)
 		}
 	}
+}
+
+// listeningLine has the form of the Node server's, which knows no brackets: http://:::8010.
+func listeningLine(s *configs.Server, addr string) string {
+	http, _ := schemes(s)
+	if host, port, err := net.SplitHostPort(addr); err == nil {
+		addr = host + ":" + port
+	}
+	return fmt.Sprintf("%s listening at %s://%s PID: %d", s.Name, http, addr, os.Getpid())
 }
 
 func schemes(s *configs.Server) (http, ws string) {

@@ -11,6 +11,7 @@ import (
 	"os"
 	"time"
 
+	"push-server/cmd/push-server/internal/logfiles"
 	"push-server/configs"
 	"push-server/engine"
 	"push-server/engine/ops"
@@ -22,14 +23,24 @@ func serve(ctx context.Context, files []string, stdout, stderr io.Writer) error 
 	if err != nil {
 		return err
 	}
+	logs, err := openLogs(c, stderr)
+	if err != nil {
+		return fmt.Errorf("debug.folderName: %w", err)
+	}
+	defer logs.close()
+	err = serveLogged(ctx, c, logs, stdout)
+	logs.fatal(err)
+	return err
+}
+
+func serveLogged(ctx context.Context, c *configs.Config, logs *logs, stdout io.Writer) error {
 	reloads, stop := reloadSignals()
 	defer stop()
-	log := newLogger(stderr, &c.Push)
-	raiseDescriptors(log)
-	limitMemory(log)
+	raiseDescriptors(logs.log)
+	limitMemory(logs.log)
 	collectEarly()
 	spareProcessor(loops(&c.Push))
-	s, err := newServer(c, log)
+	s, err := newServer(c, logs)
 	if err != nil {
 		return err
 	}
@@ -45,7 +56,7 @@ func serve(ctx context.Context, files []string, stdout, stderr io.Writer) error 
 		return errors.Join(err, s.drain())
 	}
 	s.print(stdout)
-	notifyReady(log)
+	notifyReady(logs.log)
 	return errors.Join(s.wait(ctx, reloads), s.drain())
 }
 
@@ -57,18 +68,12 @@ func unlessAsked(ctx context.Context, err error) error {
 	return err
 }
 
-func newLogger(w io.Writer, p *configs.Push) *slog.Logger {
-	level, err := p.Level()
-	if err != nil {
-		panic("BUG: a level that was not validated: " + err.Error())
-	}
-	return slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{Level: level}))
-}
-
 // server is the engine, which has all ports with subscribers, beside the ports that only publish.
 type server struct {
 	config       *configs.Config
 	log          *slog.Logger
+	logs         *logs
+	trace        *trace // nil: nobody is followed
 	bus          engine.Bus
 	engine       *engine.Engine
 	ports        []*publishPort
@@ -77,8 +82,8 @@ type server struct {
 	certificates []*certificate
 }
 
-func newServer(c *configs.Config, log *slog.Logger) (*server, error) {
-	s := &server{config: c, log: log}
+func newServer(c *configs.Config, logs *logs) (*server, error) {
+	s := &server{config: c, log: logs.log, logs: logs, trace: newTrace(&c.Debug, logs.files)}
 	if !c.Push.SharePort {
 		if err := preflight(c.Servers); err != nil {
 			return nil, err
@@ -87,11 +92,11 @@ func newServer(c *configs.Config, log *slog.Logger) (*server, error) {
 	if err := s.openTLS(); err != nil {
 		return nil, err
 	}
-	key, err := securityKey(c, log)
+	key, err := securityKey(c, s.log)
 	if err != nil {
 		return nil, err
 	}
-	if s.bus, err = newBus(c, log); err != nil {
+	if s.bus, err = newBus(c, s.log); err != nil {
 		return nil, err
 	}
 	if s.engine, err = engine.New(engineOptions(s, key), s.bus); err != nil {
@@ -163,6 +168,7 @@ func (s *server) print(w io.Writer) {
 			addr, publishers = publishers[0].addr(), publishers[1:]
 		}
 		printListener(w, &l, addr)
+		s.logs.write(logfiles.Info, listeningLine(&l, addr))
 	}
 	fmt.Fprintln(w, storageText(&s.config.Storage))
 	if s.window != nil {
@@ -179,6 +185,7 @@ func (s *server) wait(ctx context.Context, reloads <-chan os.Signal) error {
 	for {
 		select {
 		case <-reloads:
+			s.logs.reopen()
 			s.reloadTLS()
 		case <-ctx.Done():
 			s.log.Info("ending", "cause", context.Cause(ctx))

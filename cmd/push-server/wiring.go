@@ -23,7 +23,7 @@ func securityKey(c *configs.Config, log *slog.Logger) ([]byte, error) {
 
 func engineOptions(s *server, key []byte) engine.Options {
 	c, p := s.config, &s.config.Push
-	return engine.Options{
+	o := engine.Options{
 		Listeners:         s.subscriberPorts(),
 		Loops:             loops(p),
 		Algo:              c.Security.Algo,
@@ -52,8 +52,13 @@ func engineOptions(s *server, key []byte) engine.Options {
 		PublishQueueBytes: max(64<<20, c.Limits.MaxPayload),
 		MaxBuffered:       p.MaxBuffered,
 		Logger:            s.log,
-		ErrorLog:          logRefusals(s.log),
+		ErrorLog:          s.logs.refusal,
+		TestKey:           c.Debug.TestConnectionKey,
 	}
+	if s.trace != nil {
+		o.Trace = s.trace
+	}
+	return o
 }
 
 // loops is the number of event loops.
@@ -91,9 +96,4 @@ func processID(c *configs.Config) string {
 		host = "unknown"
 	}
 	return fmt.Sprintf("%s-%d", host, os.Getpid())
-}
-
-// logRefusals notes requests that were refused, at debug level: a client must not be able to fill the disk.
-func logRefusals(log *slog.Logger) func(text, addr string) {
-	return func(text, addr string) { log.Debug("request refused", "error", text, "address", addr) }
 }

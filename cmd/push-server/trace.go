@@ -1,0 +1,70 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/valyala/fasthttp"
+
+	"push-server/cmd/push-server/internal/logfiles"
+	"push-server/configs"
+	"push-server/engine"
+	"push-server/poll"
+)
+
+// trace writes what clients of debug.ip do into the debug file.
+type trace struct {
+	files      *logfiles.Folder
+	ips        []string // a client is followed if its address contains one of them
+	trustProxy bool     // its address is what proxies say
+	process    string   // what ids begin with
+	requests   atomic.Uint64
+}
+
+// newTrace returns nil if nobody is to be followed.
+func newTrace(d *configs.Debug, files *logfiles.Folder) *trace {
+	t := &trace{files: files, trustProxy: d.TrustProxy, process: fmt.Sprintf("%dT", os.Getpid())}
+	for _, ip := range d.IP {
+		if ip != "" { // would be everybody
+			t.ips = append(t.ips, ip)
+		}
+	}
+	if files == nil || len(t.ips) == 0 {
+		return nil
+	}
+	return t
+}
+
+// Begin implements engine.Trace.
+func (t *trace) Begin(addr string, forwarded []byte) (id, client string) {
+	if t.trustProxy && len(forwarded) > 0 {
+		addr = string(forwarded)
+	}
+	for _, ip := range t.ips {
+		if strings.Contains(addr, ip) {
+			return fmt.Sprintf("%s%08d", t.process, t.requests.Add(1)), addr
+		}
+	}
+	return "", ""
+}
+
+// Line implements engine.Trace.
+func (t *trace) Line(text string) { t.files.Write(logfiles.Debug, text) }
+
+// around follows the requests that h answers.
+func (t *trace) around(h fasthttp.RequestHandler) fasthttp.RequestHandler {
+	return func(ctx *fasthttp.RequestCtx) {
+		id, client := t.Begin(poll.AddressText(ctx.RemoteAddr()), ctx.Request.Header.Peek(fasthttp.HeaderXForwardedFor))
+		if id == "" {
+			h(ctx)
+			return
+		}
+		begin := time.Now()
+		t.Line(fmt.Sprintf("%s [%s] %s %s", id, ctx.Method(), engine.TraceTarget(ctx.RequestURI()), client))
+		h(ctx)
+		t.Line(fmt.Sprintf("%s [FINISHED] %dms %d %s", id, time.Since(begin).Milliseconds(), ctx.Response.StatusCode(), client))
+	}
+}
