@@ -15,3 +15,8 @@ func notify(log *slog.Logger, state string) {
 
 func notifyReady(log *slog.Logger)    { notify(log, daemon.SdNotifyReady) }
 func notifyStopping(log *slog.Logger) { notify(log, daemon.SdNotifyStopping) }
+
+// notifyReloading is followed by notifyReady. The time tells systemd which reload of its own that answers.
+func notifyReloading(log *slog.Logger) {
+	notify(log, daemon.SdNotifyReloading+"\n"+daemon.SdNotifyMonotonicUsec())
+}

@@ -275,6 +275,11 @@ func TestSystemdHears(t *testing.T) {
 		}
 		conn.Close()
 	}
+	if err := p.cmd.Process.Signal(syscall.SIGHUP); err != nil {
+		t.Fatal(err)
+	}
+	hear("RELOADING=1\nMONOTONIC_USEC=")
+	hear("READY=1")
 	if code := p.signal(syscall.SIGTERM); code != 0 {
 		t.Errorf("exit code %d", code)
 	}

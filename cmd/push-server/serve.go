@@ -185,8 +185,10 @@ func (s *server) wait(ctx context.Context, reloads <-chan os.Signal) error {
 	for {
 		select {
 		case <-reloads:
+			notifyReloading(s.log)
 			s.logs.reopen()
 			s.reloadTLS()
+			notifyReady(s.log)
 		case <-ctx.Done():
 			s.log.Info("ending", "cause", context.Cause(ctx))
 			return nil
