@@ -135,6 +135,8 @@ func TestProblems(t *testing.T) {
 	f(`"storage":{"socket":"http://x"}`, `f.json: storage.socket: error: "http" is not a scheme of Redis (write a path or a redis:// address)`)
 	f(`"storage":{"messageTTL":-1}`, "f.json: storage.messageTTL: error: -1 is not between 0 and 315360000")
 	f(`"clusterMode":"true"`, "f.json: clusterMode: warning: is not a boolean and counts as false (write true or false)")
+	f(`"debug":{"ip":["10.0.0.1"],"folderName":"logs"}`, "")
+	f(`"debug":{"ip":["10.0.0.1"]}`, "f.json: debug.ip: warning: has no effect: there are no log files (name a folder with debug.folderName)")
 	f(`"debug":{"ip":"10.0.0.1"}`, "f.json: debug.ip: error: must be an array of strings")
 	f(`"limits":{"maxPayload":0}`, "f.json: limits.maxPayload: error: 0 is not between 1 and 2147483647")
 	f(`"limits":{"maxRequestsPerSecond":50}`, "f.json: limits.maxRequestsPerSecond: warning: has no effect, as in the Node server")

@@ -27,6 +27,7 @@ func (c *Config) Validate() []Problem {
 	v.servers()
 	v.level()
 	v.metrics()
+	v.debug()
 	return v.problems
 }
 
@@ -218,6 +219,12 @@ func unspecified(host string) bool {
 func (v *validator) level() {
 	if _, err := v.c.Push.Level(); err != nil {
 		v.add(Error, "push.logLevel", "write debug, info, warn or error", "%q is not a level", v.c.Push.LogLevel)
+	}
+}
+
+func (v *validator) debug() {
+	if len(v.c.Debug.IP) > 0 && v.c.Debug.FolderName == "" {
+		v.add(Warning, "debug.ip", "name a folder with debug.folderName", "has no effect: there are no log files")
 	}
 }
 

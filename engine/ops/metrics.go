@@ -24,6 +24,8 @@ var (
 	sessions        = name("push_sessions", "Connections that listen now.", "transport")
 	connections     = name("push_connections", "Connections to subscribers' ports now.")
 	connectionsFree = name("push_connections_free", "Connections that descriptors, or push.maxConnections, leave room for.")
+	encrypted       = name("push_tls_connections", "Connections over TLS now, with those that are saying hello.")
+	handshakes      = name("push_tls_handshakes_failed_total", "Handshakes of TLS that failed.")
 	channels        = name("push_channels", "Private channels with a connection.")
 	opened          = name("push_connections_opened_total", "Connections to subscribers' ports since the start.")
 	closes          = name("push_closes_total", "Connections that ended, by reason.", "reason")
@@ -67,6 +69,8 @@ func (c collector) Collect(to chan<- prometheus.Metric) {
 	gauge(sessions, st.Polls, "poll")
 	gauge(connections, st.Connections)
 	gauge(connectionsFree, st.Free)
+	gauge(encrypted, st.Encrypted)
+	counter(handshakes, st.HandshakesFailed)
 	gauge(channels, st.Channels)
 	counter(opened, st.Opened)
 	for reason, n := range st.Closes {

@@ -59,7 +59,7 @@ func get(t *testing.T, s *Server, path string) (status int, body string) {
 
 func TestMetrics(t *testing.T) {
 	s := open(t, &server{ready: true, stats: engine.Stats{
-		WebSockets: 1, Polls: 2, Connections: 3, Free: 4, Channels: 5, Opened: 6, Frames: 7, Published: 8, Delivered: 9,
+		WebSockets: 1, Polls: 2, Connections: 3, Free: 4, Encrypted: 19, HandshakesFailed: 20, Channels: 5, Opened: 6, Frames: 7, Published: 8, Delivered: 9,
 		ReplaysWindow: 10, ReplaysHistory: 11, Gaps: 12, Lags: 13, PublishQueue: 14, PublishRetries: 15, PublishRejected: 16,
 		Closes: map[string]uint64{"peer": 17, "slow_reader": 18},
 	}})
@@ -77,6 +77,8 @@ func TestMetrics(t *testing.T) {
 	f(`push_sessions\{transport="poll"\} 2`)
 	f(`push_connections 3`)
 	f(`push_connections_free 4`)
+	f(`push_tls_connections 19`)
+	f(`push_tls_handshakes_failed_total 20`)
 	f(`push_channels 5`)
 	f(`push_connections_opened_total 6`)
 	f(`push_frames_received_total 7`)
