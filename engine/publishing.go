@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -18,32 +19,44 @@ type publishQueue struct {
 	bus                Bus
 	log                *slog.Logger
 	maxCount, maxBytes int
+	patience           time.Duration // that a publisher has
+	stats              *hubStats
+	arrived            chan struct{} // holds a token while ps may be non-empty
 
 	mu      sync.Mutex
-	waiting []queued
-	count   int // publications waiting or being sent
+	ps      []*protocol.Publication // not stored yet. The sender alone removes from the front, and so may read there without mu
+	askers  []asker                 // of ps, in the same order
 	bytes   int
-	arrived chan struct{} // holds a token while waiting may be non-empty
-	idle    chan struct{} // closed and replaced when everything is stored
-	stats   *hubStats
+	told    int           // leading askers that wait no more
+	overdue *time.Timer   // runs out when the first asker after those has waited for too long
+	waited  bool          // overdue runs
+	idle    chan struct{} // closed when everything is stored; nil: nobody wants to know
 }
 
-// queued is what one publisher handed over at once.
-type queued struct {
-	ps   []*protocol.Publication
-	done chan error // gets nil when all are stored, or why one was refused; nil: nobody waits
-	left int        // not stored yet
-	err  error
+// asker is who handed over publications at once.
+type asker struct {
+	answer chan error // gets nil when all are stored, why one was refused, or poll.ErrAccepted; nil: nobody waits
+	since  time.Time
+	left   int // publications not stored yet
+	bytes  int
+	err    error
 }
 
-// sendBatch is the number of publications in one batch.
-const sendBatch = 256
+const (
+	// sendBatch is the number of publications in one batch.
+	sendBatch = 256
+	// queueKeep is the capacity that an empty queue keeps.
+	queueKeep = 16 * sendBatch
+)
 
 func newPublishQueue(bus Bus, o *Options, stats *hubStats) *publishQueue {
-	return &publishQueue{
-		bus: bus, log: o.Logger, maxCount: o.PublishQueue, maxBytes: o.PublishQueueBytes, stats: stats,
-		arrived: make(chan struct{}, 1), idle: make(chan struct{}),
+	q := &publishQueue{
+		bus: bus, log: o.Logger, maxCount: o.PublishQueue, maxBytes: o.PublishQueueBytes, patience: o.AcceptTimeout, stats: stats,
+		arrived: make(chan struct{}, 1),
 	}
+	q.overdue = time.AfterFunc(time.Hour, q.tellOverdue)
+	q.overdue.Stop()
+	return q
 }
 
 func bodyBytes(ps []*protocol.Publication) (n int) {
@@ -53,19 +66,24 @@ func bodyBytes(ps []*protocol.Publication) (n int) {
 	return n
 }
 
-// enqueue takes ps, all or nothing. done, if given, must have room for one value. The error is poll.ErrQueueFull. It does not
-// block and may be called from any goroutine; calls are served in order.
-func (q *publishQueue) enqueue(ps []*protocol.Publication, done chan error) error {
-	bytes := bodyBytes(ps)
+// enqueue takes the publications, all or nothing; ps itself is not kept. answer, if given, gets one value, for which it must have
+// room, after AcceptTimeout at the latest. The error is poll.ErrQueueFull. It does not block and may be called from any goroutine;
+// calls are served in order.
+func (q *publishQueue) enqueue(ps []*protocol.Publication, answer chan error) error {
+	a := asker{answer: answer, left: len(ps), bytes: bodyBytes(ps), since: time.Now()}
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if q.count+len(ps) > q.maxCount || q.bytes+bytes > q.maxBytes {
+	if len(q.ps)+len(ps) > q.maxCount || q.bytes+a.bytes > q.maxBytes {
 		q.stats.rejected.Add(uint64(len(ps)))
 		return poll.ErrQueueFull
 	}
-	q.count += len(ps)
-	q.bytes += bytes
-	q.waiting = append(q.waiting, queued{ps: ps, done: done, left: len(ps)})
+	q.ps = append(q.ps, ps...)
+	q.askers = append(q.askers, a)
+	q.bytes += a.bytes
+	if !q.waited {
+		q.waited = true
+		q.overdue.Reset(q.patience)
+	}
 	select {
 	case q.arrived <- struct{}{}:
 	default:
@@ -73,8 +91,35 @@ func (q *publishQueue) enqueue(ps []*protocol.Publication, done chan error) erro
 	return nil
 }
 
+// tellOverdue tells those who have waited for too long that their publications are accepted. One timer for all publishers: it is
+// set a few times a second, not at each publication.
+func (q *publishQueue) tellOverdue() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	now := time.Now()
+	for ; q.told < len(q.askers); q.told++ {
+		a := &q.askers[q.told]
+		if left := q.patience - now.Sub(a.since); left > 0 {
+			q.overdue.Reset(left)
+			return
+		}
+		a.tell(poll.ErrAccepted)
+	}
+	q.waited = false
+}
+
+func (a *asker) tell(err error) {
+	if a.answer != nil {
+		a.answer <- err
+		a.answer = nil
+	}
+}
+
 // run sends until ctx ends. What is not stored then is logged: it was accepted and is lost.
 func (q *publishQueue) run(ctx context.Context) {
+	calls := callContext{parent: ctx}
+	defer calls.end()
+	retry := backoff{first: 10 * time.Millisecond, limit: time.Second}
 	for {
 		select {
 		case <-ctx.Done():
@@ -82,109 +127,88 @@ func (q *publishQueue) run(ctx context.Context) {
 			return
 		case <-q.arrived:
 		}
-		q.mu.Lock()
-		batch := q.waiting
-		q.waiting = nil
-		q.mu.Unlock()
-		for len(batch) > 0 {
-			n := batchEnd(batch)
-			if !q.send(ctx, batch[:n]) {
-				q.reportLost()
-				return
+		for batch := q.batch(); len(batch) > 0 && ctx.Err() == nil; batch = q.batch() {
+			if !q.send(calls.get(), batch) {
+				retry.wait(ctx)
+				continue
 			}
-			batch = batch[n:]
-		}
-		q.finished()
-	}
-}
-
-func batchEnd(batch []queued) (n int) {
-	for size := 0; n < len(batch) && (n == 0 || size+len(batch[n].ps) <= sendBatch); n++ {
-		size += len(batch[n].ps)
-	}
-	return n
-}
-
-// send brings a batch to the bus, as often as it takes. It returns false when ctx ends before.
-func (q *publishQueue) send(ctx context.Context, batch []queued) bool {
-	ps, owners := flatten(batch)
-	retry := backoff{first: 10 * time.Millisecond, limit: time.Second}
-	for len(ps) > 0 {
-		n, err := q.publish(ctx, ps)
-		for _, owner := range owners[:n] {
-			owner.settle(nil)
-		}
-		ps, owners = ps[n:], owners[n:]
-		if n > 0 {
 			retry.reset()
 		}
-		switch {
-		case err == nil && len(ps) > 0:
-			panic("BUG: engine: the bus stored a part of a batch and named no error")
-		case err == nil:
-		case errors.Is(err, ErrRefused):
-			q.log.Error("publication refused by the bus", "err", err, "id", ps[0].ID)
-			owners[0].settle(err)
-			ps, owners = ps[1:], owners[1:]
-		case ctx.Err() != nil:
-			return false
-		default:
-			q.stats.retries.Add(1)
-			q.log.Warn("publications cannot be stored, trying again", "err", err, "waiting", len(ps))
-			retry.wait(ctx)
-		}
-	}
-	q.mu.Lock()
-	for _, b := range batch {
-		q.count -= len(b.ps)
-		q.bytes -= bodyBytes(b.ps)
-	}
-	q.mu.Unlock()
-	return true
-}
-
-func (q *publishQueue) publish(ctx context.Context, ps []*protocol.Publication) (int, error) {
-	ctx, cancel := context.WithTimeout(ctx, busTimeout)
-	defer cancel()
-	return q.bus.Publish(ctx, ps)
-}
-
-func flatten(batch []queued) (ps []*protocol.Publication, owners []*queued) {
-	for i := range batch {
-		for _, p := range batch[i].ps {
-			ps = append(ps, p)
-			owners = append(owners, &batch[i])
-		}
-	}
-	return ps, owners
-}
-
-// settle notes that one publication of b is done with.
-func (b *queued) settle(err error) {
-	if b.err == nil {
-		b.err = err
-	}
-	if b.left--; b.left == 0 && b.done != nil {
-		b.done <- b.err
 	}
 }
 
-// finished tells those who wait for an empty queue.
-func (q *publishQueue) finished() {
+// batch returns the publications to send next. They are the sender's until it settles them.
+func (q *publishQueue) batch() []*protocol.Publication {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if q.count == 0 {
+	return q.ps[:min(len(q.ps), sendBatch)]
+}
+
+// send brings a batch to the bus, as much of it as goes. It returns false if it had no success at all.
+func (q *publishQueue) send(ctx context.Context, batch []*protocol.Publication) (progress bool) {
+	n, err := q.bus.Publish(ctx, batch)
+	switch {
+	case err == nil && n < len(batch):
+		panic("BUG: engine: the bus stored a part of a batch and named no error")
+	case err == nil:
+	case errors.Is(err, ErrRefused):
+		q.log.Error("publication refused by the bus", "err", err, "id", batch[n].ID)
+		q.settle(n, nil)
+		q.settle(1, err)
+		return true
+	default:
+		q.stats.retries.Add(1)
+		q.log.Warn("publications cannot be stored, trying again", "err", err, "waiting", q.length()-n)
+	}
+	q.settle(n, nil)
+	return n > 0
+}
+
+// settle removes the first n publications, which are stored, or refused for the reason err.
+func (q *publishQueue) settle(n int, err error) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.ps = slices.Delete(q.ps, 0, n)
+	served := 0
+	for n > 0 {
+		a := &q.askers[served]
+		settled := min(n, a.left)
+		n -= settled
+		a.left -= settled
+		if a.err == nil {
+			a.err = err
+		}
+		if a.left == 0 {
+			a.tell(a.err)
+			q.bytes -= a.bytes
+			served++
+		}
+	}
+	q.askers = slices.Delete(q.askers, 0, served)
+	q.told = max(0, q.told-served)
+	if len(q.ps) == 0 {
+		q.emptied()
+	}
+}
+
+// emptied tells those who wait for an empty queue, and lets go of what a burst has left.
+func (q *publishQueue) emptied() {
+	if q.idle != nil {
 		close(q.idle)
-		q.idle = make(chan struct{})
+		q.idle = nil
+	}
+	if cap(q.ps) > queueKeep {
+		q.ps = nil
+	}
+	if cap(q.askers) > queueKeep {
+		q.askers = nil
 	}
 }
 
 // flush waits until everything that was accepted is stored, or ctx ends.
 func (q *publishQueue) flush(ctx context.Context) error {
 	for {
-		q.mu.Lock()
-		n, idle := q.count, q.idle
-		q.mu.Unlock()
+		n, idle := q.untilIdle()
 		if n == 0 {
 			return nil
 		}
@@ -196,11 +220,18 @@ func (q *publishQueue) flush(ctx context.Context) error {
 	}
 }
 
-func (q *publishQueue) reportLost() {
+func (q *publishQueue) untilIdle() (n int, idle <-chan struct{}) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if q.count > 0 {
-		q.log.Error("publications accepted but not stored are lost", "count", q.count)
+	if q.idle == nil {
+		q.idle = make(chan struct{})
+	}
+	return len(q.ps), q.idle
+}
+
+func (q *publishQueue) reportLost() {
+	if n := q.length(); n > 0 {
+		q.log.Error("publications accepted but not stored are lost", "count", n)
 	}
 }
 
@@ -208,40 +239,52 @@ func (q *publishQueue) reportLost() {
 func (q *publishQueue) length() int {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	return q.count
+	return len(q.ps)
+}
+
+// callContext is the context of calls of the bus that are made one after the other. Several share one, because a new one is five
+// allocations and a timer: each has between half of busTimeout and all of it.
+type callContext struct {
+	parent context.Context
+	shared context.Context
+	cancel context.CancelFunc
+	until  time.Time // another one is made
+}
+
+func (c *callContext) get() context.Context {
+	if now := time.Now(); now.After(c.until) {
+		c.end()
+		c.shared, c.cancel = context.WithTimeout(c.parent, busTimeout)
+		c.until = now.Add(busTimeout / 2)
+	}
+	return c.shared
+}
+
+func (c *callContext) end() {
+	if c.cancel != nil {
+		c.cancel()
+	}
 }
 
 // Publish hands publications to the bus. nil: they are stored. poll.ErrAccepted: they were taken, but are not stored yet;
-// poll.ErrQueueFull: they were not taken. It returns after AcceptTimeout at the latest, or when ctx ends.
+// poll.ErrQueueFull: they were not taken. It returns after AcceptTimeout at the latest, or when ctx ends. ps itself is not kept.
 func (e *Engine) Publish(ctx context.Context, ps []*protocol.Publication) error {
 	if len(ps) == 0 {
 		return nil
 	}
-	w := waiters.Get().(*waiter)
-	if err := e.publishing.enqueue(ps, w.done); err != nil {
-		waiters.Put(w)
+	answer := answers.Get().(chan error)
+	if err := e.publishing.enqueue(ps, answer); err != nil {
+		answers.Put(answer)
 		return err
 	}
-	w.timer.Reset(e.o.AcceptTimeout)
 	select {
-	case err := <-w.done:
-		w.timer.Stop()
-		waiters.Put(w)
+	case err := <-answer:
+		answers.Put(answer)
 		return err
-	case <-w.timer.C:
 	case <-ctx.Done():
+		return poll.ErrAccepted // the queue will still write to answer, so it is not used again
 	}
-	return poll.ErrAccepted // the queue will still write to w.done, so w is not used again
 }
 
-// waiter is what a publisher waits with; made anew it would be four allocations for each publication.
-type waiter struct {
-	done  chan error
-	timer *time.Timer
-}
-
-var waiters = sync.Pool{New: func() any {
-	w := &waiter{done: make(chan error, 1), timer: time.NewTimer(time.Hour)}
-	w.timer.Stop()
-	return w
-}}
+// answers are what publishers wait with: a channel is not made anew for each publication.
+var answers = sync.Pool{New: func() any { return make(chan error, 1) }}

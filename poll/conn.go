@@ -107,14 +107,14 @@ func (c *conn) pass(b []byte) int {
 		seen = c.head
 	}
 	h, err := checkHead(seen)
-	var refusal *Refusal
 	switch {
-	case errors.As(err, &refusal):
-		c.refuse(refusal)
-		return 0
+	case err == nil:
 	case errors.Is(err, protocol.ErrShort):
 		c.head = append(c.head[:0], seen[h.skip:]...)
 		return len(b)
+	default:
+		c.refuse(err)
+		return 0
 	}
 	c.head = nil
 	n := h.skip + h.n - before
@@ -123,7 +123,11 @@ func (c *conn) pass(b []byte) int {
 }
 
 // refuse answers in place of the server, which is told that the client has gone.
-func (c *conn) refuse(r *Refusal) {
+func (c *conn) refuse(err error) {
+	var r *Refusal
+	if !errors.As(err, &r) {
+		panic("BUG: the gate failed: " + err.Error())
+	}
 	c.refused = true
 	c.head, c.rest = nil, nil
 	c.linger.Store(r.Status != 0)

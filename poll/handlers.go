@@ -12,7 +12,8 @@ import (
 )
 
 // Publisher takes publications. nil: they are stored, answered with 200. ErrAccepted: with 202. Any other error, ErrQueueFull
-// among them: with 503. ps and what it points to belong to the Publisher from then on; ctx ends with the call.
+// among them: with 503. The publications belong to the Publisher from then on, ps itself does not. The client waits as long as
+// Publish does: ctx has no deadline, which would be the dearest part of a call that ends in time by itself.
 type Publisher interface {
 	Publish(ctx context.Context, ps []*protocol.Publication) error
 }
@@ -39,7 +40,7 @@ type Handlers struct {
 
 	// NoLicense refuses publications and questions of everybody: cloud mode in which no client is known.
 	NoLicense bool
-	// Timeout bounds each call of Publisher, Presence and Statistics. 0: 20 seconds.
+	// Timeout bounds each call of Presence and Statistics. 0: 20 seconds.
 	Timeout time.Duration
 	// ErrorLog gets a line for the log of refused requests and the address of the client. nil: none are wanted.
 	ErrorLog func(text, addr string)
@@ -73,6 +74,7 @@ type call struct {
 	items    []protocol.Item
 	channels []protocol.ChannelID
 	stats    []protocol.ChannelStat
+	one      [1]*protocol.Publication
 	body     []byte
 }
 

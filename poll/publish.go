@@ -1,6 +1,7 @@
 package poll
 
 import (
+	"context"
 	"errors"
 
 	"github.com/valyala/fasthttp"
@@ -28,7 +29,9 @@ func (c *call) publishText() {
 		return
 	}
 	expiry := protocol.ParseExpiry(c.Request.Header.Peek(headerExpiry))
-	c.hand([]*protocol.Publication{protocol.TextPublication(c.items, body, expiry)})
+	c.one[0] = protocol.TextPublication(c.items, body, expiry)
+	c.hand(c.one[:])
+	c.one[0] = nil
 }
 
 // serveRest takes the protobuf request of a client, who is known by the public id of its first channel that has one.
@@ -91,9 +94,7 @@ func (c *call) hand(ps []*protocol.Publication) {
 	for _, p := range ps {
 		c.Counters.CountMessage(p.Type)
 	}
-	ctx, cancel := c.timeout()
-	defer cancel()
-	switch err := c.Publisher.Publish(ctx, ps); {
+	switch err := c.Publisher.Publish(context.Background(), ps); {
 	case err == nil:
 		c.empty(fasthttp.StatusOK)
 	case errors.Is(err, ErrAccepted):

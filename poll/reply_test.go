@@ -24,7 +24,7 @@ func reply(t *testing.T, b []byte, method string) string {
 	return text
 }
 
-func readReply(t *testing.T, r *bufio.Reader, method string) string {
+func readReply(t testing.TB, r *bufio.Reader, method string) string {
 	t.Helper()
 	res, err := http.ReadResponse(r, &http.Request{Method: method})
 	if err != nil {

@@ -18,7 +18,7 @@ import (
 const deadline = 10 * time.Second
 
 // serve runs a server with low limits until the test ends and returns its address.
-func serve(t *testing.T, h *Handlers, o ServerOptions) string {
+func serve(t testing.TB, h *Handlers, o ServerOptions) string {
 	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -40,12 +40,12 @@ func serve(t *testing.T, h *Handlers, o ServerOptions) string {
 
 // client is the other end of a connection.
 type client struct {
-	*testing.T
+	testing.TB
 	net.Conn
 	r *bufio.Reader
 }
 
-func dial(t *testing.T, addr string) *client {
+func dial(t testing.TB, addr string) *client {
 	t.Helper()
 	c, err := net.Dial("tcp", addr)
 	if err != nil {
@@ -54,7 +54,7 @@ func dial(t *testing.T, addr string) *client {
 	return newClient(t, c)
 }
 
-func newClient(t *testing.T, c net.Conn) *client {
+func newClient(t testing.TB, c net.Conn) *client {
 	t.Helper()
 	if err := c.SetDeadline(time.Now().Add(deadline)); err != nil {
 		t.Fatal(err)
@@ -80,7 +80,7 @@ func (c *client) request(lines, body string) {
 
 func (c *client) expect(want string) {
 	c.Helper()
-	if got := readReply(c.T, c.r, "GET"); got != want {
+	if got := readReply(c.TB, c.r, "GET"); got != want {
 		c.Errorf("got\n%s\nwant\n%s", got, want)
 	}
 }
