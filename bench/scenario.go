@@ -22,6 +22,7 @@ type Params struct {
 	Rounds      int           // of scenarios that measure in turn with the floor
 	Dial        int           // handshakes under way at a time
 	Patience    time.Duration // without a message, after which what is pending counts as lost
+	Rest        time.Duration // that memory is given to fall before it is measured
 }
 
 // or fills in what p leaves open.
@@ -35,6 +36,7 @@ func (p Params) or(d Params) Params {
 	fill(&p.Rounds, d.Rounds)
 	fill(&p.Dial, d.Dial)
 	fill(&p.Patience, d.Patience)
+	fill(&p.Rest, d.Rest)
 	return p
 }
 
@@ -46,7 +48,7 @@ func fill[T comparable](p *T, d T) {
 }
 
 // common are the defaults that scenarios share.
-var common = Params{Payload: 200, Expiry: 600, Connections: 64, Time: 5 * time.Second, Rounds: 5, Dial: 256, Patience: 3 * time.Second}
+var common = Params{Payload: 200, Expiry: 600, Connections: 64, Time: 5 * time.Second, Rounds: 5, Dial: 256, Patience: 3 * time.Second, Rest: rest}
 
 // Scenario is a way to use a server, and what is measured of it.
 type Scenario struct {

@@ -11,9 +11,13 @@ import (
 // The memory per connection is the slope from the empty server, so that what every process needs once does not count. A server
 // that has just had some connections is the empty one: buffers, tables and stacks that it made for the first of them are there.
 const (
-	idleSteps  = 4
-	idleWarmUp = 200
+	idleSteps  = 2
+	idleWarmUp = 1000
 )
+
+// rest is longer than the server of this project takes to see that no more connections come, and to give memory back. It does so after
+// 1,000 connections have come or gone, before it counts as empty, too.
+const rest = 22 * time.Second
 
 var idle = &Scenario{
 	Name:     "idle",
@@ -100,28 +104,19 @@ func (t *Trial) idleStep(ctx context.Context, n int, empty float64) error {
 	return nil
 }
 
-// restingMemory has the garbage collected, where the server offers it, and waits until the memory falls no further.
+// restingMemory has the garbage collected, where the server offers it, and takes the least memory that is seen in the time of Rest.
 func (t *Trial) restingMemory(ctx context.Context) (float64, error) {
-	const (
-		step   = 250 * time.Millisecond
-		steady = 6 // steps
-		most   = 60
-	)
+	const looks = 50
 	t.say("letting the memory settle")
 	t.Server.Collect(ctx)
 	t.Server.Collect(ctx) // what the first one only found to be garbage
 	least, err := t.memory()
-	for i, quiet := 0, 0; err == nil && quiet < steady && i < most; i++ {
-		if err = pause(ctx, step); err != nil {
+	for i := 0; err == nil && i < looks; i++ {
+		if err = pause(ctx, t.Rest/looks); err != nil {
 			break
 		}
 		var m float64
 		m, err = t.memory()
-		if m < 0.995*least {
-			quiet = 0
-		} else {
-			quiet++
-		}
 		least = min(least, m)
 	}
 	return least, err

@@ -21,7 +21,7 @@ const (
 // Smoke is most scenarios with few connections and short measurements: about a minute.
 func Smoke(o target.Options) (jobs []Job) {
 	for _, s := range Scenarios {
-		p := Params{N: 2000, Time: 2 * time.Second, Rounds: 3}
+		p := Params{N: 2000, Time: 2 * time.Second, Rounds: 3, Rest: 2 * time.Second}
 		if s == soak {
 			continue // a minute says nothing about memory over time
 		}

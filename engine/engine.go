@@ -119,6 +119,7 @@ func (e *Engine) Start(ctx context.Context) error {
 		e.background(e.worker.run)
 	}
 	e.background(e.limits.run)
+	e.background(e.trim)
 	if e.presence != nil {
 		e.background(e.presence.run)
 	}
