@@ -1,10 +1,8 @@
 package main
 
 import (
-	"bytes"
 	"fmt"
 	"net"
-	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -12,8 +10,6 @@ import (
 	"syscall"
 	"testing"
 	"time"
-
-	"push-server/cmd/push-server/internal/client"
 )
 
 // TestOperate does what an operator does with a fresh installation.
@@ -284,127 +280,4 @@ func TestSystemdHears(t *testing.T) {
 		t.Errorf("exit code %d", code)
 	}
 	hear("STOPPING=1")
-}
-
-// TestEntrypoint starts a container that does both from the names of variables that containers of the Node server have.
-func TestEntrypoint(t *testing.T) {
-	f := func(code int, want string, env ...string) {
-		t.Helper()
-		cmd := exec.Command("../../configs/docker/entrypoint.sh")
-		cmd.Env = append(os.Environ(), env...)
-		out, err := cmd.CombinedOutput()
-		if cmd.ProcessState.ExitCode() != code || !strings.Contains(string(out), want) {
-			t.Errorf("%q: got %v %s, want %q", env, err, out, want)
-		}
-	}
-	f(2, "PUSH_SUB_MODE=sub")
-	f(2, "PUSH_SECURITY_KEY is empty", "MODE=sub")
-	f(2, "REDIS_HOST is empty", "PUSH_PUB_MODE=pub", "SECURITY_KEY=x")
-
-	dir, sub, pub := t.TempDir(), freePort(t), freePort(t)
-	executable, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Symlink(executable, filepath.Join(dir, "push-server")); err != nil {
-		t.Fatal(err)
-	}
-	key := `strange "key" with \ in it`
-	for name, value := range map[string]string{
-		asServer: "1", "PATH": dir + ":" + os.Getenv("PATH"), "RUN_DIR": filepath.Join(dir, "run"), "PUSH_SECURITY_KEY": key,
-		"PUSH_SUB_MODE": "sub", "PUSH_SUB_PORT": fmt.Sprint(sub), "PUSH_PUB_MODE": "pub", "PUSH_PUB_PORT": fmt.Sprint(pub),
-	} {
-		t.Setenv(name, value)
-	}
-	p := &process{t: t, cmd: exec.Command("../../configs/docker/entrypoint.sh"), done: make(chan struct{})}
-	p.cmd.Stdout, p.cmd.Stderr = &p.log, &p.log
-	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	if err := p.cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	go func() {
-		p.cmd.Wait()
-		close(p.done)
-	}()
-	t.Cleanup(p.finish)
-	in := &installation{subs: []string{fmt.Sprint("127.0.0.1:", sub)}, pub: fmt.Sprint("127.0.0.1:", pub)}
-	p.waitListening(in.subs[0])
-	p.waitListening(in.pub)
-	ch := client.NewChannel(key)
-	socket, err := client.Dial(t.Context(), in.subs[0], subPath+client.Query(true, "", ch.Signed()))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer socket.Close()
-	if reply, err := client.NewHTTP(false).PublishText(t.Context(), in.pubURL(), numbered(1), 60, ch.Private); err != nil || reply.Status != 200 {
-		t.Fatalf("answered %d, %v", reply.Status, err)
-	}
-	if err := followSocket(socket).until(numbered(1)); err != nil {
-		t.Error(err)
-	}
-}
-
-// TestOwnNginx runs the example for those who have an nginx of their own.
-func TestOwnNginx(t *testing.T) {
-	c := standalone(t)
-	start(t, c)
-	site, backend := fmt.Sprint("127.0.0.1:", freePort(t)), fmt.Sprint("127.0.0.1:", freePort(t))
-	dir := t.TempDir()
-	for _, name := range []string{"push-server.conf", "push-server-site.conf"} {
-		text, err := os.ReadFile("../../configs/nginx/" + name)
-		if err != nil {
-			t.Fatal(err)
-		}
-		text = bytes.ReplaceAll(text, []byte("127.0.0.1:8011"), []byte(c.addr("sub")))
-		text = bytes.ReplaceAll(text, []byte("127.0.0.1:8010"), []byte(c.addr("sub")))
-		text = bytes.ReplaceAll(text, []byte("127.0.0.1:9010"), []byte(c.addr("pub")))
-		text = bytes.ReplaceAll(text, []byte("127.0.0.1:8895"), []byte(backend))
-		if err := os.WriteFile(filepath.Join(dir, name), text, 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	nginx := "daemon off; master_process off; pid nginx.pid; error_log stderr; events {} http {\n" +
-		"client_body_temp_path b; proxy_temp_path p; fastcgi_temp_path f; uwsgi_temp_path u; scgi_temp_path s;\n" +
-		"include push-server.conf; server { listen " + site + "; access_log off; include push-server-site.conf; } }"
-	if err := os.WriteFile(filepath.Join(dir, "nginx.conf"), []byte(nginx), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	runNginx(t, dir)
-
-	ch := client.NewChannel(c["security"].(map[string]any)["key"].(string))
-	var socket *client.WebSocket
-	eventually(t, "nginx serves", func() (err error) {
-		socket, err = client.Dial(t.Context(), site, subPath+client.Query(false, "", ch.Signed()))
-		return err
-	})
-	defer socket.Close()
-	h := client.NewHTTP(true)
-	defer h.Close()
-	if reply, err := h.PublishText(t.Context(), "http://"+backend+pubPath, numbered(1), 60, ch.Private); err != nil || reply.Status != 200 {
-		t.Fatalf("answered %d, %v", reply.Status, err)
-	}
-	if err := followSocket(socket).until(numbered(1)); err != nil {
-		t.Error(err)
-	}
-	for range 2 { // the second over a connection that nginx has kept
-		reply, err := h.Poll(t.Context(), "http://"+site+"/bitrix/sub/"+client.Query(false, strings.Repeat("0", 26), ch.Signed()))
-		if err != nil || !strings.Contains(string(reply.Body), numbered(1)) {
-			t.Errorf("poll answered %d %s, %v", reply.Status, reply.Body, err)
-		}
-	}
-	batch := client.AppendPublish(nil, client.Publication{Receivers: []client.Receiver{ch.PublicReceiver()}, Body: numbered(2), Expiry: 60})
-	if reply, err := h.Post(t.Context(), "http://"+site+restPath+client.Query(false, "", ch.Signed()), batch); err != nil || reply.Status != http.StatusOK {
-		t.Errorf("rest answered %d %s, %v", reply.Status, reply.Body, err)
-	}
-}
-
-// TestEveryInterface is what a listener without a hostname is at, or with one that is not of this machine.
-func TestEveryInterface(t *testing.T) {
-	for _, hostname := range []string{"", "192.0.2.1"} {
-		c := standalone(t)
-		for _, listener := range c.listeners() {
-			listener["hostname"] = hostname
-		}
-		start(t, c)
-	}
 }
