@@ -8,7 +8,7 @@ PACKAGES ?= ./...
 
 GOLANGCI := bin/golangci-lint-v2.15.0
 
-.PHONY: help run build test test-slow race lint fmt fuzz bench bench-report package install uninstall clean deps
+.PHONY: help run build test test-slow race lint fmt fuzz bench bench-full bench-smoke bench-report benchcmp bench-code package install uninstall clean deps
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -53,11 +53,30 @@ fuzz: ## fuzz everything that is read from the network, FUZZTIME (10s) each
 		done; \
 	done
 
-bench: ## run the benchmarks of the code; PACKAGES=./protocol for some
-	go test -run '^$$' -bench . -benchmem $(PACKAGES)
+# bench/README.md tells what is measured and how to read it. NICE=-n-5 lets it go before what else runs on the machine.
+NICE    ?= -n0
+OLD     ?= $(word 2,$(RESULTS))
+NEW     ?= $(word 1,$(RESULTS))
+RESULTS  = $(shell ls -t bench/results/*.json 2>/dev/null)
+COUNT   ?= 10
 
-bench-report: build ## put the server under load for ten minutes and write the report with its plots into bench/results
-	bin/push-bench suite quick
+bench: build ## put the server under load for ten minutes: results, report and plots in bench/results
+	nice $(NICE) bin/push-bench suite quick >/dev/null
+
+bench-full: build ## the same for an hour: repetitions, more and more connections, other servers
+	nice $(NICE) bin/push-bench suite full >/dev/null
+
+bench-smoke: build ## put the server under load for a minute; fails when something is far from what it was
+	nice $(NICE) bin/push-bench suite smoke >/dev/null
+
+bench-report: build ## write report and plots again from NEW, the newest results
+	bin/push-bench report $(NEW)
+
+benchcmp: build ## compare two results: OLD=bench/results/….json NEW=bench/results/….json
+	bin/push-bench benchcmp $(OLD) $(NEW)
+
+bench-code: ## run the benchmarks of the code COUNT times, for benchstat; PACKAGES=./protocol for some
+	go test -run '^$$' -bench . -benchmem -count $(COUNT) $(PACKAGES)
 
 package: build ## put the server and its files into dist/
 	@mkdir -p dist

@@ -47,7 +47,7 @@ func runIdle(ctx context.Context, t *Trial) error {
 	if err != nil {
 		return err
 	}
-	emptyHeap := t.Server.Scrape(ctx)["go_memstats_heap_alloc_bytes"]
+	emptyHeap := t.heap(ctx)
 	t.set("emptyMegabytes", empty/1e6)
 	t.Run.Series["memory"] = []result.Point{{X: 0, Y: empty}}
 	for step := 1; step <= idleSteps; step++ {
@@ -55,7 +55,7 @@ func runIdle(ctx context.Context, t *Trial) error {
 			return err
 		}
 	}
-	if heap := t.Server.Scrape(ctx)["go_memstats_heap_alloc_bytes"] - emptyHeap; heap > 0 && emptyHeap > 0 {
+	if heap := t.heap(ctx) - emptyHeap; heap > 0 && emptyHeap > 0 {
 		t.set("heapPerConnection", heap/float64(t.N))
 	}
 	t.say("reaching all")
@@ -102,6 +102,13 @@ func (t *Trial) idleStep(ctx context.Context, n int, empty float64) error {
 	t.set("bytesPerConnectionLive", (live-empty)/float64(n))
 	t.set("bytesPerConnection", (rest-empty)/float64(n))
 	return nil
+}
+
+// heap is the Go heap that is in use, 0 for other servers.
+func (t *Trial) heap(ctx context.Context) float64 {
+	t.Server.Collect(ctx)
+	t.Server.Collect(ctx) // what the first one only found to be garbage
+	return t.Server.Scrape(ctx)["go_memstats_heap_alloc_bytes"]
 }
 
 // restingMemory has the garbage collected, where the server offers it, and takes the least memory that is seen in the time of Rest.

@@ -11,14 +11,15 @@ type Gate struct {
 	Limit            float64
 }
 
-// Gates are those of the smoke suite.
+// Gates are those of the smoke suite. Times and rates have room for a noisy machine; bytes and allocations, which do not depend on it,
+// hardly any.
 var Gates = []Gate{
-	{"idle", "heapPerConnection", 800},
-	{"idle-poll", "heapPerConnection", 800},
+	{"idle", "heapPerConnection", 640},
+	{"idle-poll", "heapPerConnection", 660},
 	{"fanout", "cpuOfFloor", 200},
 	{"fanout", "rateOfFloor", 40},
 	{"fanout", "allocsPerDelivery", 0.1},
-	{"unique", "allocsPerPublish", 60},
+	{"unique", "allocsPerPublish", 26},
 	{"replay", "redisReadsPerReturn", 0.1},
 }
 
