@@ -44,9 +44,6 @@ const (
 	markReset       // the counter went back: positions start anew at highest
 )
 
-// entryOverhead is counted for each entry besides its body, so that many small bodies are bounded, too.
-const entryOverhead = 256
-
 func newWindow(count, maxBytes int) *window {
 	w := &window{
 		slots:    make([]atomic.Pointer[entry], count),
@@ -180,9 +177,16 @@ func (e *entry) replayable(now uint32) bool {
 	return e.pub.Expiry > 0 && e.pub.Created+e.pub.Expiry > now
 }
 
+// size is what e takes in memory at most: its body, and a frame of it in each format.
 func (e *entry) size() int {
 	if e.pub == nil {
 		return entryOverhead
 	}
-	return entryOverhead + len(e.pub.Body) + len(e.pub.Receivers)*64
+	return entryOverhead + (1+formats)*(len(e.pub.Body)+frameOverhead) + len(e.pub.Receivers)*receiverSize
 }
+
+const (
+	entryOverhead = 256 // an entry and a publication without their bytes, so that many small ones are bounded, too
+	frameOverhead = 128 // what framing adds to a body
+	receiverSize  = 56
+)
