@@ -60,6 +60,10 @@ func (e *Engine) startLoop(ctx context.Context, l *loop, addrs []string) error {
 	case err := <-ended:
 		return fmt.Errorf("engine: cannot listen on %s: %w", strings.Join(addrs, ", "), errors.Join(err, errLoopEnded))
 	case <-ctx.Done():
+		select { // only a loop that has started can be stopped
+		case <-l.started:
+		case <-ended:
+		}
 		return ctx.Err()
 	}
 }
