@@ -62,7 +62,7 @@ func (e *Engine) startLoop(ctx context.Context, l *loop, addrs []string) error {
 	case <-ctx.Done():
 		select { // only a loop that has started can be stopped
 		case <-l.started:
-		case <-ended:
+		case <-l.ended:
 		}
 		return ctx.Err()
 	}
