@@ -28,13 +28,19 @@ func (d *decoder) section(path string, o *object, s *Server) {
 	if path == "limits" {
 		d.config.limits = o
 	}
-	for _, key := range o.keys {
-		full := key
-		if path != "" {
-			full = path + "." + key
-		}
-		d.value(full, o.values[key], o, s)
+	for _, key := range o.twice {
+		d.warn(under(path, key), "remove all but one", "is there more than once: the last one counts")
 	}
+	for _, key := range o.keys {
+		d.value(under(path, key), o.values[key], o, s)
+	}
+}
+
+func under(path, key string) string {
+	if path == "" {
+		return key
+	}
+	return path + "." + key
 }
 
 func (d *decoder) value(path string, v any, parent *object, s *Server) {
@@ -56,9 +62,13 @@ func (d *decoder) value(path string, v any, parent *object, s *Server) {
 }
 
 func (d *decoder) object(path string, v any, s *Server) {
+	if v == nil {
+		d.absent(path)
+		return
+	}
 	o, ok := v.(*object)
 	if !ok {
-		d.fail(path, "", "must be an object")
+		d.fail(path, fmt.Sprintf(`write "%s": {…}`, last(path)), "must be an object")
 		return
 	}
 	if pattern(path) == "servers[].ssl" {
@@ -70,7 +80,7 @@ func (d *decoder) object(path string, v any, s *Server) {
 func (d *decoder) servers(v any) {
 	list, ok := v.([]any)
 	if !ok {
-		d.fail("servers", "", "must be an array of objects, one for each listener")
+		d.fail("servers", `write "servers": [{…}]`, "must be an array of objects, one for each listener")
 		return
 	}
 	d.config.Servers = make([]Server, len(list))
@@ -78,7 +88,7 @@ func (d *decoder) servers(v any) {
 		path, s := fmt.Sprintf("servers[%d]", i), &d.config.Servers[i]
 		o, ok := v.(*object)
 		if !ok {
-			d.fail(path, "", "must be an object")
+			d.fail(path, `write {"port": 8010, "routes": {…}}`, "must be an object")
 			continue
 		}
 		d.section(path, o, s)
@@ -134,10 +144,16 @@ func (d *decoder) null(path string, o *option, target any) {
 		d.warn(path, "write 0 if that is meant", "null is 0: nothing is stored")
 		return
 	}
-	d.warn(path, "remove it", "null is taken as absent")
+	d.absent(path)
 }
 
+func (d *decoder) absent(path string) { d.warn(path, "remove it", "null is taken as absent") }
+
 func (d *decoder) assign(path string, o *option, target, v any) {
+	if s, ok := v.(string); ok && isPlaceholder(s) {
+		d.fail(path, unfilled, "%s has no value", s)
+		return
+	}
 	switch t := target.(type) {
 	case *string:
 		d.text(path, t, v)
@@ -155,12 +171,15 @@ func (d *decoder) assign(path string, o *option, target, v any) {
 }
 
 func (d *decoder) text(path string, t *string, v any) {
-	s, ok := v.(string)
-	if !ok {
-		d.fail(path, "", "must be a string")
-		return
+	switch v := v.(type) {
+	case string:
+		*t = v
+	case json.Number:
+		d.warn(path, "write it in quotes", "is a number and taken as text")
+		*t = v.String()
+	default:
+		d.fail(path, "write text in quotes", "must be a string")
 	}
-	*t = s
 }
 
 // flag takes only true for true, as the Node server does.
@@ -175,10 +194,18 @@ func (d *decoder) flag(path string, t *bool, v any) {
 func (d *decoder) integer(path string, t *int, v any) {
 	n, ok := number(v)
 	if !ok {
-		d.fail(path, "", "must be a whole number")
+		d.fail(path, example(int64(*t)), "must be a whole number")
 		return
 	}
 	*t = int(n)
+}
+
+// example suggests the default.
+func example(n int64) string {
+	if n == 0 {
+		return "write digits alone"
+	}
+	return fmt.Sprintf("for example %d", n)
 }
 
 func (d *decoder) list(path string, t *[]string, v any) {
@@ -189,7 +216,7 @@ func (d *decoder) list(path string, t *[]string, v any) {
 		*t = append(*t, s)
 	}
 	if !ok {
-		d.fail(path, "", "must be an array of strings")
+		d.fail(path, `for example ["10.0.0.1"]`, "must be an array of strings")
 	}
 }
 
@@ -200,10 +227,11 @@ func (d *decoder) duration(path string, unit time.Duration, t *time.Duration, v 
 	}
 	n, ok := number(v)
 	if !ok {
-		d.fail(path, "", "must be a whole number")
+		d.fail(path, example(int64(*t/unit)), "must be a whole number")
 		return
 	}
-	*t = time.Duration(min(n, math.MaxInt64/int64(unit))) * unit
+	limit := math.MaxInt64 / int64(unit)
+	*t = time.Duration(max(min(n, limit), -limit)) * unit
 }
 
 func (d *decoder) durationText(path string, t *time.Duration, v any) {

@@ -56,7 +56,7 @@ func TestJoinReportsConflicts(t *testing.T) {
 func TestJoinFindsAPortTakenTwice(t *testing.T) {
 	one := `{"servers":[{"name":"x","port":1}]}`
 	_, problems := join(t, one, one)
-	if got := lines(problems); got != "a.json, b.json: servers[1].port: error: 1 is also the port of servers[0] (x)" {
+	if got := lines(problems); got != "a.json, b.json: servers[1].port: error: 1 is also the port of servers[0] (x) (give it a port of its own)" {
 		t.Error(got)
 	}
 }

@@ -1,7 +1,9 @@
 package configs
 
 import (
+	"bytes"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -55,12 +57,28 @@ func expand(path string) ([]string, error) {
 // isTemplate knows what push-server-multi makes the other files of the folder from.
 func isTemplate(name string) bool { return strings.Contains(name, "__PORT__") }
 
+// maxFile bounds a file, which may be something else by mistake.
+const maxFile = 1 << 20
+
 func loadFile(file string) (*Config, []Problem) {
-	text, err := os.ReadFile(file)
+	text, err := readFile(file)
 	if err != nil {
 		return nil, []Problem{{File: file, Severity: Error, Text: reason(err).Error()}}
 	}
 	return parse(file, text)
+}
+
+func readFile(file string) ([]byte, error) {
+	f, err := os.Open(file)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	text, err := io.ReadAll(io.LimitReader(f, maxFile+1))
+	if err == nil && len(text) > maxFile {
+		err = fmt.Errorf("has more than %d bytes, so it is no configuration", maxFile)
+	}
+	return text, err
 }
 
 // reason leaves the path out of an error, since a Problem names it already.
@@ -72,12 +90,14 @@ func reason(err error) error {
 }
 
 func parse(file string, text []byte) (*Config, []Problem) {
+	text = bytes.TrimPrefix(text, byteOrderMark)
 	root, err := parseTree(text)
 	if err != nil {
-		return nil, []Problem{{File: file, Severity: Error, Text: "not JSON: " + err.Error(), Suggestion: "comments and trailing commas are not allowed"}}
+		return nil, []Problem{{File: file, Severity: Error, Text: "not JSON: " + err.Error(), Suggestion: remedy(text, err)}}
 	}
 	d := decoder{config: Default()}
 	d.config.File = file
+	d.encoding(text)
 	d.section("", root, nil)
 	d.modes(root)
 	d.repair()

@@ -128,16 +128,17 @@ func TestProblems(t *testing.T) {
 	f(`"push":{"sharePort":true}`, "")
 	f(`"push":{"sharePort":1}`, "f.json: push.sharePort: warning: is not a boolean and counts as false (write true or false)")
 	f(`"push":{"sharePort":true},"storage":{"type":"memory"}`, `f.json: push.sharePort: error: what one process publishes would not reach the others: storage.type is "memory" (use storage.type "redis")`)
-	f(`"storage":{"port":"x"}`, "f.json: storage.port: error: must be a whole number")
-	f(`"storage":{"host":5}`, "f.json: storage.host: error: must be a string")
-	f(`"storage":[]`, "f.json: storage: error: must be an object")
+	f(`"storage":{"port":"x"}`, "f.json: storage.port: error: must be a whole number (for example 6379)")
+	f(`"storage":{"host":5}`, "f.json: storage.host: warning: is a number and taken as text (write it in quotes)")
+	f(`"storage":{"host":true}`, "f.json: storage.host: error: must be a string (write text in quotes)")
+	f(`"storage":[]`, `f.json: storage: error: must be an object (write "storage": {…})`)
 	f(`"storage":{"type":"mysql"}`, `f.json: storage.type: error: "mysql" is unknown (write "redis" or "memory")`)
 	f(`"storage":{"socket":"http://x"}`, `f.json: storage.socket: error: "http" is not a scheme of Redis (write a path or a redis:// address)`)
 	f(`"storage":{"messageTTL":-1}`, "f.json: storage.messageTTL: error: -1 is not between 0 and 315360000")
 	f(`"clusterMode":"true"`, "f.json: clusterMode: warning: is not a boolean and counts as false (write true or false)")
 	f(`"debug":{"ip":["10.0.0.1"],"folderName":"logs"}`, "")
 	f(`"debug":{"ip":["10.0.0.1"]}`, "f.json: debug.ip: warning: has no effect: there are no log files (name a folder with debug.folderName)")
-	f(`"debug":{"ip":"10.0.0.1"}`, "f.json: debug.ip: error: must be an array of strings")
+	f(`"debug":{"ip":"10.0.0.1"}`, `f.json: debug.ip: error: must be an array of strings (for example ["10.0.0.1"])`)
 	f(`"limits":{"maxPayload":0}`, "f.json: limits.maxPayload: error: 0 is not between 1 and 2147483647")
 	f(`"limits":{"maxRequestsPerSecond":50}`, "f.json: limits.maxRequestsPerSecond: warning: has no effect, as in the Node server")
 	f(`"limits":{"maxConnPerChannel":0}`, "f.json: limits.maxConnPerChannel: warning: 0 counts as 1: a new connection must find room")
@@ -177,23 +178,24 @@ func TestProblemsOfServers(t *testing.T) {
 		}
 	}
 	routes := func(keys string) string { return `"servers":[{"port":1,"routes":{` + keys + `}}],` }
-	f(``, "f.json: servers: error: is missing: there is nothing to listen at")
+	missing := `f.json: servers: error: is missing: there is nothing to listen at (write "servers": [{"port": 8010, "routes": {…}}])`
+	f(``, missing)
 	f(`"servers":[],`, "f.json: servers: warning: is empty: there is nothing to listen at")
-	f(`"servers":{},`, "f.json: servers: error: must be an array of objects, one for each listener\nf.json: servers: error: is missing: there is nothing to listen at")
-	f(`"servers":[7],`, "f.json: servers[0]: error: must be an object")
+	f(`"servers":{},`, "f.json: servers: error: must be an array of objects, one for each listener (write \"servers\": [{…}])\n"+missing)
+	f(`"servers":[7],`, `f.json: servers[0]: error: must be an object (write {"port": 8010, "routes": {…}})`)
 	f(`"servers":[{"port":99999}],`, "f.json: servers[0].port: error: 99999 is not between 0 and 65535")
 	f(`"servers":[{"prot":1}],`, "f.json: servers[0].prot: warning: unknown key, has no effect (did you mean servers[].port?)")
-	f(`"servers":[{"port":"8010"},{"port":8010}],`, "f.json: servers[1].port: error: 8010 is also the port of servers[0] ()")
+	f(`"servers":[{"port":"8010"},{"port":8010}],`, "f.json: servers[1].port: error: 8010 is also the port of servers[0] () (give it a port of its own)")
 	f(`"servers":[{"port":8010,"hostname":"127.0.0.1"},{"port":8010,"hostname":"127.0.0.2"}],`, "")
 	f(`"servers":[{"port":1,"hostname":"no-such-host.invalid"}],`,
 		`f.json: servers[0].hostname: warning: "no-such-host.invalid" has no address: listening on every interface, as the Node server does`)
 	f(`"servers":[{"port":1,"hostname":"192.0.2.1"}],`,
 		`f.json: servers[0].hostname: warning: "192.0.2.1" is not an address of this machine: listening on every interface, as the Node server does`)
-	f(`"servers":[{"port":1,"ssl":{"key":"a","cert":"b"}}],`, "f.json: servers[0].ssl: error: certificate b with key a: open b: no such file or directory")
+	f(`"servers":[{"port":1,"ssl":{"key":"a","cert":"b"}}],`, "f.json: servers[0].ssl: error: certificate b with key a: open b: no such file or directory (paths are relative to the current directory)")
 	f(`"servers":[{"port":1,"ssl":{"key":"a"}}],`,
 		"f.json: servers[0].ssl: error: key or cert is missing (name the files with key and cert, or remove the section to serve without TLS)")
 	f(routes(`"pub":"/p/","sub":"/p/s/","rest":"/p/","stat":"/x"`),
-		"f.json: servers[0].routes.sub: warning: \"/p/s/\" is never reached, since \"/p/\" is pub\nf.json: servers[0].routes.rest: error: \"/p/\" is also pub")
+		"f.json: servers[0].routes.sub: warning: \"/p/s/\" is never reached, since \"/p/\" is pub (give it a path that does not begin with the other)\nf.json: servers[0].routes.rest: error: \"/p/\" is also pub (give it a path of its own)")
 	f(routes(`"sub":"/x/","rest":"/x/"`), "")
 	f(routes(`"sub":"x/"`), `f.json: servers[0].routes.sub: warning: "x/" does not begin with a slash, so no request fits (write /x/)`)
 	f(routes(`"systemctl":"/s/"`), "f.json: servers[0].routes.systemctl: warning: belongs to cloud mode, which is not supported: not served")
@@ -241,11 +243,11 @@ func TestUnreadableFiles(t *testing.T) {
 	path = write("comment.json", "{ // x\n}")
 	f(path, path+": error: not JSON: line 1, column 3: invalid character '/' looking for beginning of object key string"+hint)
 	path = write("short.json", `{"servers":[`)
-	f(path, path+": error: not JSON: line 1, column 12: unexpected end of JSON input"+hint)
+	f(path, path+": error: not JSON: line 1, column 12: unexpected end of JSON input (the file ends too early)")
 	path = write("array.json", `[]`)
 	f(path, path+": error: not JSON: must be an object, beginning with {"+hint)
 	path = write("two.json", `{} {}`)
-	f(path, path+": error: not JSON: line 1, column 4: invalid character '{' after top-level value"+hint)
+	f(path, path+": error: not JSON: line 1, column 4: invalid character '{' after top-level value (a file holds one object)")
 }
 
 func TestFolderIsReadInOrderOfNames(t *testing.T) {

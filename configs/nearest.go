@@ -4,6 +4,11 @@ import "strings"
 
 // nearest returns the candidate that name most likely stands for, or "" when none is near.
 func nearest(name string, candidates []string) string {
+	for _, c := range candidates {
+		if abbreviates(name, c) || abbreviates(c, name) {
+			return c
+		}
+	}
 	best, bound := "", len(name)/3+2
 	for _, c := range candidates {
 		if d := distance(strings.ToLower(name), strings.ToLower(c)); d < bound {
@@ -11,6 +16,12 @@ func nearest(name string, candidates []string) string {
 		}
 	}
 	return best
+}
+
+// abbreviates says whether short is the beginning of long, and enough of it.
+func abbreviates(short, long string) bool {
+	const enough = 3
+	return len(short) >= enough && len(short) < len(long) && strings.EqualFold(short, long[:len(short)])
 }
 
 // distance is the number of bytes to insert, remove or replace that makes a of b.

@@ -2,7 +2,9 @@ package configs
 
 import (
 	"crypto/tls"
+	"errors"
 	"fmt"
+	"io/fs"
 	"strings"
 	"time"
 )
@@ -64,6 +66,13 @@ func openSSLName(name string) string {
 	return strings.ReplaceAll(exchange, "_", "-") + "-" + cipher
 }
 
+func remedyOfFiles(err error) string {
+	if errors.Is(err, fs.ErrNotExist) {
+		return "paths are relative to the current directory"
+	}
+	return "name files in PEM form, the key in one and its certificates in the other"
+}
+
 // ssl looks at a section ssl, whose files must be there: nothing is served in the clear that was meant to be encrypted.
 func (v *validator) ssl(key string, s *SSL) {
 	if s == nil {
@@ -74,7 +83,7 @@ func (v *validator) ssl(key string, s *SSL) {
 	case s.Key == "" || s.Cert == "":
 		v.add(Error, key, "name the files with key and cert, or remove the section to serve without TLS", "key or cert is missing")
 	case err != nil:
-		v.add(Error, key, "", "%v", err)
+		v.add(Error, key, remedyOfFiles(err), "%v", err)
 	case time.Now().After(c.Leaf.NotAfter):
 		v.add(Warning, key+".cert", "", "%s expired at %s", s.Cert, c.Leaf.NotAfter.Format(time.RFC3339))
 	}

@@ -12,10 +12,13 @@ import (
 type object struct {
 	keys   []string
 	values map[string]any
+	twice  []string // keys that were there already when they came
 }
 
 func (o *object) set(key string, value any) {
-	if _, ok := o.values[key]; !ok {
+	if _, ok := o.values[key]; ok {
+		o.twice = append(o.twice, key)
+	} else {
 		o.keys = append(o.keys, key)
 	}
 	o.values[key] = value
@@ -43,7 +46,6 @@ func (o *object) MarshalJSON() ([]byte, error) {
 
 // parseTree reads strict JSON whose top level is an object. Of a key given twice the last value counts, as in JavaScript.
 func parseTree(text []byte) (*object, error) {
-	text = bytes.TrimPrefix(text, []byte("\xef\xbb\xbf"))
 	if err := checkSyntax(text); err != nil {
 		return nil, err
 	}
@@ -67,10 +69,15 @@ func checkSyntax(text []byte) error {
 	if !errors.As(err, &syntax) {
 		return err
 	}
-	before := text[:max(0, min(int(syntax.Offset)-1, len(text)))]
+	return fmt.Errorf("%s: %w", place(text, int(syntax.Offset)-1), err)
+}
+
+// place is where the byte at offset stands.
+func place(text []byte, offset int) string {
+	before := text[:max(0, min(offset, len(text)))]
 	line := bytes.Count(before, []byte{'\n'}) + 1
 	column := len(before) - bytes.LastIndexByte(before, '\n')
-	return fmt.Errorf("line %d, column %d: %w", line, column, err)
+	return fmt.Sprintf("line %d, column %d", line, column)
 }
 
 func parseValue(d *json.Decoder) (any, error) {

@@ -80,6 +80,9 @@ func (v *validator) mode() {
 	if v.c.Push.SharePort && v.c.Storage.Type == StorageMemory {
 		v.add(Error, "push.sharePort", `use storage.type "redis"`, "what one process publishes would not reach the others: storage.type is %q", StorageMemory)
 	}
+	if v.c.ClusterMode && !v.c.PublishMode && v.c.Storage.Type == StorageMemory {
+		v.add(Warning, "clusterMode", `use storage.type "redis"`, "nothing is shared with other processes: storage.type is %q", StorageMemory)
+	}
 	for i := range v.c.Servers {
 		if v.c.PublishMode && v.c.Servers[i].Routes.Sub != "" {
 			v.add(Warning, fmt.Sprintf("servers[%d].routes.sub", i), "", "publishMode is on: subscribers get history, but no live message")
@@ -93,7 +96,7 @@ func (v *validator) storage() {
 		v.add(Error, "storage.type", `write "redis" or "memory"`, "%q is unknown", s.Type)
 	}
 	if s.Type == StorageRedis && s.Socket == "" && s.Host == "" {
-		v.add(Error, "storage.host", "", "is empty")
+		v.add(Error, "storage.host", "for example 127.0.0.1", "is empty")
 	}
 	if scheme, _, ok := strings.Cut(s.Socket, "://"); ok && scheme != "redis" && scheme != "rediss" && scheme != "unix" {
 		v.add(Error, "storage.socket", "write a path or a redis:// address", "%q is not a scheme of Redis", scheme)
@@ -116,7 +119,7 @@ func (v *validator) window() {
 func (v *validator) security() {
 	key := v.c.Security.Key
 	if _, err := protocol.NewSigner(v.c.Security.Algo, []byte("any key")); err != nil {
-		v.add(Error, "security.algo", "", "%v", err)
+		v.add(Error, "security.algo", "sha1 is what portals use", "%v", err)
 	}
 	switch {
 	case key == "":
@@ -142,7 +145,7 @@ func (v *validator) loopback() bool {
 func (v *validator) servers() {
 	switch {
 	case v.c.Servers == nil:
-		v.add(Error, "servers", "", "is missing: there is nothing to listen at")
+		v.add(Error, "servers", `write "servers": [{"port": 8010, "routes": {…}}]`, "is missing: there is nothing to listen at")
 	case len(v.c.Servers) == 0:
 		v.add(Warning, "servers", "", "is empty: there is nothing to listen at")
 	}
@@ -169,9 +172,9 @@ func (v *validator) routes(key string, r *Routes) {
 				continue
 			}
 			if route.path == before.path {
-				v.add(Error, key+"."+route.name, "", "%q is also %s", route.path, before.name)
+				v.add(Error, key+"."+route.name, "give it a path of its own", "%q is also %s", route.path, before.name)
 			} else if strings.HasPrefix(route.path, before.path) {
-				v.add(Warning, key+"."+route.name, "", "%q is never reached, since %q is %s", route.path, before.path, before.name)
+				v.add(Warning, key+"."+route.name, "give it a path that does not begin with the other", "%q is never reached, since %q is %s", route.path, before.path, before.name)
 			}
 		}
 	}
@@ -195,7 +198,7 @@ func sameAddress(c *Config) (problems []Problem) {
 			}
 			problems = append(problems, Problem{
 				File: c.File, Key: fmt.Sprintf("servers[%d].port", i), Severity: Error,
-				Text: fmt.Sprintf("%d is also the port of servers[%d] (%s)", s.Port, j, earlier.Name),
+				Text: fmt.Sprintf("%d is also the port of servers[%d] (%s)", s.Port, j, earlier.Name), Suggestion: "give it a port of its own",
 			})
 		}
 	}

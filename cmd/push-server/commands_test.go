@@ -199,3 +199,18 @@ func TestServeEndsWithItsContext(t *testing.T) {
 	}
 	goleak.VerifyNone(t, allowed...)
 }
+
+// Check looks at all files of a folder, however damaged they are.
+func TestCheckOfAMangledFolder(t *testing.T) {
+	const dir = "../../configs/testdata/mangled"
+	out, _, err := execute(t, "check", "--config", dir)
+	files, globErr := filepath.Glob(dir + "/*.json")
+	if exitCode(err) != exitFailure || globErr != nil || len(files) == 0 {
+		t.Errorf("%v, %v", err, globErr)
+	}
+	for _, file := range files {
+		if !strings.Contains(out, file+": ") {
+			t.Errorf("nothing about %s", file)
+		}
+	}
+}
