@@ -36,7 +36,6 @@ type loop struct {
 
 	// Loop only.
 	control gnet.Conn
-	ticking bool
 
 	slab      sessionSlab
 	table     channelTable

@@ -12,7 +12,9 @@ import (
 // oblivion is a bus that takes everything and keeps nothing.
 type oblivion struct{ Bus }
 
-func (oblivion) Publish(_ context.Context, ps []*protocol.Publication) (int, error) { return len(ps), nil }
+func (oblivion) Publish(_ context.Context, ps []*protocol.Publication) (int, error) {
+	return len(ps), nil
+}
 
 func TestPublishingAllocatesNothing(t *testing.T) {
 	e, err := New(Options{Key: []byte(testKey), Loops: 1}, oblivion{})
