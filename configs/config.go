@@ -7,7 +7,7 @@ import "time"
 type Config struct {
 	File            string // that it was read from; several, joined by commas, after Join
 	Servers         []Server
-	PublishMode     bool   // publishes only: delivers nothing, does not listen to the bus
+	PublishMode     bool   // publishes for the subscribers of other processes
 	ClusterMode     bool   // shares publications with other processes; always true in PublishMode
 	ProcessUniqueID string // name in the statistics; "" stands for <host name>-<process id>
 	Storage         Storage

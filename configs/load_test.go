@@ -146,8 +146,7 @@ func TestProblems(t *testing.T) {
 	f(`"trustClients":false`, "f.json: cloudMode: error: cloud mode (one server for many portals, with licences) is not supported (remove trustClients and cloudMode)")
 	f(`"cloudMode":true`, "f.json: cloudMode: error: cloud mode (one server for many portals, with licences) is not supported (remove trustClients and cloudMode)")
 	f(`"cloudMode":"true"`, "f.json: cloudMode: warning: is not a boolean and has no effect (remove it)")
-	f(`"publishMode":true,"storage":{"type":"memory"}`, `f.json: publishMode: error: what this process publishes would reach nobody: storage.type is "memory" (use storage.type "redis")`+
-		"\nf.json: servers[0].routes.sub: warning: publishMode is on: subscribers get history, but no live message")
+	f(`"publishMode":true,"storage":{"type":"memory"}`, `f.json: publishMode: error: what this process publishes would reach nobody: storage.type is "memory" (use storage.type "redis")`)
 }
 
 func TestProblemsOfSecurity(t *testing.T) {

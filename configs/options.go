@@ -54,7 +54,7 @@ var options = []option{
 	{key: "servers[].ssl.honorCipherOrder", remark: "has no effect: the order of ciphers is decided by what both sides do fast"},
 
 	{key: "clusterMode", of: func(c *Config) any { return &c.ClusterMode }, doc: "share publications with other processes through Redis"},
-	{key: "publishMode", of: func(c *Config) any { return &c.PublishMode }, doc: "publish only: deliver nothing here; implies `clusterMode`"},
+	{key: "publishMode", of: func(c *Config) any { return &c.PublishMode }, doc: "as `clusterMode`: this process publishes for the subscribers of others"},
 	{key: "processUniqueId", of: func(c *Config) any { return &c.ProcessUniqueID }, doc: "name of the process in statistics; absent: host name and process id"},
 	{key: "trustClients"},
 	{key: "cloudMode"},

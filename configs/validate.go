@@ -83,11 +83,6 @@ func (v *validator) mode() {
 	if v.c.ClusterMode && !v.c.PublishMode && v.c.Storage.Type == StorageMemory {
 		v.add(Warning, "clusterMode", `use storage.type "redis"`, "nothing is shared with other processes: storage.type is %q", StorageMemory)
 	}
-	for i := range v.c.Servers {
-		if v.c.PublishMode && v.c.Servers[i].Routes.Sub != "" {
-			v.add(Warning, fmt.Sprintf("servers[%d].routes.sub", i), "", "publishMode is on: subscribers get history, but no live message")
-		}
-	}
 }
 
 func (v *validator) storage() {

@@ -1,0 +1,211 @@
+package main
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"net"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/gobwas/ws"
+
+	"push-server/cmd/push-server/internal/client"
+)
+
+// What the Node server does badly and nobody depends on is done better here. More of it stands in the conversations under
+// differs-allowed, and in protocol/README.md.
+
+// withPush is one process on memory with some keys of the section push, and of limits.
+func withPush(t *testing.T, push, limits map[string]any) *installation {
+	t.Helper()
+	c := recordedConfig(t, "single", "")
+	if push != nil {
+		c["push"] = push
+	}
+	if limits != nil {
+		c["limits"] = limits
+	}
+	in := &installation{}
+	in.add(t, c)
+	in.waitDelivering(t)
+	return in
+}
+
+// Between a ping and its pong, messages are delivered.
+func TestMessagesBetweenPingAndPong(t *testing.T) {
+	in := withPush(t, map[string]any{"pingInterval": "1s"}, nil)
+	ch := client.NewChannel(testKey)
+	socket := dialSubscriber(t, in.subs[0], client.Query(false, "", ch.Alone()))
+	reader := bufio.NewReader(socket.Conn) // answers nothing
+	f := func(want ws.OpCode) ws.Frame {
+		t.Helper()
+		frame, err := ws.ReadFrame(reader)
+		if err != nil || frame.Header.OpCode != want {
+			t.Fatalf("got %v %q, %v; want opcode %v", frame.Header.OpCode, frame.Payload, err, want)
+		}
+		return frame
+	}
+	if ping := f(ws.OpPing); string(ping.Payload) != "ws ping" {
+		t.Errorf("ping with %q", ping.Payload)
+	}
+	publishText(t, in, `{"in":"between"}`, 0, ch.Private)
+	if text := f(ws.OpText); !strings.Contains(string(text.Payload), `"text":{"in":"between"}`) {
+		t.Errorf("got %q", text.Payload)
+	}
+}
+
+// A poll ends in time, whatever else comes over its connection, and is answered once.
+func TestPollEndsInTime(t *testing.T) {
+	in := withPush(t, map[string]any{"pollTimeout": "1s"}, nil)
+	ch := client.NewChannel(testKey)
+	conn, err := net.Dial("tcp", in.subs[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	conn.SetDeadline(time.Now().Add(patience))
+	begin := time.Now()
+	fmt.Fprintf(conn, "GET %s%s HTTP/1.1\r\nHost: x\r\n\r\n", subPath, client.Query(false, "", ch.Alone()))
+	stop := make(chan struct{})
+	defer close(stop)
+	go func() { // a byte now and then, of the next request
+		tick := time.NewTicker(300 * time.Millisecond)
+		defer tick.Stop()
+		for _, b := range []byte(strings.Repeat("\r\n", 100)) {
+			select {
+			case <-stop:
+				return
+			case <-tick.C:
+				conn.Write([]byte{b})
+			}
+		}
+	}()
+	reader := bufio.NewReader(conn)
+	line, err := reader.ReadString('\n')
+	if err != nil || line != "HTTP/1.1 304 Not Modified\r\n" {
+		t.Errorf("%q %v", line, err)
+	}
+	if waited := time.Since(begin); waited > patience/2 {
+		t.Errorf("the poll took %v", waited)
+	}
+}
+
+// A limit of one connection means one: the new one stays, and gets its messages.
+func TestOneConnectionPerChannel(t *testing.T) {
+	for _, limit := range []int{0, 1} {
+		in := withPush(t, nil, map[string]any{"maxConnPerChannel": limit})
+		ch := client.NewChannel(testKey)
+		first := dialSubscriber(t, in.subs[0], client.Query(false, "", ch.Signed()))
+		if err := waitOnline(t, in, ch); err != nil {
+			t.Fatal(err)
+		}
+		second := dialSubscriber(t, in.subs[0], client.Query(false, "", ch.Signed()))
+		_, err := first.Receive()
+		if closed := (&client.CloseError{}); !errors.As(err, &closed) || closed.Code != 4029 {
+			t.Errorf("limit %d: the first connection: %v", limit, err)
+		}
+		publishText(t, in, `{"limit":1}`, 0, ch.Private)
+		if got, err := receive(second, 1); err != nil || got[0].Body != `{"limit":1}` {
+			t.Errorf("limit %d: the second connection got %v, %v", limit, got, err)
+		}
+	}
+}
+
+// Whoever was sent a close frame does nothing any more.
+func TestNothingIsDoneAfterAClose(t *testing.T) {
+	in := withPush(t, nil, nil)
+	sender, receiver := client.NewChannel(testKey), client.NewChannel(testKey)
+	listening := dialSubscriber(t, in.subs[0], client.Query(true, "", receiver.Signed()))
+	socket := dialSubscriber(t, in.subs[0], client.Query(true, "", sender.Signed()))
+	good := client.AppendPublish(nil, client.Publication{Receivers: []client.Receiver{receiver.PublicReceiver()}, Body: `{"after":"close"}`})
+	frames := append(frameOf(t, []byte("nonsense")), frameOf(t, good)...)
+	if _, err := socket.Conn.Write(frames); err != nil {
+		t.Fatal(err)
+	}
+	_, err := socket.Receive()
+	if closed := (&client.CloseError{}); !errors.As(err, &closed) || closed.Code != 4013 {
+		t.Errorf("nonsense: %v", err)
+	}
+	publishText(t, in, `{"next":1}`, 0, receiver.Private)
+	if got, err := receive(listening, 1); err != nil || got[0].Body != `{"next":1}` {
+		t.Errorf("got %v, %v", got, err)
+	}
+}
+
+func frameOf(t *testing.T, payload []byte) []byte {
+	t.Helper()
+	frame, err := ws.CompileFrame(ws.MaskFrame(ws.NewBinaryFrame(payload)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return frame
+}
+
+// Messages of one request arrive in its order, whether they are kept or not.
+func TestMixedExpiryKeepsOrder(t *testing.T) {
+	in := install(t, "default", startRedis(t), 1)
+	ch := client.NewChannel(testKey)
+	socket := dialSubscriber(t, in.subs[0], client.Query(true, "", ch.Signed()))
+	if err := waitOnline(t, in, ch); err != nil {
+		t.Fatal(err)
+	}
+	var request []client.Publication
+	for i := range 20 {
+		request = append(request, client.Publication{Receivers: []client.Receiver{ch.PrivateReceiver()}, Body: numbered(i), Expiry: uint32(60 * (i % 2))})
+	}
+	reply, err := client.NewHTTP(false).Request(t.Context(), in.pubURL(), client.AppendPublish(nil, request...))
+	if err != nil || reply.Status != 200 {
+		t.Fatal(reply, err)
+	}
+	got, err := receive(socket, len(request))
+	for i := range got {
+		if got[i].Body != numbered(i) {
+			t.Errorf("%d: %s", i, got[i].Body)
+		}
+	}
+	if err != nil || len(got) != len(request) {
+		t.Error(len(got), err)
+	}
+}
+
+// With publishMode, too, subscribers of a listener that has their route get live messages.
+func TestSubscribersOfAPublisher(t *testing.T) {
+	redis := startRedis(t)
+	in := install(t, "default", redis, 1)
+	c := recordedConfig(t, "default-pub", socketOf(redis))
+	c.listeners()[0]["routes"].(map[string]any)["sub"] = subPath
+	in.add(t, c)
+	in.waitDelivering(t)
+}
+
+// Cloud mode is refused, and what it would have been.
+func TestCloudModeIsRefused(t *testing.T) {
+	p := launch(t, "--config", filepath.Join("testdata", "conversations", "configs", "untrusted.json"))
+	const want = "cloudMode: error: cloud mode (one server for many portals, with licences) is not supported (remove trustClients and cloudMode)"
+	if code := p.wait(); code != exitFailure || !strings.Contains(p.log.String(), want) {
+		t.Errorf("exit code %d\n%s", code, p.log.String())
+	}
+}
+
+// What Node takes, portals and proxies may send. Two Host headers alone are refused (RFC 9112, 3.2: "A server MUST").
+func TestRequestsThatNodeTakes(t *testing.T) {
+	in := withPush(t, nil, nil)
+	f := func(request string, status int, body string) {
+		t.Helper()
+		for _, addr := range []string{in.subs[0], in.pub} {
+			if err := checkReply(addr, request, status, body, false); err != nil {
+				t.Errorf("%q: %v", request, err)
+			}
+		}
+	}
+	ask := "GET " + pubPath + "?CHANNEL_ID=" + client.NewChannel(testKey).Private
+	f(ask+" HTTP/1.1\r\nHost: a\r\nHost: b\r\nConnection: close\r\n\r\n", 400, "")
+	f(ask+" HTTP/1.0\r\n\r\n", 200, `{"infos":[]}`)
+	f(ask+" HTTP/1.0\r\nExpect: 100-continue\r\n\r\n", 200, `{"infos":[]}`)
+	f("\r\n\r\n"+ask+" HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n", 200, `{"infos":[]}`)
+	f(ask+" HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Encoding: gzip\r\n\r\n", 200, `{"infos":[]}`)
+	f(ask+" HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: 4\r\n\r\nbody", 200, `{"infos":[]}`)
+}
