@@ -18,6 +18,8 @@ import (
 	"testing"
 	"time"
 
+	"go.uber.org/goleak"
+
 	"push-server/cmd/push-server/internal/client"
 	"push-server/redisbus/redistest"
 )
@@ -26,11 +28,17 @@ import (
 // detector whenever the tests are.
 const asServer = "PUSH_TEST_AS_SERVER"
 
-func init() {
+func TestMain(m *testing.M) {
 	if os.Getenv(asServer) != "" {
 		main()
 		os.Exit(0)
 	}
+	goleak.VerifyTestMain(m,
+		goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.updateServerDate.func1"), // one, for ever
+		goleak.IgnoreAnyFunction("github.com/panjf2000/ants/v2.(*poolCommon).purgeStaleWorkers"),
+		goleak.IgnoreAnyFunction("github.com/panjf2000/ants/v2.(*poolCommon).ticktock"),
+		goleak.IgnoreAnyFunction("github.com/panjf2000/ants/v2.(*goWorker).run.func1"), // gnet's pool keeps idle workers
+	)
 }
 
 const (

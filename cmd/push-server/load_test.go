@@ -38,7 +38,11 @@ func TestLoad(t *testing.T) {
 			t.Error(err)
 		}
 		l.checkComplete()
-		t.Logf("%d publications, %d deliveries, %d returns of clients", l.published.Load(), l.delivered.Load(), l.returns.Load())
+		t.Logf("%d publications, %d deliveries, %d returns of clients, %d subscriptions killed",
+			l.published.Load(), l.delivered.Load(), l.returns.Load(), l.killed)
+		if redis != nil && l.killed == 0 {
+			t.Error("there was no subscription to kill")
+		}
 	})
 }
 
@@ -53,6 +57,7 @@ type load struct {
 	published atomic.Int64
 	delivered atomic.Int64
 	returns   atomic.Int64
+	killed    int64         // subscriptions
 	kills     chan struct{} // a token for each time that subscriptions have to be killed
 }
 
@@ -155,9 +160,7 @@ func (l *load) killSubscriptions(published <-chan struct{}) {
 	for {
 		select {
 		case <-l.kills:
-			if n := l.in.redis.KillPubSub(); n == 0 {
-				l.t.Log("no subscription to kill")
-			}
+			l.killed += l.in.redis.KillPubSub()
 		case <-published:
 			return
 		}
