@@ -7,7 +7,7 @@ var notificationSchema = schema{1: {1: {1: {1: {}, 3: outgoingSchema}}, 2: {1: {
 // AppendNotification appends the envelope in which processes tell each other of a publication: a NotificationBatch with one
 // IPCMessage. It ends with the bytes that AppendOutgoing makes.
 func AppendNotification(dst []byte, p *Publication) []byte {
-	outgoing := sizeOutgoing(p)
+	outgoing := SizeOutgoing(p)
 	n := sizeBytes(outgoing)
 	for i := range p.Receivers {
 		n += sizeBytes(sizeReceiver(&p.Receivers[i]))

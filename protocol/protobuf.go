@@ -16,7 +16,8 @@ func AppendOutgoing(dst []byte, p *Publication) []byte {
 	return appendSender(dst, &p.Sender)
 }
 
-func sizeOutgoing(p *Publication) int {
+// SizeOutgoing is the length of what AppendOutgoing appends.
+func SizeOutgoing(p *Publication) int {
 	return sizeBytes(len(p.ID)) + sizeBytes(len(p.Body)) + sizeVarint(uint64(p.Expiry)) + 1 + protowire.SizeFixed32() +
 		sizeBytes(sizeSender(&p.Sender))
 }
@@ -41,11 +42,11 @@ func sizeSender(s *Sender) int {
 func AppendResponse(dst []byte, ps []*Publication) []byte {
 	n := 0
 	for _, p := range ps {
-		n += sizeBytes(sizeOutgoing(p))
+		n += sizeBytes(SizeOutgoing(p))
 	}
 	dst = appendCommand(dst, 1, n)
 	for _, p := range ps {
-		dst = appendLength(dst, 1, sizeOutgoing(p))
+		dst = appendLength(dst, 1, SizeOutgoing(p))
 		dst = AppendOutgoing(dst, p)
 	}
 	return dst

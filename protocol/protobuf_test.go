@@ -53,8 +53,8 @@ func TestOutgoing(t *testing.T) {
 		if !bytes.Equal(b, unhex(t, want)) {
 			t.Fatalf("got  %x\nwant %x", b, unhex(t, want))
 		}
-		if len(b) != sizeOutgoing(p) {
-			t.Fatalf("%d bytes, expected %d", len(b), sizeOutgoing(p))
+		if len(b) != SizeOutgoing(p) {
+			t.Fatalf("%d bytes, expected %d", len(b), SizeOutgoing(p))
 		}
 		var back Publication
 		if err := ParseOutgoing(b, &back); err != nil || !samePublication(&back, p) {

@@ -27,6 +27,7 @@ type Bus struct {
 
 	maxExpiry      uint32 // seconds
 	channelTTL     string // seconds
+	historySize    string
 	publishChannel string
 	echoChannel    string
 
@@ -43,8 +44,9 @@ type Bus struct {
 	known  highest // the highest id heard of
 	echoes atomic.Uint64
 
-	publishing sync.Mutex // guards sequence, and is held while a batch is under way
+	publishing sync.Mutex // guards what follows, and is held while a batch is under way
 	sequence   sequence
+	calls      calls
 
 	subscribing atomic.Bool   // a Subscribe is under way
 	subscribed  atomic.Bool   // publications came in before
@@ -68,6 +70,7 @@ func New(o Options) (*Bus, error) {
 		scripts:        newScripts(),
 		maxExpiry:      seconds(o.MessageTTL),
 		channelTTL:     strconv.FormatUint(uint64(max(seconds(o.ChannelTTL), 1)), 10),
+		historySize:    strconv.Itoa(o.HistorySize),
 		publishChannel: publishPrefix + o.UID,
 		echoChannel:    echoPrefix + o.UID + ":" + rand.Text(),
 		dialing:        dialing,

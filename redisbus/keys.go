@@ -51,15 +51,3 @@ func onlineKey(ch protocol.ChannelID) string {
 }
 
 func messageKey(id protocol.MessageID) string { return prefixMessage + string(id[:]) }
-
-// historyKeys are the history keys of all receivers, in one buffer.
-func historyKeys(receivers []protocol.Receiver) []string {
-	buffer := make([]byte, 0, len(receivers)*(len(prefixPublicHistory)+16))
-	keys := make([]string, len(receivers))
-	for i := range receivers {
-		from := len(buffer)
-		buffer = appendHistoryKey(buffer, receivers[i].Channel)
-		keys[i] = rueidis.BinaryString(buffer[from:len(buffer):len(buffer)])
-	}
-	return keys
-}

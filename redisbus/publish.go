@@ -5,8 +5,6 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
-	rnd "math/rand/v2"
-	"strconv"
 	"time"
 
 	"github.com/redis/rueidis"
@@ -34,10 +32,10 @@ const (
 	batchTries = 3
 )
 
-// What publish.lua returns if not the id.
+// What publish.lua returns if not an id or a counter.
 const (
 	replyDone       = 0
-	replyOutOfOrder = 1
+	replyOutOfOrder = -1
 )
 
 // sequence numbers the publications of this process. The first one that is not known to be stored has the number after
@@ -103,19 +101,7 @@ func (b *Bus) publishBatch(ctx context.Context, ps []*protocol.Publication) (sto
 // sendBatch sends ps in one pipeline, after the script if load says so. From the first failure on nothing is stored, because
 // the script refuses a number whose predecessor it has not seen.
 func (b *Bus) sendBatch(ctx context.Context, ps []*protocol.Publication, load bool) (stored int, err error) {
-	var results []rueidis.RedisResult
-	err = b.call(ctx, func(c rueidis.Client) error {
-		commands := make([]rueidis.Completed, 0, 1+len(ps))
-		if load {
-			commands = append(commands, b.scripts.publish.load(c))
-		}
-		round := b.newRound()
-		for i, p := range ps {
-			commands = append(commands, b.publishCommand(c, p, &round, i))
-		}
-		results = c.DoMulti(ctx, commands...)
-		return results[0].Error()
-	})
+	results, startdate, err := b.exchange(ctx, ps, load)
 	if results == nil {
 		return 0, err
 	}
@@ -126,7 +112,7 @@ func (b *Bus) sendBatch(ctx context.Context, ps []*protocol.Publication, load bo
 		results = results[1:]
 	}
 	for i, r := range results {
-		if err := b.settle(ps[i], r); err != nil {
+		if err := b.settle(ps[i], r, startdate); err != nil {
 			return i, b.closedOr(err)
 		}
 		b.sequence.acknowledged++
@@ -134,8 +120,39 @@ func (b *Bus) sendBatch(ctx context.Context, ps []*protocol.Publication, load bo
 	return len(ps), nil
 }
 
+// exchange brings the calls for ps to Redis and returns the answers, and the start date of ids that are only a counter there.
+// err is that of the first answer.
+func (b *Bus) exchange(ctx context.Context, ps []*protocol.Publication, load bool) (results []rueidis.RedisResult, startdate uint64, err error) {
+	c := &b.calls
+	err = b.call(ctx, func(client rueidis.Client) error {
+		c.reset(answered(results))
+		if load {
+			c.commands = append(c.commands, b.scripts.publish.load(client))
+		}
+		r := b.newRound(c)
+		startdate = r.known.Startdate()
+		for i, p := range ps {
+			c.commands = append(c.commands, b.publishCommand(client, c, p, &r, i))
+		}
+		results = client.DoMulti(ctx, c.commands...)
+		return results[0].Error()
+	})
+	c.reset(answered(results))
+	return results, startdate, err
+}
+
+// answered says whether all the answers are there, and so nobody needs the commands any more.
+func answered(results []rueidis.RedisResult) bool {
+	for i := range results {
+		if results[i].NonRedisError() != nil {
+			return false
+		}
+	}
+	return true
+}
+
 // settle reads the answer for p.
-func (b *Bus) settle(p *protocol.Publication, r rueidis.RedisResult) error {
+func (b *Bus) settle(p *protocol.Publication, r rueidis.RedisResult, startdate uint64) error {
 	m, err := r.ToMessage()
 	if isRefusal(err) {
 		// What was sent of this sequence may still be under way on a connection that is given up. Under a new name none of
@@ -146,91 +163,34 @@ func (b *Bus) settle(p *protocol.Publication, r rueidis.RedisResult) error {
 	if err != nil {
 		return err
 	}
-	if m.IsInt64() {
-		return settleStatus(m)
-	}
-	s, err := m.ToString()
-	if err != nil {
+	id, err := readID(m, startdate)
+	if err != nil || id.IsZero() {
 		return err
-	}
-	id, ok := protocol.MessageIDFromBytes([]byte(s))
-	if !ok {
-		return fmt.Errorf("BUG: publish.lua made the id %x", s)
 	}
 	p.ID = id
 	b.known.heard(id)
 	return nil
 }
 
-func settleStatus(m rueidis.RedisMessage) error {
-	switch status, err := m.AsInt64(); {
-	case err != nil:
-		return err
-	case status == replyDone:
-		return nil
-	case status == replyOutOfOrder:
-		return errOutOfOrder
+// readID reads what publish.lua returns. The id is zero if the publication was stored before.
+func readID(m rueidis.RedisMessage, startdate uint64) (id protocol.MessageID, err error) {
+	if !m.IsInt64() {
+		s, err := m.ToString()
+		if err != nil {
+			return id, err
+		}
+		id, ok := protocol.MessageIDFromBytes([]byte(s))
+		if !ok {
+			return id, fmt.Errorf("BUG: publish.lua made the id %x", s)
+		}
+		return id, nil
+	}
+	switch n, err := m.AsInt64(); {
+	case err != nil || n == replyDone:
+		return id, err
+	case n == replyOutOfOrder:
+		return id, errOutOfOrder
 	default:
-		return fmt.Errorf("BUG: publish.lua returned %d", status)
+		return protocol.MakeMessageID(startdate, uint64(n)), nil
 	}
-}
-
-// round is what the calls of one pipeline have in common.
-type round struct {
-	created                       uint32
-	acknowledged                  uint64
-	acknowledgedText, createdText string
-	knownStartdate, knownCounter  string
-}
-
-func (b *Bus) newRound() round {
-	now := b.options.Now().Unix()
-	known := b.known.get()
-	return round{
-		created:          uint32(now),
-		acknowledged:     b.sequence.acknowledged,
-		acknowledgedText: strconv.FormatUint(b.sequence.acknowledged, 10),
-		createdText:      strconv.FormatInt(now, 10),
-		knownStartdate:   strconv.FormatUint(known.Startdate(), 10),
-		knownCounter:     strconv.FormatUint(known.Counter(), 10),
-	}
-}
-
-// publishCommand is the call of publish.lua for the i-th publication of a round. Its bytes are its own: rueidis may still
-// write them after ctx has ended.
-func (b *Bus) publishCommand(c rueidis.Client, p *protocol.Publication, r *round, i int) rueidis.Completed {
-	p.ID = protocol.MessageID{}
-	p.Created = r.created
-	p.Expiry = min(p.Expiry, b.maxExpiry)
-	head, tail := envelope(p)
-	trim := 0
-	if rnd.IntN(trimEvery) == 0 {
-		trim = b.options.HistorySize
-	}
-	receivers := p.Receivers
-	if p.Expiry == 0 {
-		receivers = nil
-	}
-	return c.B().Evalsha().Sha1(b.scripts.publish.hash).Numkeys(int64(3+len(receivers))).
-		Key(keyCounter, keyStartdate, b.sequence.key).Key(historyKeys(receivers)...).
-		Arg(strconv.FormatUint(r.acknowledged+1+uint64(i), 10), r.acknowledgedText, sequenceTTLText,
-			r.createdText, r.knownStartdate, r.knownCounter, marginText,
-			strconv.FormatUint(uint64(p.Expiry), 10), b.channelTTL, strconv.Itoa(trim),
-			b.publishChannel, rueidis.BinaryString(head), rueidis.BinaryString(tail)).
-		Build()
-}
-
-var (
-	sequenceTTLText = strconv.FormatUint(uint64(seconds(sequenceTTL)), 10)
-	marginText      = strconv.Itoa(margin)
-)
-
-// envelope is what stands before and after the id of p in its NotificationBatch. Every id has the same length, so Redis, which
-// gives it out, has nothing to count. The tail is also what follows the id in the stored OutgoingMessage.
-func envelope(p *protocol.Publication) (head, tail []byte) {
-	all := protocol.AppendNotification(make([]byte, 0, 96+len(p.Body)+32*len(p.Receivers)), p)
-	outgoing := len(protocol.AppendOutgoing(nil, p))
-	const before = 2 // tag and length of the id
-	at := len(all) - outgoing + before
-	return all[:at:at], all[at+len(p.ID):]
 }

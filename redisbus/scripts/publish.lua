@@ -6,7 +6,8 @@
 --      8 expiry in seconds (0: not stored), 9 seconds to keep the history of a channel, 10 length of history to trim to (0: not now)
 --      11 channel to publish to, 12 and 13 what stands before and after the id in the envelope
 --
--- Returns the id, or 0 if the publication was stored before, or 1 if one before it is missing.
+-- Returns the id; of an id with the start date of the highest known one only the counter; 0 if the publication was stored before;
+-- -1 if one before it is missing.
 
 local sequence, acknowledged = tonumber(ARGV[1]), tonumber(ARGV[2])
 local state = redis.call('MGET', KEYS[3], KEYS[2])
@@ -15,7 +16,7 @@ if sequence <= stored then
 	return 0
 end
 if sequence ~= math.max(stored, acknowledged) + 1 then
-	return 1
+	return -1
 end
 
 -- The first write: out of memory, read-only and the like fail here, before anything is done.
@@ -54,4 +55,7 @@ redis.call('PUBLISH', ARGV[11], ARGV[12] .. id .. ARGV[13])
 
 -- Last, so that a publication which failed half way does not count as stored.
 redis.call('SET', KEYS[3], ARGV[1], 'EX', ARGV[3])
+if startdate == knownStartdate then
+	return counter
+end
 return id
