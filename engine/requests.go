@@ -63,7 +63,9 @@ func (r *requests) askOnline(l *loop, s *Session, stats []protocol.ChannelStat) 
 			stats = nil // as over HTTP: nobody is told to be online
 		}
 		for i := range stats {
-			stats[i].Online = online[i]
+			if _, isID := stats[i].Channel(); isID { // the length of a client's ids is not checked: one that is no id is nobody's
+				stats[i].Online = online[i]
+			}
 		}
 		l.post(mail{kind: mailReply, ref: ref, reply: protocol.AppendFrame(nil, ws.OpBinary, protocol.AppendChannelStats(nil, stats))})
 	})

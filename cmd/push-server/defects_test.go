@@ -93,6 +93,29 @@ func TestPollEndsInTime(t *testing.T) {
 	}
 }
 
+// Without Redis, too, polls end in time, and questions are answered.
+func TestAnswersWithoutRedis(t *testing.T) {
+	redis := startRedis(t)
+	in := installOn(t, redis, func(c config) { c["push"] = map[string]any{"pollTimeout": "1s"} })
+	in.waitDelivering(t)
+	redis.Kill()
+	ch := client.NewChannel(testKey)
+	ask := client.NewHTTP(false)
+	f := func(url string, status int, body, mid string) {
+		t.Helper()
+		reply, err := ask.Poll(t.Context(), url)
+		got := reply.Header.Get("Last-Message-Id")
+		if err != nil || reply.Status != status || string(reply.Body) != body || mid != "" && got != mid {
+			t.Errorf("%.60s: %d %s %q %v", url, reply.Status, reply.Body, got, err)
+		}
+	}
+	const mid = "17954614120000000000000126"
+	f("http://"+in.subs[0]+subPath+client.Query(false, mid, ch.Signed()), 304, "", mid)
+	f("http://"+in.subs[0]+subPath+client.Query(true, "", ch.Signed()), 304, "", "")
+	f(in.pubURL()+"?CHANNEL_ID="+ch.Private, 200, `{"infos":[]}`, "")
+	f("http://"+in.pub+statPath, 200, "[]", "")
+}
+
 // A limit of one connection means one: the new one stays, and gets its messages.
 func TestOneConnectionPerChannel(t *testing.T) {
 	for _, limit := range []int{0, 1} {
