@@ -33,13 +33,14 @@ func (a *admission) take(n int64) bool {
 
 func (a *admission) give(n int64) { a.active.Add(-n) }
 
-// descriptorBudget is the number of connections that the descriptor limit leaves room for. The rest is for the bus, for
-// publishers, files, and for connections being handed over.
-func descriptorBudget() int {
+// Descriptors shares out the descriptor limit of the process: what the connections of subscribers may take, and what those of
+// publishers may, on ports of their own. The rest is for the bus, for files, and for connections being handed over.
+func Descriptors() (subscribers, publishers int) {
+	n := 1024 // the usual limit, if the system does not say
 	var limit unix.Rlimit
-	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
-		return 512
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err == nil {
+		n = int(min(limit.Cur, 1<<24))
 	}
-	n := int(min(limit.Cur, 1<<24))
-	return n - min(1024, n/4)
+	reserve := min(1024, n/4)
+	return n - reserve, reserve / 2
 }

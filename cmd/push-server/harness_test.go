@@ -74,9 +74,11 @@ func recordedConfig(t *testing.T, name, redis string) config {
 	storage := c["storage"].(map[string]any)
 	delete(storage, "host")
 	delete(storage, "port")
-	storage["type"] = "memory"
 	if redis != "" {
 		storage["type"], storage["socket"] = "redis", redis
+	} else {
+		storage["type"] = "memory"
+		delete(c, "clusterMode") // which would need a store that others reach
 	}
 	c["debug"] = map[string]any{"folderName": t.TempDir()}
 	return c
@@ -167,11 +169,22 @@ func writeConfigs(t *testing.T, configs ...config) (args []string) {
 // launch starts the server with these arguments.
 func launch(t *testing.T, args ...string) *process {
 	t.Helper()
-	executable, err := os.Executable()
+	return launchAs(t, exec.Command(executable(t), args...))
+}
+
+func executable(t *testing.T) string {
+	t.Helper()
+	path, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &process{t: t, cmd: exec.Command(executable, args...), done: make(chan struct{})}
+	return path
+}
+
+// launchAs runs a command that becomes the server.
+func launchAs(t *testing.T, cmd *exec.Cmd) *process {
+	t.Helper()
+	p := &process{t: t, cmd: cmd, done: make(chan struct{})}
 	p.cmd.Env = append(os.Environ(), asServer+"=1")
 	p.cmd.Stdout, p.cmd.Stderr = &p.log, &p.log
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}

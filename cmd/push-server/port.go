@@ -9,9 +9,11 @@ import (
 	"syscall"
 
 	"github.com/valyala/fasthttp"
+	"golang.org/x/net/netutil"
 	"golang.org/x/sys/unix"
 
 	"push-server/configs"
+	"push-server/engine"
 	"push-server/poll"
 )
 
@@ -47,8 +49,22 @@ func newPublishPort(s *server, l *configs.Server, secured *tls.Config) (*publish
 		TestKey:     s.config.Debug.TestConnectionKey,
 	})
 	p.server.CloseOnShutdown = true
-	go func() { p.done <- p.server.Serve(poll.GateListener(ln)) }()
+	most := s.publishers()
+	go func() { p.done <- p.server.Serve(netutil.LimitListener(poll.GateListener(ln), most)) }()
 	return p, nil
+}
+
+// publishers is the number of connections that a port without subscribers serves at a time, the others wait: publishers must not
+// take the descriptors that event loops need.
+func (s *server) publishers() int {
+	_, n := engine.Descriptors()
+	ports := 0
+	for _, l := range s.config.Servers {
+		if l.Routes.Sub == "" {
+			ports++
+		}
+	}
+	return max(n/ports, 1)
 }
 
 // listen opens a port, a shared one beside those who share it, too.
