@@ -3,7 +3,7 @@
 VERSION  := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 LDFLAGS  := -s -w -X main.version=$(VERSION)
 BUILD    := CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)'
-FUZZTIME ?= 10s
+FUZZTIME ?= 60s
 PACKAGES ?= ./...
 
 GOLANGCI := bin/golangci-lint-v2.15.0
@@ -45,11 +45,11 @@ $(GOLANGCI):
 fmt: ## format all Go files
 	gofmt -w .
 
-fuzz: ## fuzz everything that is read from the network, FUZZTIME (10s) each
+fuzz: ## fuzz everything that is read from elsewhere, FUZZTIME (60s) each
 	@for package in $$(go list ./...); do \
 		for target in $$(go test -list '^Fuzz' $$package | grep '^Fuzz'); do \
 			echo "$$package $$target"; \
-			go test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) $$package || exit 1; \
+			go test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 5s $$package || exit 1; \
 		done; \
 	done
 

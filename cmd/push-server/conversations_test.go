@@ -19,16 +19,23 @@ func TestConversations(t *testing.T) {
 	convs = slices.DeleteFunc(convs, func(c *replay.Conversation) bool {
 		return c.Config == "untrusted" // cloud mode is refused
 	})
-	if os.Getenv("PUSH_TEST_SLOW") == "" {
+	slow := os.Getenv("PUSH_TEST_SLOW") != ""
+	if !slow {
 		all := len(convs)
 		convs = slices.DeleteFunc(convs, func(c *replay.Conversation) bool { return c.Slow })
 		t.Logf("%d slow conversations are left to make test-slow", all-len(convs))
 	}
 	t.Run("memory", func(t *testing.T) {
+		if slow { // those wait for minutes, so both may wait at the same time
+			t.Parallel()
+		}
 		ours := slices.DeleteFunc(slices.Clone(convs), (*replay.Conversation).NeedsRedis)
 		converse(t, ours, func() *redistest.Server { return nil })
 	})
 	t.Run("redis", func(t *testing.T) {
+		if slow {
+			t.Parallel()
+		}
 		converse(t, convs, func() *redistest.Server { return startRedis(t) })
 	})
 }
