@@ -135,15 +135,6 @@ func (n *nodeProcess) send(m nodeMessage) {
 	n.do("PUBLISH", n.channel, string(m.envelope()))
 }
 
-// publish is the whole life of a publication of a back end.
-func (n *nodeProcess) publish(body string, expiry uint64, receivers ...client.Receiver) nodeMessage {
-	n.t.Helper()
-	m := nodeMessage{id: n.takeID(), receivers: receivers, body: body, expiry: expiry, created: uint32(time.Now().Unix())}
-	n.store(m)
-	n.send(m)
-	return m
-}
-
 func nodeHistory(r client.Receiver) string {
 	if r.Private {
 		return "channel:messages:" + string(r.ID)
