@@ -55,7 +55,7 @@ func runIdle(ctx context.Context, t *Trial) error {
 			return err
 		}
 	}
-	if heap := t.heap(ctx) - emptyHeap; heap > 0 && emptyHeap > 0 {
+	if heap := t.heap(ctx) - emptyHeap; heap > 0 && emptyHeap > 0 && len(t.Server.PIDs) == 1 {
 		t.set("heapPerConnection", heap/float64(t.N))
 	}
 	t.say("reaching all")
