@@ -32,7 +32,7 @@ type entry struct {
 	highest protocol.MessageID // the greatest id, or counter that an echo showed, up to and including this entry
 	prev    []uint64           // per receiver: the entry before this one with the same hash, 0: none
 	prevBuf [2]uint64
-	frames  [formats]frameSlot
+	frames  [formats]atomic.Pointer[frame]
 }
 
 // mark is what an echo means to the loops.
@@ -110,9 +110,6 @@ func (w *window) forget(floor protocol.MessageID) {
 func (w *window) bucket(ch *protocol.ChannelID) uint64 {
 	return binary.LittleEndian.Uint64(ch.Bytes[:]) & uint64(len(w.heads)-1)
 }
-
-// newest is the number of the newest entry, 0 if there is none.
-func (w *window) newest() uint64 { return w.head.Load() - 1 }
 
 // at returns the entry with number seq. nil, false: it is not there yet; nil, true: it has been evicted.
 func (w *window) at(seq uint64) (e *entry, lost bool) {
