@@ -48,9 +48,9 @@ type Bus struct {
 	sequence   sequence
 	calls      calls
 
-	subscribing atomic.Bool // a Subscribe is under way
-	subscribed  atomic.Bool // publications came in before
-	listener    atomic.Pointer[listener]
+	subscribing atomic.Bool   // a Subscribe is under way
+	subscribed  atomic.Bool   // publications came in before
+	drop        chan struct{} // asks Subscribe for a new connection
 }
 
 // New returns a bus. It does not connect: an error is about o alone. The bus must be closed.
@@ -78,6 +78,7 @@ func New(o Options) (*Bus, error) {
 		ctx:            ctx,
 		end:            end,
 		sequence:       newSequence(),
+		drop:           make(chan struct{}, 1),
 	}
 	if err := b.makeClient(); err != nil {
 		end()

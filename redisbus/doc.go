@@ -1,7 +1,7 @@
 // Package redisbus is the bus of several processes: publications, history, presence and statistics in one Redis, under the
 // keys and in the encodings of the Node push server, so that processes of both kinds serve one installation side by side.
 //
-// All commands share one pipelined connection; publications come in over a second one, our own (listener.go), which carries nothing else. Redis may
+// All commands share one pipelined connection; publications come in over a second one, which carries nothing else. Redis may
 // be away at any time, also when a Bus is made: commands then fail at once and Subscribe goes on trying.
 //
 // A publication is one script call (scripts/publish.lua), which takes its id, stores it and publishes it in one step. Calls are

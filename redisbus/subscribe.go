@@ -3,11 +3,11 @@ package redisbus
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
-	"net"
 	"strconv"
+	"sync"
 	"time"
+	"unsafe"
 
 	"github.com/redis/rueidis"
 
@@ -61,37 +61,76 @@ func (b *Bus) listenOn(ctx context.Context, h protocol.Handler) {
 
 // listen listens on one connection until it is lost, and says whether publications came in at all.
 func (b *Bus) listen(ctx context.Context, h protocol.Handler) (connected bool, err error) {
-	l, err := b.dialListener(ctx)
+	connection, err := b.dedicate(ctx)
 	if err != nil {
 		return false, err
 	}
-	defer l.close()
-	defer context.AfterFunc(ctx, l.close)()
-	b.listener.Store(l)
-	defer b.listener.Store(nil)
-	s := subscription{bus: b, handler: h}
+	defer connection.Close()
+	s := &subscription{bus: b, handler: h}
 	defer s.end()
-	// The echo channel comes second: an echo that arrives says that publications arrive as well.
-	if err = l.send("PSUBSCRIBE", publishPattern); err == nil {
-		err = l.send("SUBSCRIBE", b.echoChannel)
+	lost := connection.SetPubSubHooks(rueidis.PubSubHooks{OnMessage: s.message, OnSubscription: s.confirmed})
+	if err := b.confirm(ctx, connection); err != nil {
+		return false, err
 	}
-	for err == nil {
-		var r reply
-		if r, err = l.next(); err == nil {
-			err = s.take(l, &r)
+	b.log.Info("listening to redis")
+	b.options.OnConnect(true)
+	defer b.options.OnConnect(false)
+	select {
+	case err := <-lost:
+		return true, fmt.Errorf("connection lost: %w", err)
+	case <-b.drop:
+		return true, errDropped
+	case <-ctx.Done():
+		return true, ctx.Err()
+	}
+}
+
+// dedicate takes a connection for publications alone. The wait for Redis to answer ends with ctx, though rueidis goes on until
+// DialTimeout.
+func (b *Bus) dedicate(ctx context.Context) (rueidis.DedicatedClient, error) {
+	// A command first: it finds out whether Redis is there, and whether the client must be replaced.
+	err := b.call(ctx, func(c rueidis.Client) error { return c.Do(ctx, c.B().Ping().Build()).Error() })
+	if err != nil {
+		return nil, err
+	}
+	made := make(chan rueidis.DedicatedClient, 1)
+	go func() {
+		connection, _ := (*b.client.Load()).Dedicate()
+		made <- connection
+	}()
+	select {
+	case connection := <-made:
+		return connection, nil
+	case <-ctx.Done():
+		go func() { (<-made).Close() }()
+		return nil, ctx.Err()
+	}
+}
+
+// confirm subscribes. The echo channel comes second: an echo that arrives says that publications arrive as well.
+func (b *Bus) confirm(ctx context.Context, connection rueidis.DedicatedClient) error {
+	ctx, cancel := context.WithTimeout(ctx, confirmTime)
+	defer cancel()
+	for _, r := range connection.DoMulti(ctx,
+		connection.B().Psubscribe().Pattern(publishPattern).Build(),
+		connection.B().Subscribe().Channel(b.echoChannel).Build()) {
+		if err := r.Error(); err != nil {
+			return err
 		}
 	}
-	if errors.Is(err, net.ErrClosed) {
-		err = errDropped
+	select {
+	case <-b.drop: // meant for the last connection
+	default:
 	}
-	return s.connected, fmt.Errorf("connection lost: %w", err)
+	return nil
 }
 
 // Reconnect drops the connection over which publications come in: Subscribe makes a new one, which begins with HandleGap.
 // For a connection that is alive and deaf: echoes were sent and do not come back.
 func (b *Bus) Reconnect() {
-	if l := b.listener.Load(); l != nil {
-		l.close()
+	select {
+	case b.drop <- struct{}{}:
+	default:
 	}
 }
 
@@ -111,49 +150,50 @@ func (b *Bus) Echo(ctx context.Context) (n uint64, err error) {
 	return n, nil
 }
 
-// subscription hands what comes in over one connection to the handler.
+// subscription hands what comes in over one connection to the handler. rueidis calls it from the reader of the connection.
 type subscription struct {
-	bus       *Bus
-	handler   protocol.Handler
-	connected bool
+	bus     *Bus
+	handler protocol.Handler
+
+	mu    sync.Mutex // held while the handler runs
+	ended bool
 }
 
-// take handles a reply. Confirmations stand among messages, so the gap comes before the first publication.
-func (s *subscription) take(l *listener, r *reply) error {
-	switch string(r.words[0]) {
-	case "pmessage":
-		s.publications(r.words[3])
-	case "message":
-		s.echo(r.words[2])
-	case "psubscribe":
-		if s.bus.subscribed.Swap(true) {
-			s.handler.HandleGap()
-		}
-	case "subscribe":
-		s.begin()
-		return l.conn.SetDeadline(time.Time{})
-	default:
-		return fmt.Errorf("%w: %q", errReply, r.words[0])
-	}
-	return nil
-}
-
-// begin is called when everything is subscribed to.
-func (s *subscription) begin() {
-	s.connected = true
-	s.bus.log.Info("listening to redis")
-	s.bus.options.OnConnect(true)
-}
-
+// end returns when the handler runs no more and will not again.
 func (s *subscription) end() {
-	if s.connected {
-		s.bus.options.OnConnect(false)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.ended = true
+}
+
+// confirmed sees confirmations in the order of messages, so the gap comes before the first publication.
+func (s *subscription) confirmed(c rueidis.PubSubSubscription) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ended || c.Kind != "psubscribe" {
+		return
+	}
+	if s.bus.subscribed.Swap(true) {
+		s.handler.HandleGap()
 	}
 }
 
-// publications hands on what is in the payload, without copying it.
-func (s *subscription) publications(payload []byte) {
-	err := protocol.ParseNotifications(payload, func(p *protocol.Publication) {
+func (s *subscription) message(m rueidis.PubSubMessage) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case s.ended:
+	case m.Channel == s.bus.echoChannel:
+		s.echo(m.Message)
+	default:
+		s.publications(m.Message)
+	}
+}
+
+// publications hands on what is in the payload, without copying it: rueidis makes a string for each message and never
+// changes it, and neither does anybody else. It lives as long as a publication that points into it.
+func (s *subscription) publications(payload string) {
+	err := protocol.ParseNotifications(unsafe.Slice(unsafe.StringData(payload), len(payload)), func(p *protocol.Publication) {
 		s.bus.known.heard(p.ID)
 		s.handler.HandlePublication(p)
 	})
@@ -162,8 +202,8 @@ func (s *subscription) publications(payload []byte) {
 	}
 }
 
-func (s *subscription) echo(payload []byte) {
-	n, highest, ok := parseEcho(payload)
+func (s *subscription) echo(payload string) {
+	n, highest, ok := parseEcho([]byte(payload))
 	if !ok {
 		s.bus.options.OnError("decode", fmt.Errorf("BUG: echo.lua sent %q", payload))
 		return
