@@ -23,8 +23,8 @@ build: ## build bin/push-server, and bin/push-bench
 test: deps ## run all tests, but for those that take minutes
 	go test -timeout 20m $(PACKAGES)
 
-test-slow: deps ## run all tests, with those that take minutes
-	PUSH_TEST_SLOW=1 go test -timeout 30m $(PACKAGES)
+test-slow: deps ## run the recorded conversations with those that take minutes
+	PUSH_TEST_SLOW=1 go test -count=1 -timeout 15m -run 'TestConversations' ./cmd/push-server
 
 race: deps ## run the tests with the race detector
 	go test -race -timeout 30m $(PACKAGES)
