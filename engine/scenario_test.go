@@ -545,3 +545,32 @@ func TestBusComesLate(t *testing.T) {
 		t.Errorf("got %q, want %q", got, want)
 	}
 }
+
+// An empty store has no counter, and its first echo says zero. Who asks for everything gets what was stored all the same.
+func TestEverythingFromAnEmptyStore(t *testing.T) {
+	bus := newSimBus(1, simFaults{})
+	bus.start = 0
+	e := startEngine(t, bus, nil)
+	bus.mu.Lock()
+	bus.start = 1_700_000_000
+	a := newItem()
+	foreign := publication("stored by hand", 600, private(a))
+	foreign.ID, foreign.Created = protocol.MakeMessageID(bus.start, 1), uint32(time.Now().Unix())
+	bus.stored = append(bus.stored, foreign)
+	bus.mu.Unlock()
+	back := webSocket(t, e, query(t, "&mid=00000000000000000000000000", a))
+	if got := back.texts(1); got[0] != "stored by hand" {
+		t.Errorf("got %q", got)
+	}
+}
+
+// A publication stays for its last second: Created is in whole seconds.
+func TestLastSecondOfAPublication(t *testing.T) {
+	e := &entry{pub: publication("x", 1)}
+	e.pub.Created = 1000
+	for now, want := range map[uint32]bool{1000: true, 1001: true, 1002: false} {
+		if e.replayable(now) != want {
+			t.Errorf("at %d: %v", now, !want)
+		}
+	}
+}

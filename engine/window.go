@@ -172,9 +172,9 @@ func (e *entry) step(w *window, ch *protocol.ChannelID) (next uint64, mine bool)
 	return next, mine
 }
 
-// replayable says whether history would have e at now.
+// replayable says whether history would have e at now. Created has lost its fraction: the last second counts in full.
 func (e *entry) replayable(now uint32) bool {
-	return e.pub.Expiry > 0 && e.pub.Created+e.pub.Expiry > now
+	return e.pub.Expiry > 0 && e.pub.Created+e.pub.Expiry >= now
 }
 
 // size is what e takes in memory at most: its body, and a frame of it in each format.
