@@ -29,7 +29,7 @@ func TestDeliveryAllocatesNothing(t *testing.T) {
 	for n := range uint64(10) {
 		e := &entry{pub: publication(`{"a":1}`, 60, ch)}
 		e.pub.ID = protocol.MakeMessageID(1_700_000_000, n+1)
-		e.frame(formatText)
+		l.frame(e, formatText)
 		l.window.append(e)
 	}
 	buf := make([]byte, 64<<10)

@@ -183,12 +183,12 @@ func (l *loop) deliverLive(s *Session, first uint32) {
 	n := &l.outbox.links[first-1]
 	if n.next == 0 {
 		l.stats.countDelivered(1)
-		l.write(s, n.entry.frame(f).bytes)
+		l.write(s, l.frame(n.entry, f).bytes)
 		return
 	}
 	l.scratch = l.scratch[:0]
 	for i := first; i != 0; i = l.outbox.links[i-1].next {
-		l.scratch = append(l.scratch, l.outbox.links[i-1].entry.frame(f).bytes...)
+		l.scratch = append(l.scratch, l.frame(l.outbox.links[i-1].entry, f).bytes...)
 		l.stats.countDelivered(1)
 		if len(l.scratch) >= scratchLimit {
 			l.write(s, l.scratch)

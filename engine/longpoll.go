@@ -45,13 +45,13 @@ func (l *loop) answerPoll(s *Session, es []*entry) {
 	f := s.format()
 	size := 0
 	for _, e := range es {
-		fr := e.frame(f)
+		fr := l.frame(e, f)
 		size += len(fr.bytes) - fr.payload
 	}
 	l.endPoll(s)
 	l.scratch = poll.AppendPollReplyHead(l.scratch[:0], s.replyOptions(), f == formatBinary, size)
 	for _, e := range es {
-		fr := e.frame(f)
+		fr := l.frame(e, f)
 		l.scratch = append(l.scratch, fr.bytes[fr.payload:]...)
 	}
 	l.stats.countDelivered(len(es))

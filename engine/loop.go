@@ -67,6 +67,7 @@ type loop struct {
 
 	// Scratch.
 	scratch  []byte
+	blocks   frameBlocks
 	found    []*entry
 	channels []protocol.ChannelID
 	reader   poll.Reader

@@ -189,7 +189,7 @@ func (l *loop) finishReplay(s *Session, es []*entry) {
 	first := true
 	l.scratch = l.scratch[:0]
 	for i, e := range es {
-		l.scratch = append(l.scratch, e.frame(f).bytes...)
+		l.scratch = append(l.scratch, l.frame(e, f).bytes...)
 		if len(l.scratch) < scratchLimit && i < len(es)-1 {
 			continue
 		}

@@ -103,7 +103,7 @@ func (l *loop) traceSend(s *Session, es []*entry) {
 		kind = "WEBSOCKET"
 	}
 	for i, e := range es {
-		fr := e.frame(s.format())
+		fr := l.frame(e, s.format())
 		size += len(fr.bytes) - fr.payload
 		ids[i] = `"` + e.pub.ID.String() + `"`
 	}

@@ -32,7 +32,7 @@ type entry struct {
 	highest protocol.MessageID // the greatest id, or counter that an echo showed, up to and including this entry
 	prev    []uint64           // per receiver: the entry before this one with the same hash, 0: none
 	prevBuf [2]uint64
-	frames  [formats]atomic.Pointer[frame]
+	frames  [formats]frameSlot
 }
 
 // mark is what an echo means to the loops.
