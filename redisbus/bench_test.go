@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"testing"
+	"time"
 
 	"push-server/protocol"
 	"push-server/redisbus"
@@ -44,6 +45,78 @@ func benchmarkPublish(b *testing.B, receivers, batch int) {
 		}
 	}
 	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "publications/s")
+}
+
+// arrivals counts what comes in.
+type arrivals struct {
+	publications, echo chan struct{}
+}
+
+func (a *arrivals) HandlePublication(*protocol.Publication) { a.publications <- struct{}{} }
+func (a *arrivals) HandleGap()                              {}
+
+func (a *arrivals) HandleEcho(uint64, protocol.MessageID) {
+	select {
+	case a.echo <- struct{}{}:
+	default:
+	}
+}
+
+// await waits for n publications.
+func (a *arrivals) await(n int) {
+	for range n {
+		<-a.publications
+	}
+}
+
+// subscribe returns when publications come in.
+func subscribe(t testing.TB, bus *redisbus.Bus) *arrivals {
+	t.Helper()
+	a := &arrivals{publications: make(chan struct{}, 1024), echo: make(chan struct{}, 1)}
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		_ = bus.Subscribe(ctx, a)
+	}()
+	t.Cleanup(func() {
+		cancel()
+		<-ended
+	})
+	again := time.NewTicker(10 * time.Millisecond)
+	defer again.Stop()
+	for {
+		if _, err := bus.Echo(ctx); err != nil {
+			t.Fatal(err)
+		}
+		select {
+		case <-a.echo:
+			return a
+		case <-again.C:
+		}
+	}
+}
+
+// BenchmarkRoundTrip publishes to itself: one publication at a time, which is the latency, and many.
+func BenchmarkRoundTrip(b *testing.B) {
+	for _, batch := range []int{1, 64} {
+		b.Run(fmt.Sprintf("batch=%d", batch), func(b *testing.B) {
+			bus := open(b, redisbus.Options{Addr: redistest.Start(b).Addr()})
+			a := subscribe(b, bus)
+			ps := make([]*protocol.Publication, batch)
+			for i := range ps {
+				ps[i] = publication(string(make([]byte, 200)), 3600, numberedChannel(i))
+			}
+			b.ReportAllocs()
+			b.ResetTimer()
+			for done := 0; done < b.N; done += batch {
+				if _, err := bus.Publish(context.Background(), ps); err != nil {
+					b.Fatal(err)
+				}
+				a.await(batch)
+			}
+		})
+	}
 }
 
 // BenchmarkHistoryStorm is the storm of a restart of the proxy: 10,000 clients ask for a channel of their own with one
