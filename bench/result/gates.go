@@ -19,7 +19,7 @@ var Gates = []Gate{
 	{"fanout", "cpuOfFloor", 200},
 	{"fanout", "rateOfFloor", 40},
 	{"fanout", "allocsPerDelivery", 0.1},
-	{"unique", "allocsPerPublish", 26},
+	{"unique", "allocsPerPublish", 13},
 	{"replay", "redisReadsPerReturn", 0.1},
 }
 
