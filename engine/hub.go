@@ -31,6 +31,8 @@ type Hub struct {
 	repairs  uint64                          // begun
 	repaired map[protocol.MessageID]repaired // late copies of these have been served
 	echo     uint64                          // the last one heard
+
+	unheard, unheardBytes int // publications since all loops were woken
 }
 
 func newHub(bus Bus, o *Options, stats *hubStats) *Hub {
@@ -43,7 +45,8 @@ func newHub(bus Bus, o *Options, stats *hubStats) *Hub {
 
 var _ protocol.Handler = (*Hub)(nil)
 
-// HandlePublication appends p to the window, or holds it while a gap is being closed.
+// HandlePublication appends p to the window, or holds it while a gap is being closed. Loops that it does not concern come by it with
+// their next turn, unless so much has gathered that they might fall out of the window.
 func (h *Hub) HandlePublication(p *protocol.Publication) {
 	h.mu.Lock()
 	if h.repair != nil {
@@ -51,8 +54,27 @@ func (h *Hub) HandlePublication(p *protocol.Publication) {
 	} else {
 		h.accept(p)
 	}
+	all := h.gathered(p)
 	h.mu.Unlock()
-	h.wakeLoops()
+	for _, l := range h.loops {
+		if all || l.table.interest.has(p.Receivers) {
+			l.wake()
+		}
+	}
+}
+
+// wakeShare is the part of the window that may gather before all loops are woken.
+const wakeShare = 16
+
+// gathered counts p, and says whether it is time to wake all loops.
+func (h *Hub) gathered(p *protocol.Publication) bool {
+	h.unheard++
+	h.unheardBytes += len(p.Body) + entryOverhead
+	if h.unheard < h.o.WindowCount/wakeShare && h.unheardBytes < h.o.WindowBytes/wakeShare {
+		return false
+	}
+	h.unheard, h.unheardBytes = 0, 0
+	return true
 }
 
 func (h *Hub) wakeLoops() {

@@ -6,8 +6,28 @@ import (
 	"push-server/protocol"
 )
 
-// subscribe enters s into the table for every channel of items, each once, and makes room where a channel is full.
+// catchUp collects what concerned nobody here so far, so that who subscribes now begins at the present.
+func (l *loop) catchUp() {
+	if !l.outbox.empty() {
+		return // a turn is due
+	}
+	l.collect()
+	if !l.outbox.empty() || len(l.released) > 0 {
+		l.wake()
+	}
+}
+
+// subscribe makes s a subscriber of the channels of items.
 func (l *loop) subscribe(s *Session, items []protocol.Item) {
+	l.catchUp()
+	l.enterTable(s, items)
+	if l.window.newest() >= l.cursor {
+		l.wake() // it may concern s, but the hub did not know yet
+	}
+}
+
+// enterTable enters s for every channel of items, each once, and makes room where a channel is full.
+func (l *loop) enterTable(s *Session, items []protocol.Item) {
 	l.channels = l.channels[:0]
 	for i := range items {
 		l.channels = appendOnce(l.channels, items[i].Private, true)
@@ -92,7 +112,7 @@ func (l *loop) touchPoll(s *Session) {
 	if l.engine.presence == nil {
 		return
 	}
-	as := l.table.hash(&l.channels[0])
+	as := hashOf(&l.channels[0])
 	if s.marked != 0 && s.markedAs == as && l.deadlines.now-s.marked < uint32(l.o.OnlineTTL/4/tick) {
 		return
 	}

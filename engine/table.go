@@ -10,11 +10,12 @@ import (
 // collector skips it, found by open addressing; a channel with one subscriber, by far the most frequent kind, needs nothing
 // else. It belongs to its loop.
 type channelTable struct {
-	buckets []uint32 // slab index + 1, 0: empty; linear probing
-	slots   slab[channelSlot]
-	free    uint32 // first free slot + 1, linked by channelSlot.ref
-	used    int
-	private int // how many are private channels
+	buckets  []uint32 // slab index + 1, 0: empty; linear probing
+	slots    slab[channelSlot]
+	free     uint32 // first free slot + 1, linked by channelSlot.ref
+	used     int
+	interest *interest
+	private  int // how many are private channels
 
 	lists    [][]member // of channels with several subscribers
 	freeList []uint32
@@ -47,10 +48,15 @@ type subscription struct {
 	pos  uint32
 }
 
-func newChannelTable() channelTable { return channelTable{buckets: make([]uint32, 64)} }
+func newChannelTable() channelTable {
+	t := channelTable{buckets: make([]uint32, 64), interest: new(interest)}
+	t.interest.count(len(t.buckets), nil, nil)
+	return t
+}
 
-func (t *channelTable) hash(id *protocol.ChannelID) uint32 {
-	h := binary.LittleEndian.Uint32(id.Bytes[8:]) // ids are digests: any four bytes of them are a hash
+// hashOf needs no mixing: ids are digests, any four bytes of them are a hash.
+func hashOf(id *protocol.ChannelID) uint32 {
+	h := binary.LittleEndian.Uint32(id.Bytes[8:])
 	if id.Private {
 		h = ^h
 	}
@@ -64,7 +70,7 @@ func (s *channelSlot) id() protocol.ChannelID {
 // find returns the bucket of id, or the empty one where it would stand.
 func (t *channelTable) find(id *protocol.ChannelID) (bucket uint32, found bool) {
 	mask := uint32(len(t.buckets) - 1)
-	for b := t.hash(id) & mask; ; b = (b + 1) & mask {
+	for b := hashOf(id) & mask; ; b = (b + 1) & mask {
 		i := t.buckets[b]
 		if i == 0 {
 			return b, false
@@ -139,6 +145,7 @@ func (t *channelTable) insert(bucket uint32, id *protocol.ChannelID, session, at
 	*t.slots.get(slot - 1) = s
 	t.buckets[bucket] = slot
 	t.used++
+	t.interest.enter(hashOf(id))
 	return subscription{slot: slot - 1}
 }
 
@@ -197,6 +204,7 @@ func (t *channelTable) remove(slot uint32) {
 	}
 	t.unlink(b)
 	t.used--
+	t.interest.leave(hashOf(&id))
 	*s = channelSlot{ref: t.free}
 	t.free = slot + 1
 }
@@ -206,7 +214,7 @@ func (t *channelTable) unlink(b uint32) {
 	mask := uint32(len(t.buckets) - 1)
 	for next := (b + 1) & mask; t.buckets[next] != 0; next = (next + 1) & mask {
 		id := t.slots.get(t.buckets[next] - 1).id()
-		if home := t.hash(&id) & mask; (next-home)&mask >= (next-b)&mask {
+		if home := hashOf(&id) & mask; (next-home)&mask >= (next-b)&mask {
 			t.buckets[b] = t.buckets[next]
 			b = next
 		}
@@ -224,6 +232,10 @@ func (t *channelTable) grow() {
 			t.buckets[b] = slot
 		}
 	}
+	t.interest.count(len(t.buckets), t.buckets, func(slot uint32) uint32 {
+		id := t.slots.get(slot - 1).id()
+		return hashOf(&id)
+	})
 }
 
 // channels returns every channel, in a slice of the caller's.

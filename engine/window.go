@@ -111,6 +111,9 @@ func (w *window) bucket(ch *protocol.ChannelID) uint64 {
 	return binary.LittleEndian.Uint64(ch.Bytes[:]) & uint64(len(w.heads)-1)
 }
 
+// newest is the number of the newest entry, 0 if there is none.
+func (w *window) newest() uint64 { return w.head.Load() - 1 }
+
 // at returns the entry with number seq. nil, false: it is not there yet; nil, true: it has been evicted.
 func (w *window) at(seq uint64) (e *entry, lost bool) {
 	if seq >= w.head.Load() {
