@@ -20,6 +20,7 @@ func (l *loop) startPoll(s *Session) (more bool) {
 	}
 	s.gen++
 	l.deadlines.start(s, timerPoll)
+	l.catchUp()
 	l.subscribe(s, l.sub.Items)
 	l.touchPoll(s)
 	l.stats.polls.Add(1)

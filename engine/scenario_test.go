@@ -574,3 +574,17 @@ func TestLastSecondOfAPublication(t *testing.T) {
 		}
 	}
 }
+
+// What is published from the moment on in which the handshake is answered reaches the newcomer. It was lost when a loop that had
+// nothing to do caught up with the window after it had written the answer.
+func TestNewcomerMissesNothing(t *testing.T) {
+	e := startMemory(t, nil)
+	for i := range 300 {
+		a := newItem()
+		c := webSocket(t, e, query(t, "", a))
+		publish(t, e, fmt.Sprint(i), 0, private(a))
+		if got := c.texts(1); got[0] != fmt.Sprint(i) {
+			t.Fatalf("got %q", got)
+		}
+	}
+}

@@ -6,7 +6,8 @@ import (
 	"push-server/protocol"
 )
 
-// catchUp collects what concerned nobody here so far, so that who subscribes now begins at the present.
+// catchUp collects what concerned nobody here so far, so that who subscribes now begins at the present. It comes before the peer
+// is told that it is connected: what is published from then on has to reach it.
 func (l *loop) catchUp() {
 	if !l.outbox.empty() {
 		return // a turn is due
@@ -19,7 +20,6 @@ func (l *loop) catchUp() {
 
 // subscribe makes s a subscriber of the channels of items.
 func (l *loop) subscribe(s *Session, items []protocol.Item) {
-	l.catchUp()
 	l.enterTable(s, items)
 	if l.window.newest() >= l.cursor {
 		l.wake() // it may concern s, but the hub did not know yet

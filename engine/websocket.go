@@ -23,6 +23,7 @@ func (l *loop) upgrade(s *Session, size int, pathOK bool) (n int, more bool) {
 		l.scratch = protocol.AppendHandshakeRefusal(l.scratch[:0], refusal)
 		return l.refuse(s, size)
 	}
+	l.catchUp()
 	l.scratch = protocol.AppendSwitchingProtocols(l.scratch[:0], hs.Key, hs.Subprotocols)
 	l.write(s, l.scratch)
 	if s.state == stateClosed {
