@@ -92,7 +92,7 @@ func (h *Hub) accept(p *protocol.Publication) {
 	}
 	h.note(p.ID)
 	h.stats.published.Add(1)
-	h.window.append(&entry{pub: p, highest: h.highest})
+	h.window.append(&entry{pub: p, highest: h.highest, expires: expiry(p, time.Now().UnixMilli())})
 }
 
 // note keeps the books about ids: which one is the greatest, and which are missing.

@@ -55,7 +55,7 @@ func (l *loop) windowCovers(mid protocol.MessageID) bool {
 // replayWindow collects from the window what s has missed, oldest first, within the limits of history, up to the loop's
 // position. ok is false if the window does not reach back to mid. The result is valid until the next call.
 func (l *loop) replayWindow(s *Session, mid protocol.MessageID) (es []*entry, ok bool) {
-	now := uint32(time.Now().Unix())
+	now := time.Now().UnixMilli()
 	l.found = l.found[:0]
 	for _, sub := range s.subs {
 		ch := l.table.channel(sub)

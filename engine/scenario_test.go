@@ -564,15 +564,20 @@ func TestEverythingFromAnEmptyStore(t *testing.T) {
 	}
 }
 
-// A publication stays for its last second: Created is in whole seconds.
-func TestLastSecondOfAPublication(t *testing.T) {
-	e := &entry{pub: publication("x", 1)}
-	e.pub.Created = 1000
-	for now, want := range map[uint32]bool{1000: true, 1001: true, 1002: false} {
-		if e.replayable(now) != want {
-			t.Errorf("at %d: %v", now, !want)
+// A publication stays for all of its time, although Created is in whole seconds; one that arrives late has less left.
+func TestTimeOfAPublication(t *testing.T) {
+	f := func(expires, created uint32, arrived, want int64) {
+		t.Helper()
+		p := publication("x", expires)
+		p.Created = created
+		if got := expiry(p, arrived); got != want {
+			t.Errorf("got %d, want %d", got, want)
 		}
 	}
+	f(1, 1000, 1_000_900, 1_001_900)
+	f(1, 1000, 1_000_000, 1_001_000)
+	f(60, 1000, 1_030_000, 1_061_000) // late by half a minute
+	f(0, 1000, 1_000_000, 0)
 }
 
 // What is published from the moment on in which the handshake is answered reaches the newcomer. It was lost when a loop that had

@@ -14,7 +14,7 @@ func msgID(n uint64) protocol.MessageID { return protocol.MakeMessageID(1_700_00
 func stored(n uint64, chs ...protocol.ChannelID) *entry {
 	p := publication("x", 600, chs...)
 	p.ID, p.Created = msgID(n), uint32(time.Now().Unix())
-	return &entry{pub: p, highest: p.ID}
+	return &entry{pub: p, highest: p.ID, expires: expiry(p, time.Now().UnixMilli())}
 }
 
 func counters(es []*entry) (ns []uint64) {
@@ -64,12 +64,12 @@ func TestWindowAnswersSince(t *testing.T) {
 	both := stored(31, a, same, b)
 	w.append(both)
 	unstored := stored(32, a)
-	unstored.pub.Expiry = 0
+	unstored.expires = 0
 	w.append(unstored)
 	expired := stored(33, a)
-	expired.pub.Created = 1
+	expired.expires = 1
 	w.append(expired)
-	now := uint32(time.Now().Unix())
+	now := time.Now().UnixMilli()
 	f := func(ch protocol.ChannelID, since, upto uint64, limit int, want ...uint64) {
 		t.Helper()
 		es, ok := w.since(nil, &ch, msgID(since), upto, limit, now)

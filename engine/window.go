@@ -25,6 +25,7 @@ type window struct {
 // once, when the first loop needs them.
 type entry struct {
 	seq     uint64
+	expires int64 // when it leaves history, Unix milliseconds; 0: it is not there
 	pub     *protocol.Publication
 	echo    uint64             // number of the echo
 	mark    mark               // what an echo says besides
@@ -144,8 +145,8 @@ func (w *window) highest() (id protocol.MessageID) {
 }
 
 // since appends to dst the entries before upto that were stored for ch with an id above id and have not expired at now (Unix
-// seconds), newest first, at most limit. ok is false if the window may have lost some of them.
-func (w *window) since(dst []*entry, ch *protocol.ChannelID, id protocol.MessageID, upto uint64, limit int, now uint32) (_ []*entry, ok bool) {
+// milliseconds), newest first, at most limit. ok is false if the window may have lost some of them.
+func (w *window) since(dst []*entry, ch *protocol.ChannelID, id protocol.MessageID, upto uint64, limit int, now int64) (_ []*entry, ok bool) {
 	start := len(dst)
 	for seq := w.heads[w.bucket(ch)].Load(); seq != 0 && len(dst)-start < limit; {
 		e := w.get(seq)
@@ -175,9 +176,17 @@ func (e *entry) step(w *window, ch *protocol.ChannelID) (next uint64, mine bool)
 	return next, mine
 }
 
-// replayable says whether history would have e at now. Created has lost its fraction: the last second counts in full.
-func (e *entry) replayable(now uint32) bool {
-	return e.pub.Expiry > 0 && e.pub.Created+e.pub.Expiry >= now
+// replayable says whether history would have e at now (Unix milliseconds).
+func (e *entry) replayable(now int64) bool { return e.expires > now }
+
+// expiry is when a publication that arrived at now leaves history (Unix milliseconds). Created is in whole seconds: it bounds what
+// arrives late, but alone it would drop the last second.
+func expiry(p *protocol.Publication, now int64) int64 {
+	if p.Expiry == 0 {
+		return 0
+	}
+	life := int64(p.Expiry) * 1000
+	return min(now, int64(p.Created)*1000+1000) + life
 }
 
 // size is what e takes in memory at most: its body, and a frame of it in each format.
