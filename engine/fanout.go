@@ -91,6 +91,9 @@ func (l *loop) collect() (found bool) {
 			l.highest = e.highest
 		}
 		l.recent.add(e.pub.ID)
+		if l.base.IsZero() && !l.blind { // the store had no counter when it was asked: what lies before its first id is not known here
+			l.base = before(e.pub.ID)
+		}
 		for i := range e.pub.Receivers {
 			for _, m := range l.table.subscribers(&e.pub.Receivers[i].Channel) {
 				if s := l.slab.get(m.session); s.seen != l.seq { // one copy, even if two of its channels match

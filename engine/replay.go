@@ -46,10 +46,9 @@ func (l *loop) startReplay(s *Session, mid protocol.MessageID) {
 	}
 }
 
-// windowCovers says whether the window may know everything after mid. It never does for an id of zeros: who asks for all there is means
-// also what was stored before there was a counter.
+// windowCovers says whether the window may know everything after mid.
 func (l *loop) windowCovers(mid protocol.MessageID) bool {
-	return !l.blind && !l.lagging && !mid.IsZero() && mid.Compare(l.base) >= 0
+	return !l.blind && !l.lagging && !l.base.IsZero() && mid.Compare(l.base) >= 0
 }
 
 // replayWindow collects from the window what s has missed, oldest first, within the limits of history, up to the loop's

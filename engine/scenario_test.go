@@ -546,7 +546,8 @@ func TestBusComesLate(t *testing.T) {
 	}
 }
 
-// An empty store has no counter, and its first echo says zero. Who asks for everything gets what was stored all the same.
+// An empty store has no counter, and its first echo says zero. Who has an id from before the first one that comes by gets what was stored
+// all the same; from there on the window answers.
 func TestEverythingFromAnEmptyStore(t *testing.T) {
 	bus := newSimBus(1, simFaults{})
 	bus.start = 0
@@ -558,9 +559,24 @@ func TestEverythingFromAnEmptyStore(t *testing.T) {
 	foreign.ID, foreign.Created = protocol.MakeMessageID(bus.start, 1), uint32(time.Now().Unix())
 	bus.stored = append(bus.stored, foreign)
 	bus.mu.Unlock()
-	back := webSocket(t, e, query(t, "&mid=00000000000000000000000000", a))
-	if got := back.texts(1); got[0] != "stored by hand" {
-		t.Errorf("got %q", got)
+	live := subscribed(t, e, query(t, "", a))
+	bus.takeID()
+	publish(t, e, "first", 600, private(a))
+	first := live.messages(1)[0].mid
+	f := func(mid string, want ...string) {
+		t.Helper()
+		if got := webSocket(t, e, query(t, "&mid="+mid, a)).texts(len(want)); !slices.Equal(got, want) {
+			t.Errorf("after %s: got %q, want %q", mid, got, want)
+		}
+	}
+	f("00000000000000000000000000", "stored by hand", "first")
+	f("16000000000000000000000001", "stored by hand", "first")
+	reads := e.Stats().ReplaysHistory
+	publish(t, e, "second", 600, private(a))
+	live.messages(1)
+	f(first, "second")
+	if n := e.Stats().ReplaysHistory; n != reads {
+		t.Errorf("history was read for what the window has")
 	}
 }
 

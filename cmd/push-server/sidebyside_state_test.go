@@ -81,7 +81,7 @@ func nodeRecord(id string, date int64) string {
 func TestStatisticsBesideNode(t *testing.T) {
 	redis := startRedis(t)
 	now := time.Now().UnixMilli()
-	fresh, numbered := nodeRecord(`"pub-18113"`, now), nodeRecord("4711", now-69_000)
+	fresh, numbered := nodeRecord(`"pub-18113"`, now), nodeRecord("4711", now-40_000)
 	useless := []string{
 		"", "null", "5", "[]", "{}", "no JSON", nodeRecord(`"old"`, now-71_000), nodeRecord(`"cut"`, now)[:100], nodeRecord(`"more"`, now) + "}",
 		`{"date":"tomorrow"}`, `{"date":null}`, `{"date":{}}`, `[` + nodeRecord(`"list"`, now) + `]`,
