@@ -28,7 +28,7 @@ func TestDayCompressed(t *testing.T) {
 		yesterday := first.id
 		for time.Since(begin) < compressedDay+compressedDay/2 { // longer than the first index would have lived
 			d.pause()
-			if m := d.publish(); time.Since(begin) < compressedDay/2 {
+			if m := d.publish(); time.Since(begin) < compressedDay/2-3*compressedPause { // so that some are gone for certain
 				yesterday = m.id
 			}
 		}
