@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// Drain ends service in an orderly way: nobody is let in, what was accepted is stored, then sessions are closed in shares
-// spread over the time that ctx leaves, WebSockets with 1001, polls with their regular empty answer. It ends with Stop.
+// Drain ends service in an orderly way: nobody is let in, what was accepted is stored, then sessions are closed share by
+// share, WebSockets with 1001, polls with their regular empty answer. It ends with Stop.
 func (e *Engine) Drain(ctx context.Context) error {
 	e.admission.closed.Store(true)
 	err := e.publishing.flush(ctx)

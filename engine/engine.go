@@ -29,7 +29,6 @@ type Engine struct {
 	publishing *publishQueue
 	limits     *channelLimits
 	presence   *presence  // nil: marks are not shared
-	marks      Presence   // same
 	shared     Statistics // nil: statistics are not shared
 	admission  admission
 	requests   requests
@@ -77,11 +76,10 @@ func New(o Options, bus Bus) (*Engine, error) {
 	e.limits = newChannelLimits(&e.o, func() []*loop { return e.loops })
 	e.requests = newRequests(e)
 	if o.ClusterMode {
-		e.marks, _ = bus.(Presence)
 		e.shared, _ = bus.(Statistics)
-	}
-	if e.marks != nil {
-		e.presence = newPresence(e.marks, o.Logger)
+		if marks, ok := bus.(Presence); ok {
+			e.presence = newPresence(marks, o.Logger)
+		}
 	}
 	e.http = &poll.Handlers{
 		Publisher: e, Presence: e, Statistics: e, Counters: e.Counters, Limits: o.Limits,

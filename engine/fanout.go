@@ -116,22 +116,21 @@ func (l *loop) next() *entry {
 		l.detour = l.detour[1:]
 		return e
 	}
-	if l.lagging {
-		return nil
+	for !l.lagging {
+		e, lost := l.window.at(l.cursor)
+		if lost {
+			l.fallBehind()
+			break
+		}
+		if e == nil {
+			break
+		}
+		l.cursor++
+		if !l.wasDetoured(e) {
+			return e
+		}
 	}
-	e, lost := l.window.at(l.cursor)
-	if lost {
-		l.fallBehind()
-		return nil
-	}
-	if e == nil {
-		return nil
-	}
-	l.cursor++
-	if l.wasDetoured(e) {
-		return l.next()
-	}
-	return e
+	return nil
 }
 
 // offer gives e to a subscriber: into the outbox, or to those that wait for history.

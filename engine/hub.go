@@ -10,7 +10,7 @@ import (
 )
 
 // Hub is where the bus meets the loops: it appends what the bus brings to the window, wakes the loops, probes the bus, and
-// repairs gaps. It is the Handler of the bus; its mutex is taken by the bus's goroutine and by a repair, never by a loop.
+// repairs gaps. It is the Handler of the bus; its mutex is taken by the bus, by repairs and by statistics, never by a loop.
 type Hub struct {
 	bus    Bus
 	log    *slog.Logger

@@ -44,12 +44,12 @@ func (l *loop) fallBehind() {
 	if since.Compare(l.accounted) < 0 {
 		since = l.accounted
 	}
-	l.engine.background(func(ctx context.Context) { l.engine.hub.catchUp(ctx, l, since) })
+	l.engine.background(func(ctx context.Context) { l.engine.hub.repairLoop(ctx, l, since) })
 }
 
-// catchUp reads what l missed: what had come by when it begins. What came later must still be in the window when it is served, or
+// repairLoop reads what l missed: what had come by when it begins. What came later must still be in the window when it is served, or
 // it reads again; what history has but the bus has not brought yet is still to come.
-func (h *Hub) catchUp(ctx context.Context, l *loop, since protocol.MessageID) {
+func (h *Hub) repairLoop(ctx context.Context, l *loop, since protocol.MessageID) {
 	retry := backoff{first: repairPause, limit: repairPauseMax}
 	for ctx.Err() == nil {
 		var chs []protocol.ChannelID // of now: who subscribes later reads history

@@ -73,8 +73,13 @@ func (l *loop) refusePoll(s *Session, e *protocol.Error) {
 	l.reply(s, l.scratch)
 }
 
-// timeoutPoll answers a poll for which nothing has come; the client goes on from mid.
+// timeoutPoll answers a poll for which nothing has come; the client goes on from mid. A message that is under way to it goes first: mid
+// may be behind it.
 func (l *loop) timeoutPoll(s *Session, mid protocol.MessageID) {
+	if s.outFirst != 0 {
+		l.deliver(s)
+		return
+	}
 	l.endPoll(s)
 	l.scratch = poll.AppendPollTimeout(l.scratch[:0], s.replyOptions(), mid)
 	l.reply(s, l.scratch)
@@ -82,33 +87,20 @@ func (l *loop) timeoutPoll(s *Session, mid protocol.MessageID) {
 
 // pollExpired ends a poll whose time is over.
 func (l *loop) pollExpired(s *Session) {
-	switch {
-	case s.outFirst != 0: // a message is on its way to it
-		l.deliver(s)
-	case s.is(flagMid):
+	if s.is(flagMid) {
 		l.timeoutPoll(s, s.mid)
-	default:
-		l.askNewest(s)
+		return
 	}
+	l.askNewest(s)
 }
 
 // graceExpired ends a poll whose newest id could not be told in time, or names a message that has not come by.
-func (l *loop) graceExpired(s *Session) {
-	if s.outFirst != 0 {
-		l.deliver(s)
-		return
-	}
-	l.timeoutPoll(s, l.highest)
-}
+func (l *loop) graceExpired(s *Session) { l.timeoutPoll(s, l.highest) }
 
 // hearNewest ends a poll without mid: from the newest stored message of its channels, or, where there is none, from the greatest
 // id seen, because an empty position would lose what is published before the next poll. A stored message that has not come by
 // yet must not be named, or the client would never get it: the poll stays a little longer and gets it.
 func (l *loop) hearNewest(s *Session, read *historyRead) {
-	if s.outFirst != 0 {
-		l.deliver(s)
-		return
-	}
 	newest := l.highest
 	if read.err == nil && len(read.pubs) > 0 {
 		newest = read.pubs[len(read.pubs)-1].ID

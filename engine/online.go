@@ -85,8 +85,8 @@ func (p *presence) write(ctx context.Context, chs []protocol.ChannelID) {
 // Online says of each channel whether somebody is connected to it: to any process of the installation in cluster mode, otherwise
 // to this one. It may be called from any goroutine.
 func (e *Engine) Online(ctx context.Context, chs []protocol.ChannelID) ([]bool, error) {
-	if e.marks != nil {
-		return e.marks.Online(ctx, chs)
+	if e.presence != nil {
+		return e.presence.marks.Online(ctx, chs)
 	}
 	var mu sync.Mutex
 	online := make([]bool, len(chs))

@@ -113,10 +113,6 @@ func (l *loop) end(s *Session, reason CloseReason) {
 
 // drainPoll gives a poll its regular empty answer: an empty 200 would make the client forget its position.
 func (l *loop) drainPoll(s *Session) {
-	if s.outFirst != 0 {
-		l.deliver(s)
-		return
-	}
 	s.set(flagClose)
 	mid := l.highest
 	if s.is(flagMid) {
