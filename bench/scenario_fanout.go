@@ -155,11 +155,7 @@ func (t *Trial) bursts(ctx context.Context) error {
 	t.say("bursts")
 	c := t.shared(0, fanoutMessages)
 	c.Batch = burst
-	var p *load.Published
-	s, err := t.measure(ctx, func() (err error) {
-		p, err = t.publish(ctx, c)
-		return err
-	})
+	s, p, err := t.measurePublishing(ctx, c)
 	if err != nil {
 		return err
 	}
@@ -172,10 +168,7 @@ func (t *Trial) bursts(ctx context.Context) error {
 func (t *Trial) steady(ctx context.Context) error {
 	t.say("steady traffic")
 	c := load.Campaign{First: t.Fleet.Plan.SharedStream(0), Streams: 1, Connections: 1, Rate: steadyRate, Time: t.Time}
-	s, err := t.measure(ctx, func() error {
-		_, err := t.publish(ctx, c)
-		return err
-	})
+	s, _, err := t.measurePublishing(ctx, c)
 	if err != nil {
 		return err
 	}

@@ -36,10 +36,7 @@ func runPoll(ctx context.Context, t *Trial) error {
 func (t *Trial) pollOpen(ctx context.Context, c load.Campaign) error {
 	t.say("answering polls at a rate")
 	c.Rate, c.Time = t.Rate, t.Time
-	s, err := t.measure(ctx, func() error {
-		_, err := t.publish(ctx, c)
-		return err
-	})
+	s, _, err := t.measurePublishing(ctx, c)
 	if err != nil {
 		return err
 	}
@@ -57,11 +54,7 @@ func (t *Trial) pollOpen(ctx context.Context, c load.Campaign) error {
 func (t *Trial) pollClosed(ctx context.Context, c load.Campaign) error {
 	t.say("answering polls as fast as possible")
 	c.Time, c.Await = t.Time, true
-	var p *load.Published
-	s, err := t.measure(ctx, func() (err error) {
-		p, err = t.publish(ctx, c)
-		return err
-	})
+	s, p, err := t.measurePublishing(ctx, c)
 	if err != nil {
 		return err
 	}

@@ -35,11 +35,7 @@ func runUnique(ctx context.Context, t *Trial) error {
 
 func (t *Trial) uniqueClosed(ctx context.Context, c load.Campaign) error {
 	t.say("closed loop")
-	var p *load.Published
-	s, err := t.measure(ctx, func() (err error) {
-		p, err = t.publish(ctx, c)
-		return err
-	})
+	s, p, err := t.measurePublishing(ctx, c)
 	if err != nil {
 		return err
 	}
@@ -61,11 +57,7 @@ func (t *Trial) uniqueOpen(ctx context.Context, c load.Campaign) error {
 	if err := pause(ctx, time.Second); err != nil { // what the closed loop left behind is not this one's
 		return err
 	}
-	var p *load.Published
-	s, err := t.measure(ctx, func() (err error) {
-		p, err = t.publish(ctx, c)
-		return err
-	})
+	s, p, err := t.measurePublishing(ctx, c)
 	if err != nil {
 		return err
 	}

@@ -122,6 +122,15 @@ func (t *Trial) publish(ctx context.Context, c load.Campaign) (*load.Published, 
 	return p, err
 }
 
+// measurePublishing carries out a campaign and says what it took.
+func (t *Trial) measurePublishing(ctx context.Context, c load.Campaign) (s *Sample, p *load.Published, err error) {
+	s, err = t.measure(ctx, func() (err error) {
+		p, err = t.publish(ctx, c)
+		return err
+	})
+	return s, p, err
+}
+
 // shared is a campaign to shared channel k, one message after the other, each when all have the last one.
 func (t *Trial) shared(k, count int) load.Campaign {
 	return load.Campaign{First: t.Fleet.Plan.SharedStream(k), Streams: 1, Connections: 1, Count: count, Await: true}
