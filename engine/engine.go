@@ -27,6 +27,7 @@ type Engine struct {
 	loops      []*loop
 	worker     *worker
 	publishing *publishQueue
+	watched    *watchedBus // of publishing; nil: nobody is followed
 	limits     *channelLimits
 	presence   *presence  // nil: marks are not shared
 	shared     Statistics // nil: statistics are not shared
@@ -84,6 +85,9 @@ func New(o Options, bus Bus) (*Engine, error) {
 	e.http = &poll.Handlers{
 		Publisher: e, Presence: e, Statistics: e, Counters: e.Counters, Limits: o.Limits,
 		NewSigner: signer.Clone, Timeout: o.RequestTimeout, ErrorLog: o.ErrorLog, TestKey: o.TestKey,
+	}
+	if o.Trace != nil {
+		e.watch()
 	}
 	for _, l := range o.Listeners {
 		h := e.http.Handler(l.Routes)
@@ -149,7 +153,13 @@ func (e *Engine) background(f func(ctx context.Context)) {
 func (e *Engine) Addrs() []string { return e.addrs }
 
 // Handler answers publications, questions and statistics for a port that is not a subscribers' port.
-func (e *Engine) Handler(routes poll.Routes) fasthttp.RequestHandler { return e.http.Handler(routes) }
+func (e *Engine) Handler(routes poll.Routes) fasthttp.RequestHandler {
+	h := e.http.Handler(routes)
+	if e.o.Trace != nil {
+		return following(e.o.Trace, h)
+	}
+	return h
+}
 
 // Failed gets a value when a loop ended although nobody stopped it: the process should end.
 func (e *Engine) Failed() <-chan error { return e.failed }

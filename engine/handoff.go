@@ -27,6 +27,9 @@ func (l *loop) handOff(s *Session, buf []byte) (n int, more bool) {
 	}
 	data, addr := append([]byte(nil), buf...), l.addr(s)
 	server := e.handedOff[s.listener]
+	if f := l.followedOf(s); f != nil {
+		server = newHandOffServer(f.finishing(e.handlers[s.listener]), l.o)
+	}
 	l.close(s, CloseHandedOff) // closes this descriptor only, the connection lives on in the other one
 	e.tasks.Go(func() {
 		defer e.admission.leave()

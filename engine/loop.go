@@ -47,6 +47,7 @@ type loop struct {
 	busy      bool               // inside a callback that sweeps at its end
 	peers     map[uint32]string  // clients of sessions with flagPeer, by index
 	traced    map[uint32]*traced // sessions with flagTraced, by index
+	arrivals  []arrival          // of all sessions, by index, if somebody is followed
 
 	// Position on the bus.
 	cursor        uint64                      // next entry of the window
@@ -195,6 +196,9 @@ func (l *loop) OnOpen(c gnet.Conn) ([]byte, gnet.Action) {
 	s := l.open(c, listener)
 	if encrypted {
 		l.rememberPeer(s, peer.addr)
+	}
+	if l.o.Trace != nil {
+		l.traceOpen(s, peer)
 	}
 	return nil, gnet.None
 }

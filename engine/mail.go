@@ -17,6 +17,9 @@ func (l *loop) readMail() {
 		case mailHistory:
 			l.hearHistory(s, m.read)
 		case mailNewest:
+			if s.is(flagTraced) {
+				l.traceNewest(s, m.read)
+			}
 			l.hearNewest(s, m.read)
 		}
 	}

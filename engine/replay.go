@@ -207,6 +207,9 @@ func (l *loop) askNewest(s *Session) {
 	chs, _ := l.sessionChannels(s)
 	query := protocol.HistoryQuery{Channels: chs, Limit: 1, Total: 1}
 	l.deadlines.start(s, timerGrace)
+	if s.is(flagTraced) {
+		l.traceAsked(s)
+	}
 	if !l.engine.worker.ask(question{loop: l, ref: s.ref(), kind: mailNewest, query: query}) {
 		l.timeoutPoll(s, l.highest)
 	}

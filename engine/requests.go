@@ -41,6 +41,9 @@ func (r *requests) start(f func()) bool {
 // ask has a complete HTTP request of s answered; the reply comes by mail. request is copied.
 func (r *requests) ask(l *loop, s *Session, request []byte) bool {
 	ref, remote, handler := s.ref(), l.addr(s), r.engine.handlers[s.listener]
+	if f := l.followedOf(s); f != nil {
+		handler = f.answering(handler)
+	}
 	request = append([]byte(nil), request...)
 	return r.start(func() {
 		reply, closes := poll.ServeBytes(handler, nil, request, remote)
@@ -50,15 +53,15 @@ func (r *requests) ask(l *loop, s *Session, request []byte) bool {
 
 // askOnline has a client's question answered; the frame comes by mail.
 func (r *requests) askOnline(l *loop, s *Session, stats []protocol.ChannelStat) bool {
-	ref := s.ref()
+	ref, f := s.ref(), l.followedOf(s)
 	return r.start(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), r.engine.o.RequestTimeout)
+		ctx, cancel := context.WithTimeout(f.context(), r.engine.o.RequestTimeout)
 		defer cancel()
 		chs := make([]protocol.ChannelID, len(stats))
 		for i := range stats {
 			chs[i], _ = stats[i].Channel()
 		}
-		online, err := r.engine.Online(ctx, chs)
+		online, err := r.engine.http.Presence.Online(ctx, chs)
 		if err != nil {
 			stats = nil // as over HTTP: nobody is told to be online
 		}
@@ -67,7 +70,11 @@ func (r *requests) askOnline(l *loop, s *Session, stats []protocol.ChannelStat) 
 				stats[i].Online = online[i]
 			}
 		}
-		l.post(mail{kind: mailReply, ref: ref, reply: protocol.AppendFrame(nil, ws.OpBinary, protocol.AppendChannelStats(nil, stats))})
+		answer := protocol.AppendChannelStats(nil, stats)
+		if f != nil {
+			f.sayAnswer("WEBSOCKET", len(answer), commandChannelStats)
+		}
+		l.post(mail{kind: mailReply, ref: ref, reply: protocol.AppendFrame(nil, ws.OpBinary, answer)})
 	})
 }
 

@@ -156,15 +156,18 @@ func (p *tlsPort) handshake(secured *tls.Conn) error {
 type tlsPeer struct {
 	listener uint16
 	addr     string // of the client, as log lines have it
+	arrival
 }
 
 // openSession makes a session at the next loop for the client that has just said hello.
 func (p *tlsPort) openSession(c *net.TCPConn) (*tlsCarrier, error) {
+	came := arrival{tcp: time.Now()}
 	secured := tls.Server(c, p.config)
 	if err := p.handshake(secured); err != nil {
 		p.engine.tlsFailed.Add(1)
 		return nil, err
 	}
+	came.tls = time.Now()
 	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return nil, err
@@ -176,7 +179,7 @@ func (p *tlsPort) openSession(c *net.TCPConn) (*tlsCarrier, error) {
 	}
 	loops := p.engine.loops
 	l := loops[p.next.Add(1)%uint32(len(loops))]
-	if err := l.register(context.Background(), pair[1], &tlsPeer{p.index, poll.AddressText(c.RemoteAddr())}); err != nil {
+	if err := l.register(context.Background(), pair[1], &tlsPeer{p.index, poll.AddressText(c.RemoteAddr()), came}); err != nil {
 		return nil, errors.Join(err, ours.Close())
 	}
 	return &tlsCarrier{tcp: c, secured: secured, plain: ours.(*net.UnixConn), patience: p.engine.o.PingInterval}, nil

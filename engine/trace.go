@@ -1,29 +1,20 @@
 package engine
 
 import (
-	"fmt"
 	"strings"
 	"time"
 
 	"push-server/poll"
+	"push-server/protocol"
 )
 
-// Trace is told what happens on connections that an operator follows. Its methods are called from loops: they must not block.
-type Trace interface {
-	// Begin says whether the client of a request is followed: addr is the other end of its connection, forwarded what proxies say
-	// (nil: nothing). Lines about the request begin with id and call the client client. No id: it is not followed.
-	Begin(addr string, forwarded []byte) (id, client string)
-	// Line gets a line, without a time.
-	Line(text string)
-}
-
-// traced is what lines about the request under way need; a WebSocket is the request that began it.
+// traced is the request under way of a session that an operator follows, as its loop knows it.
 type traced struct {
-	id, client string
-	target     string
-	begin      time.Time
-	code       uint16 // of the WebSocket's end
-	text       string
+	*followed
+	target string
+	code   uint16 // of the WebSocket's end
+	text   string
+	asked  time.Time // when the newest id was asked for
 }
 
 // noClose is the code of a WebSocket that ended without a close frame (RFC 6455, 7.1.5), emptyClose of one with an empty one.
@@ -32,17 +23,28 @@ const (
 	noClose    = 1006
 )
 
+// traceOpen notes when the connection of s came in: whether it is followed, only a request says.
+func (l *loop) traceOpen(s *Session, peer *tlsPeer) {
+	for int(s.index) >= len(l.arrivals) {
+		l.arrivals = append(l.arrivals, arrival{})
+	}
+	l.arrivals[s.index] = arrival{tcp: time.Now()}
+	if peer != nil {
+		l.arrivals[s.index] = peer.arrival
+	}
+}
+
 // follow begins to follow the request in l.head, if the operator wants to.
 func (l *loop) follow(s *Session) *traced {
-	id, client := l.o.Trace.Begin(poll.AddressText(l.addr(s)), l.head.Header.Peek("X-Forwarded-For"))
-	if id == "" {
-		l.unfollow(s)
+	l.unfollow(s)
+	f := follow(l.o.Trace, poll.AddressText(l.addr(s)), l.head.Header.Peek("X-Forwarded-For"))
+	if f == nil {
 		return nil
 	}
 	if l.traced == nil {
 		l.traced = make(map[uint32]*traced)
 	}
-	t := &traced{id: id, client: client, target: TraceTarget(l.head.Target), begin: time.Now(), code: noClose}
+	t := &traced{followed: f, target: traceTarget(l.head.Target), code: noClose}
 	l.traced[s.index] = t
 	s.set(flagTraced)
 	return t
@@ -55,11 +57,13 @@ func (l *loop) unfollow(s *Session) {
 	}
 }
 
-func (l *loop) say(t *traced, format string, args ...any) {
-	l.o.Trace.Line(t.id + " " + fmt.Sprintf(format, args...))
+// followedOf returns nil if s is not followed.
+func (l *loop) followedOf(s *Session) *followed {
+	if !s.is(flagTraced) {
+		return nil
+	}
+	return l.traced[s.index].followed
 }
-
-func (t *traced) ms() int64 { return time.Since(t.begin).Milliseconds() }
 
 // traceRequest is for the request in l.head.
 func (l *loop) traceRequest(s *Session) {
@@ -71,18 +75,18 @@ func (l *loop) traceRequest(s *Session) {
 	if l.head.Upgrade {
 		kind += "-UPGRADE"
 	}
-	l.say(t, "[%s] %s %s", kind, t.target, t.client)
+	t.sayRequest(l.arrivals[s.index], kind, t.target)
 }
 
 func (l *loop) traceWebSocket(s *Session) {
 	t := l.traced[s.index]
-	l.say(t, "[WS-CONNECTION] %s %s", t.target, t.client)
+	t.say("[WS-CONNECTION] %s %s", t.target, t.client)
 }
 
 // traceReplay is for a session that has got what it missed.
 func (l *loop) traceReplay(s *Session, es []*entry) {
 	t := l.traced[s.index]
-	l.say(t, "[MESSAGE-GET] %d %dms %s", len(es), t.ms(), t.client)
+	t.say("[MESSAGE-GET] %d %dms %s", len(es), t.ms(), t.client)
 	if s.is(flagWebSocket) && len(es) > 0 {
 		l.traceSend(s, es)
 	}
@@ -107,14 +111,26 @@ func (l *loop) traceSend(s *Session, es []*entry) {
 		size += len(fr.bytes) - fr.payload
 		ids[i] = `"` + e.pub.ID.String() + `"`
 	}
-	l.say(l.traced[s.index], "[%s-SEND] %dB {\"outgoingMessages\":%d} [%s]", kind, size, len(es), strings.Join(ids, ","))
+	l.traced[s.index].say("[%s-SEND] %dB {\"outgoingMessages\":%d} [%s]", kind, size, len(es), strings.Join(ids, ","))
+}
+
+// traceAsked is for a poll without a message whose newest id is asked for.
+func (l *loop) traceAsked(s *Session) { l.traced[s.index].asked = time.Now() }
+
+// traceNewest is for the answer.
+func (l *loop) traceNewest(s *Session, read *historyRead) {
+	var newest protocol.MessageID
+	if n := len(read.pubs); read.err == nil && n > 0 {
+		newest = read.pubs[n-1].ID
+	}
+	t := l.traced[s.index]
+	t.sayNewest(newest, t.asked)
 }
 
 // traceReply is for a complete HTTP reply.
 func (l *loop) traceReply(s *Session, reply []byte) {
-	t := l.traced[s.index]
 	const status = len("HTTP/1.1 ")
-	l.say(t, "[FINISHED] %dms %s %s", t.ms(), reply[status:status+3], t.client)
+	l.traced[s.index].sayFinished(string(reply[status : status+3]))
 }
 
 // traceGoodbye notes what the close frame of a WebSocket says.
@@ -131,42 +147,9 @@ func (l *loop) traceClose(s *Session) {
 	t := l.traced[s.index]
 	switch {
 	case s.is(flagWebSocket):
-		l.say(t, "[WS-CLOSED] %d %s %dms %s", t.code, t.text, t.ms(), t.client)
+		t.say("[WS-CLOSED] %d %s %dms %s", t.code, t.text, t.ms(), t.client)
 	case s.reason == ClosePeer && (s.state == stateReplaying || s.state == stateParked || s.state == stateWaiting || s.state == stateBody):
-		l.say(t, "[CLOSED-BY-CLIENT] %dms %s", t.ms(), t.client)
+		t.say("[CLOSED-BY-CLIENT] %dms %s", t.ms(), t.client)
 	}
 	l.unfollow(s)
-}
-
-// TraceTarget is a request target as lines show it: without signatures, which open channels to whoever reads them.
-func TraceTarget(target []byte) string {
-	var b strings.Builder
-	rest := string(target)
-	for rest != "" {
-		dot := strings.IndexByte(rest, '.')
-		if encoded := strings.Index(strings.ToUpper(rest), "%2E"); encoded >= 0 && (dot < 0 || encoded < dot) {
-			dot = encoded + 2
-		}
-		if dot < 0 {
-			break
-		}
-		b.WriteString(rest[:dot+1])
-		rest = rest[dot+1:]
-		if n := hexDigits(rest); n >= minSignature {
-			b.WriteByte('*')
-			rest = rest[n:]
-		}
-	}
-	b.WriteString(rest)
-	return b.String()
-}
-
-// minSignature is the length of the shortest signature, in hexadecimal digits.
-const minSignature = 32
-
-func hexDigits(s string) (n int) {
-	for n < len(s) && strings.IndexByte("0123456789abcdefABCDEF", s[n]) >= 0 {
-		n++
-	}
-	return n
 }

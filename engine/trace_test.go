@@ -39,6 +39,8 @@ func (f *follower) Line(text string) {
 	text = regexp.MustCompile(`\d+ms`).ReplaceAllString(text, "Nms")
 	text = regexp.MustCompile(`"\d{26}"`).ReplaceAllString(text, "ID")
 	text = regexp.MustCompile(`[0-9a-f]{32}`).ReplaceAllString(text, "HEX")
+	text = regexp.MustCompile(`\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3}`).ReplaceAllString(text, "TIME")
+	text = regexp.MustCompile(`\{"type":"Buffer","data":\[\d+(,\d+){12}\]\}`).ReplaceAllString(text, "BUFFER")
 	f.got = append(f.got, text)
 }
 
@@ -69,6 +71,7 @@ func TestTraceOfAWebSocket(t *testing.T) {
 	c.texts(1)
 	target := testSub + "?CHANNEL_ID=HEX:HEX.*&mid=00000000000000000000000000"
 	trace.take(t,
+		"T1 [TCP-CONNECTION] TIME ::ffff:127.0.0.1",
 		"T1 [GET-UPGRADE] "+target+" ::ffff:127.0.0.1",
 		"T1 [WS-CONNECTION] "+target+" ::ffff:127.0.0.1",
 		"T1 [MESSAGE-GET] 1 Nms ::ffff:127.0.0.1",
@@ -83,6 +86,7 @@ func TestTraceOfAWebSocket(t *testing.T) {
 	c = webSocket(t, e, query(t, "", a))
 	_ = c.conn.Close()
 	trace.take(t,
+		"T2 [TCP-CONNECTION] TIME ::ffff:127.0.0.1",
 		"T2 [GET-UPGRADE] "+testSub+"?CHANNEL_ID=HEX:HEX.* ::ffff:127.0.0.1",
 		"T2 [WS-CONNECTION] "+testSub+"?CHANNEL_ID=HEX:HEX.* ::ffff:127.0.0.1",
 		"T2 [WS-CLOSED] 1006  Nms ::ffff:127.0.0.1")
@@ -106,20 +110,25 @@ func TestTraceOfRequests(t *testing.T) {
 		t.Fatal(resp.Status)
 	}
 	trace.take(t,
+		"T1 [TCP-CONNECTION] TIME 10.0.0.7",
 		"T1 [GET] "+testSub+"?CHANNEL_ID=HEX:HEX.* 10.0.0.7",
 		`T1 [POLLING-SEND] NB {"outgoingMessages":1} [ID]`,
-		"T1 [FINISHED] Nms 200 10.0.0.7")
+		"T1 [FINISHED] Nms 200 10.0.0.7",
+		"T1 [CLOSED] Nms 200 10.0.0.7")
 	ask("GET", "/nothing", "10.0.0.8", "") // is not followed
 	c.response("GET")
 	ask("POST", "/bitrix/pub/?binaryMode=true", "10.0.0.7, 10.1.1.1", "x")
 	c.response("POST")
 	trace.take(t,
+		"T2 [TCP-CONNECTION] TIME 10.0.0.7, 10.1.1.1",
 		"T2 [POST] /bitrix/pub/?binaryMode=true 10.0.0.7, 10.1.1.1",
-		"T2 [FINISHED] Nms 400 10.0.0.7, 10.1.1.1")
+		"T2 [FINISHED] Nms 400 10.0.0.7, 10.1.1.1",
+		"T2 [CLOSED] Nms 400 10.0.0.7, 10.1.1.1")
 	ask("GET", channel, "10.0.0.7", "")
 	waitFor(t, "the poll", func() bool { return e.Stats().Polls == 1 })
 	_ = c.conn.Close()
 	trace.take(t,
+		"T3 [TCP-CONNECTION] TIME 10.0.0.7",
 		"T3 [GET] "+testSub+"?CHANNEL_ID=HEX:HEX.* 10.0.0.7",
 		"T3 [CLOSED-BY-CLIENT] Nms 10.0.0.7")
 }
@@ -131,14 +140,17 @@ func TestTraceOfTLS(t *testing.T) {
 	c.send("GET /nothing HTTP/1.0\r\n\r\n")
 	c.response("GET")
 	trace.take(t,
+		"T1 [TCP-CONNECTION] TIME ::ffff:127.0.0.1",
+		"T1 [TLS-CONNECTION] TIME ::ffff:127.0.0.1",
 		"T1 [GET] /nothing ::ffff:127.0.0.1",
-		"T1 [FINISHED] Nms 404 ::ffff:127.0.0.1")
+		"T1 [FINISHED] Nms 404 ::ffff:127.0.0.1",
+		"T1 [CLOSED] Nms 404 ::ffff:127.0.0.1")
 }
 
 func TestSignaturesAreNotTraced(t *testing.T) {
 	f := func(target, want string) {
 		t.Helper()
-		if got := TraceTarget([]byte(target)); got != want {
+		if got := traceTarget([]byte(target)); got != want {
 			t.Errorf("%q: got %q, want %q", target, got, want)
 		}
 	}

@@ -63,6 +63,25 @@ func (h *Handlers) Handler(routes Routes) fasthttp.RequestHandler {
 	}
 }
 
+// InContext is h for requests whose calls of Publisher, Presence and Statistics are made with the values of ctx.
+func InContext(ctx context.Context, h fasthttp.RequestHandler) fasthttp.RequestHandler {
+	return func(r *fasthttp.RequestCtx) {
+		r.SetUserValue(contextKey, ctx)
+		h(r)
+		r.RemoveUserValue(contextKey)
+	}
+}
+
+// contextKey is made an interface once.
+var contextKey any = new(byte)
+
+func (c *call) context() context.Context {
+	if ctx, ok := c.UserValue(contextKey).(context.Context); ok {
+		return ctx
+	}
+	return context.Background()
+}
+
 // call is the scratch of a request.
 type call struct {
 	*Handlers
@@ -189,5 +208,5 @@ func (c *call) timeout() (context.Context, context.CancelFunc) {
 	if d == 0 {
 		d = defaultTimeout
 	}
-	return context.WithTimeout(context.Background(), d)
+	return context.WithTimeout(c.context(), d)
 }

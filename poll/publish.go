@@ -1,7 +1,6 @@
 package poll
 
 import (
-	"context"
 	"errors"
 
 	"github.com/valyala/fasthttp"
@@ -94,7 +93,7 @@ func (c *call) hand(ps []*protocol.Publication) {
 	for _, p := range ps {
 		c.Counters.CountMessage(p.Type)
 	}
-	switch err := c.Publisher.Publish(context.Background(), ps); {
+	switch err := c.Publisher.Publish(c.context(), ps); {
 	case err == nil:
 		c.empty(fasthttp.StatusOK)
 	case errors.Is(err, ErrAccepted):

@@ -1,8 +1,10 @@
 package main
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -15,6 +17,7 @@ import (
 	"github.com/gobwas/ws"
 
 	"push-server/cmd/push-server/internal/client"
+	"push-server/redisbus/redistest"
 )
 
 // logged is a configuration with log files in dir.
@@ -141,14 +144,13 @@ func TestTraffic(t *testing.T) {
 	url := "http://" + c.addr("pub") + pubPath + "?binaryMode=true"
 	post(t, url, "")
 	post(t, url, "10.0.0.7")
-	post(t, "http://"+c.addr("pub")+pubPath+"?binaryMode=true&x=1", "192.168.1.1, 10.0.0.8")
+	f := debugFile{t: t, dir: dir, process: p}
+	f.ip = `10\.0\.0\.7`
+	f.add(1, `\[TCP-CONNECTION\] TIME IP`, `\[POST\] /bitrix/pub/\?binaryMode=true IP`, `\[FINISHED\] \d+ms 400 IP`, `\[CLOSED\] \d+ms 400 IP`)
 	post(t, url, "10.1.0.7")
-	id := fmt.Sprintf(`%dT0000000`, p.cmd.Process.Pid)
-	logFile(t, dir, "debug.DATE.log",
-		id+`1 \[POST\] /bitrix/pub/\?binaryMode=true 10\.0\.0\.7`,
-		id+`1 \[FINISHED\] \d+ms 400 10\.0\.0\.7`,
-		id+`2 \[POST\] /bitrix/pub/\?binaryMode=true&x=1 192\.168\.1\.1, 10\.0\.0\.8`,
-		id+`2 \[FINISHED\] \d+ms 400 192\.168\.1\.1, 10\.0\.0\.8`)
+	post(t, url+"&x=1", "192.168.1.1, 10.0.0.8")
+	f.ip = `192\.168\.1\.1, 10\.0\.0\.8`
+	f.add(2, `\[TCP-CONNECTION\] TIME IP`, `\[POST\] /bitrix/pub/\?binaryMode=true&x=1 IP`, `\[FINISHED\] \d+ms 400 IP`, `\[CLOSED\] \d+ms 400 IP`)
 }
 
 func TestTrafficOfASubscriber(t *testing.T) {
@@ -161,11 +163,160 @@ func TestTrafficOfASubscriber(t *testing.T) {
 		t.Fatal(err)
 	}
 	socket.Close()
-	id := fmt.Sprintf(`%dT00000001 `, p.cmd.Process.Pid)
-	logFile(t, dir, "debug.DATE.log",
-		id+`\[GET-UPGRADE\] /bitrix/subws/\?CHANNEL_ID=[0-9a-f]{32}(:|%3A)[0-9a-f]{32}\.\*\S* ::ffff:127\.0\.0\.1`,
-		id+`\[WS-CONNECTION\] /bitrix/subws/\S+ ::ffff:127\.0\.0\.1`,
-		id+`\[WS-CLOSED\] 1006  \d+ms ::ffff:127\.0\.0\.1`)
+	f := debugFile{t: t, dir: dir, process: p, ip: `::ffff:127\.0\.0\.1`}
+	f.add(1,
+		`\[TCP-CONNECTION\] TIME IP`,
+		`\[GET-UPGRADE\] /bitrix/subws/\?CHANNEL_ID=[0-9a-f]{32}(:|%3A)[0-9a-f]{32}\.\*\S* IP`,
+		`\[WS-CONNECTION\] /bitrix/subws/\S+ IP`,
+		`\[WS-CLOSED\] 1006  \d+ms IP`)
+}
+
+// A debugFile is what the debug file of a process has to have so far.
+type debugFile struct {
+	t       *testing.T
+	dir     string
+	process *process
+	ip      string // of the client, as a regular expression
+	lines   []string
+}
+
+// add waits until the file has these lines of the request with that number behind those that it had. They are regular expressions, in
+// which TIME, BUFFER and IP stand for what these words say.
+func (f *debugFile) add(request int, lines ...string) {
+	f.t.Helper()
+	words := strings.NewReplacer("TIME", `\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3}`,
+		"BUFFER", `\{"type":"Buffer","data":\[\d{1,3}(,\d{1,3}){12}\]\}`, "IP", f.ip)
+	for _, line := range lines {
+		f.lines = append(f.lines, fmt.Sprintf(`%dT%08d `, f.process.cmd.Process.Pid, request)+words.Replace(line))
+	}
+	logFile(f.t, f.dir, "debug.DATE.log", f.lines...)
+}
+
+// reply is the end of the lines of a request that was answered.
+func reply(lines ...string) []string {
+	return append(lines, `\[FINISHED\] \d+ms 200 IP`, `\[CLOSED\] \d+ms 200 IP`)
+}
+
+// What becomes of a publication and of a question stands in the debug file, whoever sends it and on whatever kind of port.
+func TestTrafficOfPublishers(t *testing.T) {
+	onEachBus(t, func(t *testing.T, redis *redistest.Server) {
+		f, c := startFollowing(t, redis)
+		backend := client.NewHTTP(false)
+		key := c["security"].(map[string]any)["key"].(string)
+		ch := client.NewChannel(key)
+		pub, rest := "http://"+c.addr("pub")+pubPath, "http://"+c.addr("rest")+restPath+client.Query(true, "", ch.Signed())
+		must := func(_ client.Reply, err error) {
+			t.Helper()
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		two := client.AppendPublish(nil, client.Publication{Receivers: []client.Receiver{ch.PublicReceiver()}, Body: "1", Expiry: 60},
+			client.Publication{Receivers: []client.Receiver{ch.PublicReceiver()}, Body: "2"})
+		question := client.AppendChannelStats(nil, ch.PublicReceiver())
+
+		must(backend.PublishText(t.Context(), pub, "{}", 60, ch.Private))
+		f.add(1, reply(`\[TCP-CONNECTION\] TIME IP`, `\[POST\] /bitrix/pub/\?CHANNEL_ID=[0-9a-f]{32} IP`, `\[MESSAGE-SET\] BUFFER \d+ms IP`)...)
+		must(backend.Post(t.Context(), rest, two))
+		head := []string{`\[TCP-CONNECTION\] TIME IP`, `\[POST\] /bitrix/rest/\?CHANNEL_ID=\S+\.\*\S* IP`}
+		f.add(2, reply(append(head, `\[MESSAGE-SET\] BUFFER \d+ms IP`, `\[MESSAGE-SET\] BUFFER \d+ms IP`)...)...)
+		postChunked(t, rest, two)
+		f.add(3, reply(append(head, `\[MESSAGE-SET\] BUFFER \d+ms IP`, `\[MESSAGE-SET\] BUFFER \d+ms IP`)...)...)
+		must(backend.Post(t.Context(), rest, question))
+		f.add(4, reply(append(head, `\[CHANNELS-STATS\] 1 \d+ms IP`, `\[HTTPREQUEST-SEND\] \d+B \{"channelStats":1\} \[\]`)...)...)
+		must(backend.Poll(t.Context(), pub+"?CHANNEL_ID="+ch.Private+"/"+ch.Public))
+		f.add(5, reply(`\[TCP-CONNECTION\] TIME IP`, `\[GET\] \S+ IP`, `\[CHANNELS-STATS\] 2 \d+ms IP`, `\[HTTPREQUEST-SEND\] \d+B \{"channelStats":1\} \[\]`)...)
+		must(backend.Poll(t.Context(), "http://"+c.addr("stat")+statPath))
+		f.add(6, reply(`\[TCP-CONNECTION\] TIME IP`, `\[GET\] /server-stat/ IP`, `\[SERVER-STATS\] \d+ms IP`, `\[HTTPREQUEST-SEND\] \d+B \{"serverStats":1\} \[\]`)...)
+
+		socket, err := client.Dial(t.Context(), c.addr("sub"), subPath+client.Query(true, "", ch.Signed()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer socket.Close()
+		f.add(7, `\[TCP-CONNECTION\] TIME IP`, `\[GET-UPGRADE\] \S+ IP`, `\[WS-CONNECTION\] \S+ IP`)
+		if err := socket.Send(question); err != nil {
+			t.Fatal(err)
+		}
+		f.add(7, `\[CHANNELS-STATS\] 1 \d+ms IP`, `\[WEBSOCKET-SEND\] \d+B \{"channelStats":1\} \[\]`)
+		other := client.NewChannel(key)
+		if err := socket.Send(client.AppendPublish(nil, client.Publication{Receivers: []client.Receiver{other.PublicReceiver()}, Body: "3"})); err != nil {
+			t.Fatal(err)
+		}
+		f.add(7, `\[MESSAGE-SET\] BUFFER \d+ms IP`)
+		socket.Close()
+		f.add(7, `\[WS-CLOSED\] 1006  \d+ms IP`)
+	})
+}
+
+func TestTrafficOfAPoll(t *testing.T) {
+	onEachBus(t, func(t *testing.T, redis *redistest.Server) {
+		f, c := startFollowing(t, redis)
+		backend := client.NewHTTP(false)
+		ch := client.NewChannel(c["security"].(map[string]any)["key"].(string))
+		poll := func(want int) {
+			t.Helper()
+			if reply, err := backend.Poll(t.Context(), "http://"+c.addr("sub")+subPath+client.Query(false, "", ch.Signed())); err != nil || reply.Status != want {
+				t.Fatal(reply.Status, err)
+			}
+		}
+		end := []string{`\[FINISHED\] \d+ms 304 IP`, `\[CLOSED\] \d+ms 304 IP`}
+		poll(http.StatusNotModified)
+		f.add(1, append([]string{`\[TCP-CONNECTION\] TIME IP`, `\[GET\] \S+ IP`, `\[MESSAGE-LAST\] none \d+ms IP`}, end...)...)
+		if _, err := backend.PublishText(t.Context(), "http://"+c.addr("pub")+pubPath, "{}", 60, ch.Private); err != nil {
+			t.Fatal(err)
+		}
+		f.add(2, reply(`\[TCP-CONNECTION\] TIME IP`, `\[POST\] \S+ IP`, `\[MESSAGE-SET\] BUFFER \d+ms IP`)...)
+		poll(http.StatusNotModified)
+		f.add(3, append([]string{`\[TCP-CONNECTION\] TIME IP`, `\[GET\] \S+ IP`, `\[MESSAGE-LAST\] BUFFER \d+ms IP`}, end...)...)
+	})
+}
+
+func TestTrafficOverTLS(t *testing.T) {
+	dir := t.TempDir()
+	writeCertificate(t, dir, "push.example")
+	c := encrypted(t, dir)
+	c["debug"] = map[string]any{"folderName": dir, "ip": []any{"127.0.0.1"}}
+	p := start(t, c)
+	f := debugFile{t: t, dir: dir, process: p, ip: `::ffff:127\.0\.0\.1`}
+	ch := client.NewChannel(c["security"].(map[string]any)["key"].(string))
+	socket, err := client.DialTLS(t.Context(), trusting, c.addr("sub"), subPath+client.Query(false, "", ch.Signed()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer socket.Close()
+	f.add(1, `\[TCP-CONNECTION\] TIME IP`, `\[TLS-CONNECTION\] TIME IP`, `\[GET-UPGRADE\] \S+ IP`, `\[WS-CONNECTION\] \S+ IP`)
+}
+
+// startFollowing starts a server that follows everybody. Clients publish to a port with subscribers, a back end to one without.
+func startFollowing(t *testing.T, redis *redistest.Server) (*debugFile, config) {
+	t.Helper()
+	dir := t.TempDir()
+	c := logged(t, dir, map[string]any{"ip": []any{"127.0.0.1"}})
+	c.listeners()[0]["routes"].(map[string]any)["rest"] = restPath
+	c["push"] = map[string]any{"acceptTimeout": "20s", "pollTimeout": "1s"}
+	if redis != nil {
+		c["storage"] = map[string]any{"type": "redis", "socket": redis.Addr()}
+		c["clusterMode"] = true
+	}
+	return &debugFile{t: t, dir: dir, process: start(t, c), ip: `::ffff:127\.0\.0\.1`}, c
+}
+
+// postChunked sends a body without its length, which on a port with subscribers leaves the event loop.
+func postChunked(t *testing.T, url string, body []byte) {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, url, io.MultiReader(bytes.NewReader(body)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		t.Error(resp.Status)
+	}
 }
 
 // Trouble with Redis is a matter for operators.

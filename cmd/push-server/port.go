@@ -34,12 +34,8 @@ func newPublishPort(s *server, l *configs.Server, secured *tls.Config) (*publish
 	if secured != nil {
 		ln = tls.NewListener(ln, secured)
 	}
-	handler := s.engine.Handler(poll.Routes(l.Routes))
-	if s.trace != nil {
-		handler = s.trace.around(handler)
-	}
 	p := &publishPort{listener: ln, done: make(chan error, 1)}
-	p.server = poll.NewServer(handler, poll.ServerOptions{
+	p.server = poll.NewServer(s.engine.Handler(poll.Routes(l.Routes)), poll.ServerOptions{
 		MaxPayload:  s.config.Limits.MaxPayload,
 		IdleTimeout: push.IdleTimeout,
 		HeadTimeout: push.HeadTimeout,

@@ -5,14 +5,9 @@ import (
 	"os"
 	"strings"
 	"sync/atomic"
-	"time"
-
-	"github.com/valyala/fasthttp"
 
 	"push-server/cmd/push-server/internal/logfiles"
 	"push-server/configs"
-	"push-server/engine"
-	"push-server/poll"
 )
 
 // trace writes what clients of debug.ip do into the debug file.
@@ -53,18 +48,3 @@ func (t *trace) Begin(addr string, forwarded []byte) (id, client string) {
 
 // Line implements engine.Trace.
 func (t *trace) Line(text string) { t.files.Write(logfiles.Debug, text) }
-
-// around follows the requests that h answers.
-func (t *trace) around(h fasthttp.RequestHandler) fasthttp.RequestHandler {
-	return func(ctx *fasthttp.RequestCtx) {
-		id, client := t.Begin(poll.AddressText(ctx.RemoteAddr()), ctx.Request.Header.Peek(fasthttp.HeaderXForwardedFor))
-		if id == "" {
-			h(ctx)
-			return
-		}
-		begin := time.Now()
-		t.Line(fmt.Sprintf("%s [%s] %s %s", id, ctx.Method(), engine.TraceTarget(ctx.RequestURI()), client))
-		h(ctx)
-		t.Line(fmt.Sprintf("%s [FINISHED] %dms %d %s", id, time.Since(begin).Milliseconds(), ctx.Response.StatusCode(), client))
-	}
-}
