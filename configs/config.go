@@ -105,8 +105,9 @@ type Push struct {
 	MemoryPerChannel  int // publications kept of one channel, storage.type memory
 	MemoryBytes       int // bytes kept in all, storage.type memory
 
-	LogLevel string // debug, info, warn or error
-	Metrics  string // address for metrics, health and profiles, "host:port"; "": none
+	StatAllow []string // addresses and prefixes of those who may see the statistics; empty: everybody
+	LogLevel  string   // debug, info, warn or error
+	Metrics   string   // address for metrics, health and profiles, "host:port"; "": none
 }
 
 // Default returns what counts for keys that a file does not have. It has no servers and no key.

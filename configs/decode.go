@@ -210,6 +210,9 @@ func example(n int64) string {
 
 func (d *decoder) list(path string, t *[]string, v any) {
 	list, ok := v.([]any)
+	if ok {
+		*t = make([]string, 0, len(list)) // an empty list is not an absent one
+	}
 	for _, v := range list {
 		s, isText := v.(string)
 		ok = ok && isText

@@ -1,6 +1,7 @@
 package configs
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -121,6 +122,14 @@ func TestProblems(t *testing.T) {
 	f(`"push":{"logLevel":"loud"}`, `f.json: push.logLevel: error: "loud" is not a level (write debug, info, warn or error)`)
 	f(`"push":{"metrics":"9100"}`, `f.json: push.metrics: error: "9100" is not an address (for example "127.0.0.1:9100")`)
 	f(`"push":{"metrics":"127.0.0.1:9100"}`, "")
+	f(`"push":{"statAllow":["127.0.0.1","::1","10.0.0.0/8","fd00::/8"]}`, "")
+	f(`"push":{"statAllow":["127.0.0.1","10.0.0."]}`,
+		`f.json: push.statAllow: error: "10.0.0." is neither an address nor a prefix (for example ["127.0.0.1", "10.0.0.0/8"])`)
+	f(`"push":{"statAllow":[]}`,
+		"f.json: push.statAllow: error: is empty: nobody could see the statistics (remove it, or servers[].routes.stat if nobody is to see them)")
+	f(`"push":{"statAllow":"127.0.0.1"}`, `f.json: push.statAllow: error: must be an array of strings (for example ["10.0.0.1"])`)
+	f(`"push":{"statAllow":null}`, "f.json: push.statAllow: warning: null is taken as absent (remove it)")
+	f(`"push":{"statallow":["::1"]}`, "f.json: push.statallow: error: unknown key (did you mean push.statAllow?)")
 	f(`"push":{"windowCount":1000}`, "f.json: push.windowCount: error: 1000 is not a power of two (for example 65536)")
 	f(`"push":{"windowBytes":1000}`, "f.json: push.windowBytes: error: 1000 is less than limits.maxPayload, 1048576")
 	f(`"push":{"historyTotal":50}`, "f.json: push.historyTotal: warning: 50 is less than push.historyPerChannel, 100")
@@ -147,6 +156,29 @@ func TestProblems(t *testing.T) {
 	f(`"cloudMode":true`, "f.json: cloudMode: error: cloud mode (one server for many portals, with licences) is not supported (remove trustClients and cloudMode)")
 	f(`"cloudMode":"true"`, "f.json: cloudMode: warning: is not a boolean and has no effect (remove it)")
 	f(`"publishMode":true,"storage":{"type":"memory"}`, `f.json: publishMode: error: what this process publishes would reach nobody: storage.type is "memory" (use storage.type "redis")`)
+}
+
+func TestStatPrefixes(t *testing.T) {
+	f := func(text, want string) {
+		t.Helper()
+		p := Push{StatAllow: []string{text}}
+		allowed, bad := p.StatPrefixes()
+		if got := fmt.Sprint(allowed, bad); got != want {
+			t.Errorf("%q: got %s, want %s", text, got, want)
+		}
+	}
+	f("127.0.0.1", "[127.0.0.1/32] []")
+	f("10.0.0.0/8", "[10.0.0.0/8] []")
+	f("::1", "[::1/128] []")
+	f("fd00::/8", "[fd00::/8] []")
+	f("::ffff:10.0.0.1", "[10.0.0.1/32] []")
+	f("::ffff:10.0.0.0/104", "[10.0.0.0/8] []")
+	f("::/0", "[::/0] []")
+	f("10.0.0.", "[] [10.0.0.]")
+	f("10.0.0.0/33", "[] [10.0.0.0/33]")
+	f("fe80::1%eth0", "[] [fe80::1%eth0]")
+	f("portal.example", "[] [portal.example]")
+	f("", "[] []")
 }
 
 func TestProblemsOfSecurity(t *testing.T) {

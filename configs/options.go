@@ -38,7 +38,7 @@ var options = []option{
 	{key: "servers[].routes.pub", each: func(s *Server) any { return &s.Routes.Pub }, doc: "path where a back end publishes and asks who is online"},
 	{key: "servers[].routes.sub", each: func(s *Server) any { return &s.Routes.Sub }, doc: "path of WebSocket and long poll"},
 	{key: "servers[].routes.rest", each: func(s *Server) any { return &s.Routes.Rest }, doc: "path where clients publish over HTTP"},
-	{key: "servers[].routes.stat", each: func(s *Server) any { return &s.Routes.Stat }, doc: "path of statistics; open to everyone who reaches the port"},
+	{key: "servers[].routes.stat", each: func(s *Server) any { return &s.Routes.Stat }, doc: "path of statistics; open to everyone who reaches the port, or to those in push.statAllow"},
 	{key: "servers[].routes.register", remark: "belongs to cloud mode, which is not supported: not served"},
 	{key: "servers[].routes.systemctl", remark: "belongs to cloud mode, which is not supported: not served"},
 	{key: "servers[].backlog"}, // the greatest that the system allows is used
@@ -127,6 +127,8 @@ var options = []option{
 	{key: "push.memoryPerChannel", of: func(c *Config) any { return &c.Push.MemoryPerChannel }, min: 1, max: maxCount,
 		doc: "publications kept of one channel, with `memory`"},
 	{key: "push.memoryBytes", of: func(c *Config) any { return &c.Push.MemoryBytes }, min: 1 << 20, max: math.MaxInt64, doc: "bytes kept in all, with `memory`"},
+	{key: "push.statAllow", of: func(c *Config) any { return &c.Push.StatAllow },
+		doc: "who may see statistics, for example `[\"127.0.0.1\", \"10.0.0.0/8\"]`; absent: everyone. Behind a proxy the address is that of the proxy"},
 	{key: "push.logLevel", of: func(c *Config) any { return &c.Push.LogLevel }, doc: "`debug`, `info`, `warn` or `error`"},
 	{key: "push.metrics", of: func(c *Config) any { return &c.Push.Metrics },
 		doc: "address for operators, such as `127.0.0.1:9100`: `/metrics`, `/healthz`, `/readyz`, `/debug/pprof/`; whoever reaches it can look"},
@@ -179,6 +181,10 @@ func (o *option) text(target any) string {
 	case *string:
 		if *v != "" {
 			return "`" + *v + "`"
+		}
+	case *[]string:
+		if len(*v) > 0 {
+			return "`" + strings.Join(*v, ", ") + "`"
 		}
 	case *int:
 		return fmt.Sprint(*v)

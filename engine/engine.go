@@ -85,6 +85,7 @@ func New(o Options, bus Bus) (*Engine, error) {
 	e.http = &poll.Handlers{
 		Publisher: e, Presence: e, Statistics: e, Counters: e.Counters, Limits: o.Limits,
 		NewSigner: signer.Clone, Timeout: o.RequestTimeout, ErrorLog: o.ErrorLog, TestKey: o.TestKey,
+		StatAllow: o.StatAllow,
 	}
 	if o.Trace != nil {
 		e.watch()

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/netip"
 	"runtime"
 	"time"
 
@@ -71,6 +72,8 @@ type Options struct {
 	ErrorLog func(text, addr string)
 	TestKey  string // requests with this testKey are refused without a line; "": there are none
 	Trace    Trace  // nil: nobody is followed
+	// StatAllow is whose connections may ask for the statistics page; empty: everybody's.
+	StatAllow []netip.Prefix
 }
 
 // withDefaults fills in what is zero.

@@ -3,6 +3,7 @@ package poll
 import (
 	"bytes"
 	"context"
+	"net/netip"
 	"sync"
 	"time"
 
@@ -38,6 +39,8 @@ type Handlers struct {
 	Limits     protocol.Limits         // MaxPayload of POSTs (0: none), the others of protobuf requests and questions
 	NewSigner  func() *protocol.Signer // makes a Signer for one goroutine
 
+	// StatAllow is whose connections may ask for the statistics. Empty: everybody's.
+	StatAllow []netip.Prefix
 	// NoLicense refuses publications and questions of everybody: cloud mode in which no client is known.
 	NoLicense bool
 	// Timeout bounds each call of Presence and Statistics. 0: 20 seconds.

@@ -3,6 +3,7 @@ package poll
 import (
 	"encoding/hex"
 	"errors"
+	"net/netip"
 	"strings"
 	"testing"
 
@@ -93,6 +94,29 @@ func TestServerStats(t *testing.T) {
 	f("GET /stat/?binaryMode=true HTTP/1.1", "", binary+"\n\x0f\x1a\r\n\v[{\"pid\":1}]")
 	f("POST /pub/?binaryMode=true HTTP/1.1", field(1, field(3)), binary+"\n\x0f\x1a\r\n\v[{\"pid\":1}]")
 	if got := string(h.Counters.AppendJSON(nil)); got != `{"requests":{"serverStats":4},"messages":{}}` {
+		t.Errorf("counted %s", got)
+	}
+}
+
+func TestStatAllow(t *testing.T) {
+	h, b := newHandlers()
+	f := func(line, allow, want string) {
+		t.Helper()
+		h.StatAllow = []netip.Prefix{netip.MustParsePrefix("203.0.113.0/24"), netip.MustParsePrefix(allow)}
+		if got := exchange(t, h, line, ""); got != want {
+			t.Errorf("%s for %s: %q, want %q", line, allow, got, want)
+		}
+	}
+	const allowed, refused = "200 OK" + anyOriginLine + plainLine + "\n[]", "403 Forbidden" + anyOriginLine + plainLine + "\n"
+	f("GET /stat/ HTTP/1.1", "192.0.2.1/32", allowed)
+	f("GET /stat/ HTTP/1.1", "192.0.2.0/24", allowed)
+	f("GET /stat/ HTTP/1.1", "192.0.2.2/32", refused)
+	f("GET /stat/?binaryMode=true HTTP/1.1", "::1/128", refused)
+	equalLines(t, "log", b.takeLog(), "Statistics are not allowed. ::ffff:192.0.2.1", "Statistics are not allowed. ::ffff:192.0.2.1")
+	f("GET /stat/ HTTP/1.1\nX-Forwarded-For: 203.0.113.7", "::/0", refused)
+	equalLines(t, "log", b.takeLog(), "Statistics are not allowed. 203.0.113.7")
+	f("GET /stat/ HTTP/1.1", "0.0.0.0/0", allowed)
+	if got := string(h.Counters.AppendJSON(nil)); got != `{"requests":{"serverStats":3},"messages":{}}` {
 		t.Errorf("counted %s", got)
 	}
 }

@@ -1,15 +1,44 @@
 package poll
 
-import "push-server/protocol"
+import (
+	"net/netip"
+
+	"github.com/valyala/fasthttp"
+
+	"push-server/protocol"
+)
 
 // stat answers the GET of the statistics, which shows itself only in the next one.
 func (c *call) stat() {
+	if !c.maySeeStatistics() {
+		c.empty(fasthttp.StatusForbidden)
+		c.log("Statistics are not allowed.")
+		return
+	}
 	if isTrue(c.query.Peek(paramBinary)) {
 		c.serverStats()
 	} else {
 		c.reply(plainText, c.statistics())
 	}
 	c.Counters.CountRequest(protocol.CommandServerStats)
+}
+
+// maySeeStatistics looks at the other end of the connection: what X-Forwarded-For says, anybody can say.
+func (c *call) maySeeStatistics() bool {
+	if len(c.StatAllow) == 0 {
+		return true
+	}
+	addr, err := netip.ParseAddr(AddressText(c.RemoteAddr()))
+	if err != nil {
+		return false
+	}
+	addr = addr.Unmap()
+	for _, p := range c.StatAllow {
+		if p.Contains(addr) {
+			return true
+		}
+	}
+	return false
 }
 
 // serverStats answers the statistics as protobuf.

@@ -4,7 +4,9 @@ import (
 	"bufio"
 	"errors"
 	"fmt"
+	"io"
 	"net"
+	"net/http"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -54,6 +56,42 @@ func TestMessagesBetweenPingAndPong(t *testing.T) {
 	publishText(t, in, `{"in":"between"}`, 0, ch.Private)
 	if text := f(ws.OpText); !strings.Contains(string(text.Payload), `"text":{"in":"between"}`) {
 		t.Errorf("got %q", text.Payload)
+	}
+}
+
+// Statistics are for those who are named, on every kind of port.
+func TestStatisticsForSome(t *testing.T) {
+	f := func(url, from string, want int) {
+		t.Helper()
+		dialer := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(from)}}
+		caller := http.Client{Transport: &http.Transport{DialContext: dialer.DialContext, TLSClientConfig: trusting, DisableKeepAlives: true}}
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("X-Forwarded-For", "127.0.0.1") // is not believed
+		resp, err := caller.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		body, err := io.ReadAll(resp.Body)
+		if resp.StatusCode != want || want == http.StatusForbidden && len(body) > 0 || resp.Header.Get("Access-Control-Allow-Origin") != "*" || err != nil {
+			t.Errorf("%s from %s: %s %q, %v", url, from, resp.Status, body, err)
+		}
+	}
+	dir := t.TempDir()
+	writeCertificate(t, dir, "push.example")
+	for scheme, c := range map[string]config{"http": standalone(t), "https": encrypted(t, dir)} {
+		c.listeners()[0]["routes"].(map[string]any)["stat"] = statPath
+		c["push"] = map[string]any{"statAllow": []any{"10.0.0.0/8", "127.0.0.1"}}
+		start(t, c)
+		for _, route := range []string{"sub", "pub"} {
+			url := scheme + "://" + c.addr(route) + statPath
+			f(url, "127.0.0.1", http.StatusOK)
+			f(url, "127.0.0.2", http.StatusForbidden)
+			f(url+"?binaryMode=true", "127.0.0.2", http.StatusForbidden)
+		}
 	}
 }
 

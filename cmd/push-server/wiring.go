@@ -58,6 +58,7 @@ func engineOptions(s *server, key []byte) engine.Options {
 	if s.trace != nil {
 		o.Trace = s.trace
 	}
+	o.StatAllow, _ = p.StatPrefixes() // those that are none did not pass the check
 	return o
 }
 
