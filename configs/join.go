@@ -42,6 +42,9 @@ func (j *joiner) add(c *Config) {
 	j.sum.Servers = append(j.sum.Servers, c.Servers...)
 	j.sum.PublishMode = j.sum.PublishMode && c.PublishMode
 	j.sum.ClusterMode = j.sum.ClusterMode || c.ClusterMode
+	if j.sum.ProcessUniqueID == "" { // one process is one entry of the statistics; each file has another name, so nothing is said
+		j.sum.ProcessUniqueID = c.ProcessUniqueID
+	}
 	for i := range options {
 		if o := &options[i]; o.of != nil && o.joins() {
 			j.option(o, c)

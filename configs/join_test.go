@@ -21,10 +21,13 @@ func join(t *testing.T, texts ...string) (*Config, []Problem) {
 
 func TestJoinServesAllListeners(t *testing.T) {
 	sub := `{"servers":[{"port":1}],"clusterMode":true,"security":{"key":"k"}}`
-	pub := `{"servers":[{"port":2},{"port":3}],"publishMode":true,"security":{"key":"k"},"limits":{"maxPayload":7,"other":1},"push":{"pollTimeout":"3s"}}`
+	pub := `{"servers":[{"port":2},{"port":3}],"publishMode":true,"processUniqueId":"pub","security":{"key":"k"},"limits":{"maxPayload":7,"other":1},"push":{"pollTimeout":"3s"}}`
 	c, problems := join(t, sub, pub)
 	if len(problems) > 0 {
 		t.Fatal(lines(problems))
+	}
+	if c.ProcessUniqueID != "pub" {
+		t.Errorf("is called %q", c.ProcessUniqueID)
 	}
 	if len(c.Servers) != 3 || c.PublishMode || !c.ClusterMode || c.File != "a.json, b.json" {
 		t.Errorf("%+v", c)
@@ -32,8 +35,8 @@ func TestJoinServesAllListeners(t *testing.T) {
 	if c.Limits.MaxPayload != 7 || c.Push.PollTimeout != 3*time.Second || !strings.Contains(string(c.LimitsJSON()), `"other":1`) {
 		t.Errorf("%+v", c)
 	}
-	if c, _ := join(t, pub, pub[:len(pub)-1]+`,"processUniqueId":"x"}`); !c.PublishMode {
-		t.Error("two publishers are not a publisher")
+	if c, _ := join(t, pub, strings.ReplaceAll(pub, `"pub"`, `"other"`)); !c.PublishMode || c.ProcessUniqueID != "pub" {
+		t.Errorf("two publishers are %+v", c)
 	}
 }
 

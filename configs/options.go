@@ -55,7 +55,7 @@ var options = []option{
 
 	{key: "clusterMode", of: func(c *Config) any { return &c.ClusterMode }, doc: "share publications with other processes through Redis"},
 	{key: "publishMode", of: func(c *Config) any { return &c.PublishMode }, doc: "as `clusterMode`: this process publishes for the subscribers of others"},
-	{key: "processUniqueId", of: func(c *Config) any { return &c.ProcessUniqueID }, doc: "name of the process in statistics; absent: host name and process id"},
+	{key: "processUniqueId", of: func(c *Config) any { return &c.ProcessUniqueID }, doc: "name of the process in statistics; of several files the first that has one; absent: host name and process id"},
 	{key: "trustClients"},
 	{key: "cloudMode"},
 	{key: "licenseServer"},

@@ -132,7 +132,7 @@ func TestFolderIsServedByOneProcess(t *testing.T) {
 	defer resp.Body.Close()
 	got, err := io.ReadAll(resp.Body)
 	want := `"limits":{"maxPayload":2048,"maxConnPerChannel":100,"maxMessagesPerRequest":100,"maxChannelsPerRequest":100,"other":"shown"}`
-	if err != nil || !strings.Contains(string(got), want) {
+	if err != nil || !strings.Contains(string(got), want) || strings.Count(string(got), `"processUniqueId":"one"`) != 1 {
 		t.Errorf("%v %s", err, got)
 	}
 }
