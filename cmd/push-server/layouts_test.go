@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"push-server/cmd/push-server/internal/client"
+	"push-server/redisbus/redistest"
 )
 
 // TestEntrypoint starts a container that does both from the names of variables that containers of the Node server have.
@@ -29,6 +30,15 @@ func TestEntrypoint(t *testing.T) {
 	f(2, "PUSH_SECURITY_KEY is empty", "MODE=sub")
 	f(2, "REDIS_HOST is empty", "PUSH_PUB_MODE=pub", "SECURITY_KEY=x")
 
+	t.Run("memory", func(t *testing.T) { serveEntrypoint(t, nil) })
+	t.Run("Redis", func(t *testing.T) {
+		password := "a:b@c/d?e#f%20+="
+		_, port := redistest.StartTCP(t, "--requirepass", password)
+		serveEntrypoint(t, map[string]string{"REDIS_HOST": "127.0.0.1", "REDIS_PORT": fmt.Sprint(port), "REDIS_PASSWORD": password})
+	})
+}
+
+func serveEntrypoint(t *testing.T, env map[string]string) {
 	dir, sub, pub := t.TempDir(), freePort(t), freePort(t)
 	executable, err := os.Executable()
 	if err != nil {
@@ -42,6 +52,9 @@ func TestEntrypoint(t *testing.T) {
 		asServer: "1", "PATH": dir + ":" + os.Getenv("PATH"), "RUN_DIR": filepath.Join(dir, "run"), "PUSH_SECURITY_KEY": key,
 		"PUSH_SUB_MODE": "sub", "PUSH_SUB_PORT": fmt.Sprint(sub), "PUSH_PUB_MODE": "pub", "PUSH_PUB_PORT": fmt.Sprint(pub),
 	} {
+		t.Setenv(name, value)
+	}
+	for name, value := range env {
 		t.Setenv(name, value)
 	}
 	p := &process{t: t, cmd: exec.Command("../../configs/docker/entrypoint.sh"), done: make(chan struct{})}

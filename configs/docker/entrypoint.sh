@@ -7,6 +7,7 @@
 #   PUSH_SUB_PORT, PUSH_PUB_PORT      8010 and 9010; LISTEN_PORT of a container that does one of them
 #   LISTEN_HOSTNAME                   address to listen at; every one by default
 #   REDIS_HOST, REDIS_PORT            6379; without a host history and delivery are in memory, in a container that does both
+#   REDIS_PASSWORD                    if Redis wants one
 #   SUB_URI, PUB_URI, REST_URI        /bitrix/subws/, /bitrix/pub/, /bitrix/rest/
 #   RUN_DIR                           folder of the configuration, /tmp/push-server
 #
@@ -43,9 +44,13 @@ servers() {
 		"\"pub\": $(string "${PUB_URI:-/bitrix/pub/}"), \"rest\": $(string "${REST_URI:-/bitrix/rest/}"), \"stat\": \"/server-stat/\""
 }
 
+percent() { printf '%s' "$1" | od -An -v -tx1 | tr -d ' \n' | sed 's/../%&/g'; }
+
 storage() {
 	if [ -z "${REDIS_HOST:-}" ]; then
 		echo '"type": "memory"'
+	elif [ -n "${REDIS_PASSWORD:-}" ]; then
+		echo "\"type\": \"redis\", \"socket\": $(string "redis://:$(percent "$REDIS_PASSWORD")@$REDIS_HOST:${REDIS_PORT:-6379}")"
 	else
 		echo "\"type\": \"redis\", \"host\": $(string "$REDIS_HOST"), \"port\": $(string "${REDIS_PORT:-6379}")"
 	fi
