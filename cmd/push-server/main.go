@@ -47,7 +47,7 @@ func exitCode(err error) int {
 // run is the whole program but for the process around it. It returns when the command is done; a server is done when ctx ends.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	root := rootCommand()
-	root.SetArgs(args)
+	root.SetArgs(append([]string{}, args...)) // nil would stand for those of the process
 	root.SetOut(stdout)
 	root.SetErr(stderr)
 	return root.ExecuteContext(ctx)

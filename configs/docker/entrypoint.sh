@@ -63,6 +63,7 @@ publish_only=false cluster=false
 folder=${RUN_DIR:-/tmp/push-server}
 mkdir -p "$folder"
 umask 077
+# Docker kills ten seconds after it asked for an end.
 cat >"$folder/config.json" <<END
 {
 	"servers": [
@@ -71,7 +72,8 @@ $(servers)
 	"publishMode": $publish_only,
 	"clusterMode": $cluster,
 	"storage": {$(storage)},
-	"security": {"key": $(string "$key")}
+	"security": {"key": $(string "$key")},
+	"push": {"drainTimeout": "8s"}
 }
 END
 exec push-server --config "$folder/config.json"
