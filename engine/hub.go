@@ -23,7 +23,6 @@ type Hub struct {
 
 	mu       sync.Mutex
 	started  time.Time          // when clients could connect first
-	missed   bool               // the bus was not there from the start
 	known    bool               // an echo has come, so positions mean something
 	highest  protocol.MessageID // greatest id that has come, or counter that was echoed with nothing missing
 	holes    holes
@@ -134,16 +133,16 @@ func (h *Hub) appendEcho(n uint64, m mark) {
 	h.window.append(&entry{echo: n, mark: m, repair: h.repairs, highest: h.highest})
 }
 
-// begin takes the first echo: from here on the window knows everything. If the bus came late, clients may have been waiting for
-// what others have published already: it is read from history like what a gap has swallowed.
+// begin takes the first echo: from here on the window knows everything. Clients that came before the bus may have been waiting for
+// what is published already: it is read from history like what a gap has swallowed.
 func (h *Hub) begin(n uint64, counter protocol.MessageID) {
 	h.known = true
 	if counter.Compare(h.highest) > 0 {
 		h.highest = counter
 	}
 	h.holes.restart(h.highest)
-	if h.missed || time.Since(h.started) > startTime {
-		h.startRepair("bus came late")
+	if h.engine.admission.active.Load() > 0 {
+		h.startRepair("clients came before the bus")
 		h.repair.createdSince = uint32(h.started.Unix())
 		h.repair.from = protocol.MessageID{}
 		return
@@ -151,9 +150,6 @@ func (h *Hub) begin(n uint64, counter protocol.MessageID) {
 	h.appendEcho(n, markRepair)
 	close(h.ready)
 }
-
-// startTime is how long the first echo may take without anything being missed: nobody connects and publishes any sooner.
-const startTime = 500 * time.Millisecond
 
 // reset starts anew after the counter went back: the store was emptied, or an older copy of it took over.
 func (h *Hub) reset(n uint64, counter protocol.MessageID) {
@@ -166,15 +162,13 @@ func (h *Hub) reset(n uint64, counter protocol.MessageID) {
 	h.appendEcho(n, markReset)
 }
 
-// HandleGap starts a repair: something may have been missed.
+// HandleGap starts a repair: something may have been missed. Before the first echo, begin sees to that.
 func (h *Hub) HandleGap() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.known {
 		h.startRepair("bus connection was lost")
-		return
 	}
-	h.missed = true
 }
 
 // run probes the bus until ctx ends: one echo a second moves positions in quiet times, shows a lost tail, and unmasks a

@@ -513,7 +513,8 @@ func (b *lateBus) Echo(ctx context.Context) (uint64, error) {
 	}
 }
 
-// Clients may connect before the bus is there. What others publish before this process listens reaches them all the same.
+// Clients may connect before the bus is there, if only for milliseconds. What is published before this process listens reaches them
+// all the same.
 func TestBusComesLate(t *testing.T) {
 	bus := &lateBus{newSimBus(1, simFaults{}), make(chan struct{})}
 	e := startWithout(t, bus, func(o *Options) { o.EchoInterval = 20 * time.Millisecond })
@@ -528,9 +529,6 @@ func TestBusComesLate(t *testing.T) {
 	bus.mu.Lock()
 	bus.queue = nil // nobody listened
 	bus.mu.Unlock()
-	e.hub.mu.Lock()
-	e.hub.started = e.hub.started.Add(-2 * startTime)
-	e.hub.mu.Unlock()
 	if e.Ready() {
 		t.Error("ready without a bus")
 	}
