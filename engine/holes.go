@@ -57,6 +57,16 @@ func (h *holes) jumps(id protocol.MessageID) bool {
 	return id.Startdate() != h.startdate || id.Counter() > h.reached+maxJump
 }
 
+// dig notes that ids, in ascending order, have not come by, though greater ones may have. It follows restart.
+func (h *holes) dig(ids []protocol.MessageID) {
+	now := time.Now()
+	for _, id := range ids {
+		if id.Startdate() == h.startdate && id.Counter() <= h.reached {
+			h.open = append(h.open, hole{id.Counter(), now})
+		}
+	}
+}
+
 func (h *holes) digTo(counter uint64) {
 	if counter <= h.reached {
 		return

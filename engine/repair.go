@@ -20,6 +20,7 @@ type repair struct {
 	createdSince uint32
 	echo         uint64 // the last one heard, and its counter
 	counter      protocol.MessageID
+	absent       []protocol.MessageID // ids in the gap that were not stored when history was read: they may be under way
 	heard        chan struct{} // holds a token when echo or again has changed
 }
 
@@ -97,12 +98,17 @@ func (h *Hub) runRepair(ctx context.Context, r *repair) {
 		h.mu.Lock()
 		r.again = false
 		h.mu.Unlock()
+		var ps []*protocol.Publication
 		counter, ok := h.repairEcho(ctx, r)
 		if !ok {
 			retry.wait(ctx)
 			continue
 		}
-		ps, err := h.readMissed(ctx, r, counter)
+		absent, err := h.readAbsent(ctx, r.from, counter) // before history, which then has everything that is not absent
+		if err == nil {
+			r.absent = absent
+			ps, err = h.readMissed(ctx, r, counter)
+		}
 		if err != nil {
 			h.log.Warn("history cannot be read to close a gap, trying again", "err", err)
 			retry.wait(ctx)
@@ -137,6 +143,32 @@ func (h *Hub) repairEcho(ctx context.Context, r *repair) (counter protocol.Messa
 		case <-r.heard:
 		}
 	}
+}
+
+// readAbsent returns the ids in (from, to] that are not stored, in ascending order: a publisher of the Node server may have taken them
+// and not published yet. Such a one is as late as a few publications are, so no more than holeBatch ids are asked for.
+func (h *Hub) readAbsent(ctx context.Context, from, to protocol.MessageID) (absent []protocol.MessageID, err error) {
+	first := to.Counter() - min(to.Counter(), holeBatch) + 1
+	if from.Startdate() == to.Startdate() {
+		first = max(first, from.Counter()+1)
+	}
+	var ids []protocol.MessageID
+	for c := first; c <= to.Counter(); c++ {
+		ids = append(ids, protocol.MakeMessageID(to.Startdate(), c))
+	}
+	if len(ids) == 0 {
+		return nil, nil
+	}
+	stored, err := h.bus.Stored(ctx, ids)
+	if err != nil {
+		return nil, err
+	}
+	for i, id := range ids {
+		if !stored[i] {
+			absent = append(absent, id)
+		}
+	}
+	return absent, nil
 }
 
 // readMissed reads the history of every channel of this process.
@@ -233,6 +265,10 @@ func (h *Hub) closeGap(r *repair, ps []*protocol.Publication, counter protocol.M
 		h.highest = counter
 	}
 	h.holes.restart(h.highest)
+	for _, p := range ps {
+		held[p.ID] = true
+	}
+	h.holes.dig(slices.DeleteFunc(r.absent, func(id protocol.MessageID) bool { return held[id] }))
 	h.appendEcho(r.echo, markRepair)
 	if r.createdSince != 0 {
 		close(h.ready)

@@ -544,6 +544,32 @@ func TestBusComesLate(t *testing.T) {
 	}
 }
 
+// A Node publisher has an id and has not published yet when a gap is closed; what it publishes then is lost in the next gap. It is read
+// from history all the same.
+func TestIDUnderWayInTwoGaps(t *testing.T) {
+	bus := newSimBus(1, simFaults{})
+	e := startEngine(t, bus, nil)
+	a := newItem()
+	live := subscribed(t, e, query(t, "", a))
+	early := bus.takeID()
+	publish(t, e, "later", 600, private(a))
+	live.messages(1)
+	bus.Reconnect()
+	waitFor(t, "the end of the first gap", func() bool {
+		e.hub.mu.Lock()
+		defer e.hub.mu.Unlock()
+		return e.hub.repairs == 1 && e.hub.repair == nil
+	})
+	bus.mu.Lock()
+	bus.deaf = true
+	bus.mu.Unlock()
+	bus.publishAs(publication("early", 600, private(a)), early)
+	bus.Reconnect()
+	if got := live.texts(1); got[0] != "early" {
+		t.Errorf("got %q", got)
+	}
+}
+
 // An empty store has no counter, and its first echo says zero. Who has an id from before the first one that comes by gets what was stored
 // all the same; from there on the window answers.
 func TestEverythingFromAnEmptyStore(t *testing.T) {
