@@ -255,7 +255,9 @@ func (h *Hub) closeGap(r *repair, ps []*protocol.Publication, counter protocol.M
 		}
 	}
 	slices.SortStableFunc(merged, func(a, b *protocol.Publication) int { return a.ID.Compare(b.ID) })
-	for _, p := range merged {
+	h.holes.restart(counter)
+	h.holes.dig(r.absent)
+	for _, p := range merged { // fills and digs holes, too: what is held may be beyond the counter, and not all that there is
 		h.accept(p)
 		if fromHistory[p] {
 			h.repaired[p.ID] = repaired{p.Receivers, time.Now()}
@@ -264,11 +266,6 @@ func (h *Hub) closeGap(r *repair, ps []*protocol.Publication, counter protocol.M
 	if counter.Compare(h.highest) > 0 {
 		h.highest = counter
 	}
-	h.holes.restart(h.highest)
-	for _, p := range ps {
-		held[p.ID] = true
-	}
-	h.holes.dig(slices.DeleteFunc(r.absent, func(id protocol.MessageID) bool { return held[id] }))
 	h.appendEcho(r.echo, markRepair)
 	if r.createdSince != 0 {
 		close(h.ready)

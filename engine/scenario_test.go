@@ -544,29 +544,52 @@ func TestBusComesLate(t *testing.T) {
 	}
 }
 
+// slowReads is a bus whose history is read when the test says so.
+type slowReads struct {
+	*simBus
+	reading, read chan struct{}
+}
+
+func (b *slowReads) History(ctx context.Context, queries []protocol.HistoryQuery) ([][]*protocol.Publication, error) {
+	b.reading <- struct{}{}
+	<-b.read
+	return b.simBus.History(ctx, queries)
+}
+
 // A Node publisher has an id and has not published yet when a gap is closed; what it publishes then is lost in the next gap. It is read
-// from history all the same.
+// from history all the same, whether the id was taken before the first gap or while that was being closed.
 func TestIDUnderWayInTwoGaps(t *testing.T) {
-	bus := newSimBus(1, simFaults{})
-	e := startEngine(t, bus, nil)
+	bus := &slowReads{newSimBus(1, simFaults{}), make(chan struct{}), make(chan struct{})}
+	e := startWithout(t, bus, nil)
+	waitFor(t, "the first echo", e.Ready)
 	a := newItem()
 	live := subscribed(t, e, query(t, "", a))
-	early := bus.takeID()
-	publish(t, e, "later", 600, private(a))
+	before := bus.takeID()
+	publish(t, e, "1", 600, private(a))
 	live.messages(1)
+
 	bus.Reconnect()
-	waitFor(t, "the end of the first gap", func() bool {
+	<-bus.reading
+	during := bus.takeID()
+	bus.publishAs(publication("2", 600, private(a)), bus.takeID())
+	waitFor(t, "a publication that is held", func() bool {
 		e.hub.mu.Lock()
 		defer e.hub.mu.Unlock()
-		return e.hub.repairs == 1 && e.hub.repair == nil
+		return len(e.hub.repair.held) == 1
 	})
+	bus.read <- struct{}{}
+	live.messages(1)
+
 	bus.mu.Lock()
 	bus.deaf = true
 	bus.mu.Unlock()
-	bus.publishAs(publication("early", 600, private(a)), early)
+	bus.publishAs(publication("before", 600, private(a)), before)
+	bus.publishAs(publication("during", 600, private(a)), during)
 	bus.Reconnect()
-	if got := live.texts(1); got[0] != "early" {
-		t.Errorf("got %q", got)
+	<-bus.reading
+	bus.read <- struct{}{}
+	if got, want := live.texts(2), []string{"before", "during"}; !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
 	}
 }
 
