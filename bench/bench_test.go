@@ -76,6 +76,7 @@ func TestScenariosMeasure(t *testing.T) {
 	f("unique", Params{N: 20, Rate: 200}, "publishesPerSecond", "cpuPerPublish", "openP99")
 	f("fanout", Params{N: 20, Rounds: 2}, "deliveriesPerSecond", "cpuPerMillion", "rateOfFloor", "burstDeliveriesPerSecond", "steadyP99")
 	f("poll", Params{N: 20, Rate: 100}, "cpuPerAnswer", "pollP99", "answersPerSecond")
+	f("channels", Params{N: 1000, Rounds: 1}, "publishGrowth", "deliveryGrowth")
 	f("replay", Params{N: 200}, "replaySeconds", "cpuPerReturn")
 	f("mixed", Params{N: 200, Rate: 200}, "mixedP99", "cpuPercent")
 }

@@ -65,7 +65,7 @@ type Scenario struct {
 }
 
 // Scenarios are all scenarios, in the order in which they run.
-var Scenarios = []*Scenario{idle, idlePoll, connect, fanout, unique, poll, replay, mixed, soak}
+var Scenarios = []*Scenario{idle, idlePoll, connect, fanout, unique, poll, channels, replay, mixed, soak}
 
 // FindScenario finds a scenario by name.
 func FindScenario(name string) (*Scenario, error) {

@@ -6,24 +6,28 @@ import (
 	"push-server/bench/target"
 )
 
-// grown are the numbers of connections at which cost is compared, beside the scenario's own.
-var grown = []int{1000, 5000, 18_900}
+// grown are the numbers of connections at which cost is compared.
+var grown = []int{1000, 5000, 10_000, 18_900}
 
 // growing are the scenarios whose cost must not depend on the number of connections.
 var growing = []*Scenario{connect, unique, poll}
 
-// repetitions of a full suite: ours, and those of the peers.
+// repetitions of a full suite: ours, those of the peers, and those of each number of connections as they grow.
 const (
-	ownReps  = 5
-	peerReps = 3
+	ownReps   = 5
+	peerReps  = 3
+	grownReps = 3
 )
 
 // Smoke is most scenarios with few connections and short measurements: about a minute.
 func Smoke(o target.Options) (jobs []Job) {
 	for _, s := range Scenarios {
 		p := Params{N: 2000, Time: 2 * time.Second, Rounds: 3, Rest: 2 * time.Second}
-		if s == soak {
+		switch s {
+		case soak:
 			continue // a minute says nothing about memory over time
+		case channels:
+			p.Time, p.Rounds = time.Second, 1
 		}
 		jobs = append(jobs, Job{Scenario: s, Target: o, Params: p})
 	}
@@ -57,9 +61,11 @@ func Full(o target.Options, peers []string) (jobs []Job) {
 			}
 		}
 	}
-	for _, n := range grown {
-		for _, s := range growing {
-			jobs = append(jobs, Job{Scenario: s, Target: o, Params: Params{N: n}})
+	for _, s := range growing {
+		for rep := range grownReps {
+			for _, n := range grown {
+				jobs = append(jobs, Job{Scenario: s, Target: o, Params: Params{N: n}, Rep: ownReps + rep})
+			}
 		}
 	}
 	// The subscribers of the floor are in the same number of client processes again, so growth stops earlier here.
@@ -77,8 +83,11 @@ func Many(o target.Options, processes, n int) Job {
 
 // peerJobs are the same scenario against the peers, next to ours so that the machine is in the same mood.
 func peerJobs(s *Scenario, o target.Options, peers []string, rep int) (jobs []Job) {
-	if s == mixed {
+	if s == mixed || s == channels {
 		return nil // a peer need not do everything
+	}
+	if (s == idle || s == idlePoll) && rep > 0 {
+		return nil // takes more than a minute, and memory is the same each time
 	}
 	for _, kind := range peers {
 		if s.Can(kind) {

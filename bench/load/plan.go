@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"strings"
 )
 
 // Target says where a server is and how it speaks.
@@ -48,6 +49,8 @@ type Group struct {
 	Own    bool  `json:"own"`
 	Public bool  `json:"public"`
 	Shared []int `json:"shared"` // which shared channels
+	// Quiet is the number of further private channels of each user, to which nothing is sent.
+	Quiet int `json:"quiet"`
 	// Address, if set, is where this group connects instead of Target.Subscribe.
 	Address string `json:"address"`
 }
@@ -124,22 +127,22 @@ func (p *Plan) channel(kind string, n int) channel {
 
 // items is the CHANNEL_ID of a user: what a portal gives to its pages, private item first.
 func (p *Plan) items(g *Group, user int) string {
-	list := ""
+	var list []string
+	add := func(item string) { list = append(list, item+"."+hex.EncodeToString(p.sign(item))) }
 	if g.Own {
 		item := p.channel("private", user).hex()
 		if g.Public {
 			item += ":" + p.channel("public", user).hex()
 		}
-		list = item + "." + hex.EncodeToString(p.sign(item))
+		add(item)
 	}
 	for _, k := range g.Shared {
-		if list != "" {
-			list += "/"
-		}
-		item := p.channel("shared", k).hex()
-		list += item + "." + hex.EncodeToString(p.sign(item))
+		add(p.channel("shared", k).hex())
 	}
-	return list
+	for k := range g.Quiet {
+		add(p.channel("quiet", user*g.Quiet+k).hex())
+	}
+	return strings.Join(list, "/")
 }
 
 func (p *Plan) sign(message string) []byte {

@@ -45,4 +45,14 @@ func TestSubscriptionIsSigned(t *testing.T) {
 	if p.items(g, 0) == p.items(g, 1) {
 		t.Error("two users have the same channels")
 	}
+	g.Quiet = 3
+	seen := make(map[string]bool)
+	for user := range 2 {
+		for _, item := range strings.Split(p.items(g, user), "/") {
+			seen[item] = true
+		}
+	}
+	if len(seen) != 2*(1+3)+1 {
+		t.Errorf("two users have the channels %v", seen)
+	}
 }

@@ -51,6 +51,11 @@ func figures(f *result.File) (figs []figure, err error) {
 	}
 	p, e = costOverN(f)
 	add("growth", "Cost per operation as connections grow", "Processor time of the server, as a share of what it is with the fewest connections. Flat is good.", p, e)
+	addBars("channels", "Cost as channels grow", "As many connections with a few channels and, in turn, with 50,000, with Redis.", "µs",
+		measure{"channels", "fewPublish", "publish, 65 channels"},
+		measure{"channels", "manyPublish", "publish, 50,000"},
+		measure{"channels", "fewPerMillion", "deliver, 1 channel"},
+		measure{"channels", "manyPerMillion", "deliver, 50,000"})
 	p, e = seriesOverN(f, "idle", "memory")
 	add("memory-growth", "Memory as connections grow", "Whole server, WebSockets with two channels.", p, e)
 	p, e = soakOf(f, "memory over time", "MB", 1e6)
@@ -154,7 +159,7 @@ func costOverN(f *result.File) (*plot.Plot, error) {
 	var lines []line
 	for i, m := range []measure{
 		{"connect", "cpuPerConnect", "connect"}, {"unique", "serverCpuPerPublish", "publish to one user"},
-		{"poll", "serverCpuPerAnswer", "answer a poll"}, {"fanout", "cpuPerMillion", "fan-out, per delivery"},
+		{"poll", "cpuPerAnswerBusy", "answer a poll, closed loop"}, {"fanout", "cpuPerMillion", "fan-out, per delivery"},
 	} {
 		points := over(f, m)
 		if len(points) < 2 {

@@ -19,7 +19,8 @@ var Gates = []Gate{
 	{"fanout", "cpuOfFloor", 200},
 	{"fanout", "rateOfFloor", 40},
 	{"fanout", "allocsPerDelivery", 0.1},
-	{"unique", "allocsPerPublish", 13},
+	{"unique", "allocsPerPublish", 10},
+	{"channels", "publishGrowth", 160},
 	{"replay", "redisReadsPerReturn", 0.1},
 }
 

@@ -24,6 +24,8 @@ var Goals = []Goal{
 	{"unique", "openP99", 10_000, "7–10", "Centrifugo + Redis 2.4", 2.5, 1.6},
 	{"poll", "cpuPerAnswer", 10_000, "329", "nchan 53 (no Redis)", 60, 45},
 	{"poll", "pollP99", 10_000, "65", "nchan 5.8", 3, 1.6},
+	{"channels", "publishGrowth", 5000, "", "", 120, 0},
+	{"channels", "deliveryGrowth", 5000, "", "", 120, 0},
 	{"replay", "replaySeconds", 10_000, "", "", 1, 0},
 	{"replay", "cpuPerReturn", 10_000, "", "", 60, 0},
 	{"fanout", "allocsPerDelivery", 10_000, "", "", 0.01, 0},
