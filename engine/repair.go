@@ -21,7 +21,7 @@ type repair struct {
 	echo         uint64 // the last one heard, and its counter
 	counter      protocol.MessageID
 	absent       []protocol.MessageID // ids in the gap that were not stored when history was read: they may be under way
-	heard        chan struct{} // holds a token when echo or again has changed
+	heard        chan struct{}        // holds a token when echo or again has changed
 }
 
 // repaired is what a repair has served of one publication.
