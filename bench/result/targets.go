@@ -22,6 +22,7 @@ var Goals = []Goal{
 	{"unique", "publishesPerSecond", 10_000, "7,700", "Centrifugo + Redis 11,200", 20_000, 28_000},
 	{"unique", "cpuPerPublish", 10_000, "173", "Centrifugo + Redis 117", 45, 35},
 	{"unique", "openP99", 10_000, "7–10", "Centrifugo + Redis 2.4", 2.5, 1.6},
+	{"poll", "cpuPerAnswerBusy", 10_000, "329", "nchan 53 (no Redis)", 60, 45},
 	{"poll", "cpuPerAnswer", 10_000, "329", "nchan 53 (no Redis)", 60, 45},
 	{"poll", "pollP99", 10_000, "65", "nchan 5.8", 3, 1.6},
 	{"channels", "publishGrowth", 5000, "", "", 120, 0},
