@@ -142,7 +142,7 @@ func (h *Hub) begin(n uint64, counter protocol.MessageID) {
 	}
 	h.holes.restart(h.highest)
 	if h.engine.admission.active.Load() > 0 {
-		h.startRepair("clients came before the bus")
+		h.beginRepair("clients came before the bus") // which is no gap in what it brings
 		h.repair.createdSince = uint32(h.started.Unix())
 		h.repair.from = protocol.MessageID{}
 		return

@@ -85,9 +85,14 @@ func (h *Hub) startRepair(why string) {
 		return
 	}
 	h.stats.gaps.Add(1)
+	h.beginRepair(why)
+}
+
+// beginRepair begins a repair. h.mu is held.
+func (h *Hub) beginRepair(why string) {
 	h.repairs++
 	h.repair = &repair{number: h.repairs, from: h.holes.lastGood(h.highest), heard: make(chan struct{}, 1)}
-	h.log.Info("gap, reading history", "why", why, "from", h.repair.from)
+	h.log.Info("something may be missing, reading history", "why", why, "from", h.repair.from)
 	r := h.repair
 	h.engine.background(func(ctx context.Context) { h.runRepair(ctx, r) })
 }

@@ -542,6 +542,9 @@ func TestBusComesLate(t *testing.T) {
 	if got, want := back.texts(3), []string{"old", "early", "next"}; !slices.Equal(got, want) {
 		t.Errorf("got %q, want %q", got, want)
 	}
+	if n := e.Stats().Gaps; n != 0 {
+		t.Errorf("%d gaps", n)
+	}
 }
 
 // slowReads is a bus whose history is read when the test says so.
