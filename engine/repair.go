@@ -253,7 +253,7 @@ func (h *Hub) closeGap(r *repair, ps []*protocol.Publication, counter protocol.M
 	merged := slices.Clone(r.held)
 	fromHistory := make(map[*protocol.Publication]bool, len(ps))
 	for _, p := range ps {
-		if !held[p.ID] && (r.createdSince != 0 || !h.holes.served(p.ID)) {
+		if !held[p.ID] && !h.served(r, p.ID) {
 			fromHistory[p] = true
 			merged = append(merged, p)
 			missed++
@@ -273,10 +273,19 @@ func (h *Hub) closeGap(r *repair, ps []*protocol.Publication, counter protocol.M
 	}
 	h.appendEcho(r.echo, markRepair)
 	if r.createdSince != 0 {
+		h.early = nil
 		close(h.ready)
 	}
 	h.log.Info("gap closed", "missed", missed, "held", len(r.held), "up to", counter)
 	return true
+}
+
+// served says whether id came by before the repair. Of a late start, counters do not say so.
+func (h *Hub) served(r *repair, id protocol.MessageID) bool {
+	if r.createdSince != 0 {
+		return h.early[id]
+	}
+	return h.holes.served(id)
 }
 
 func (h *Hub) forgetRepaired(now time.Time) {

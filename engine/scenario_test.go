@@ -489,11 +489,23 @@ func TestOnlineOverAllLoops(t *testing.T) {
 	f("nobody is left", false)
 }
 
-// lateBus is not there until it is opened.
-type lateBus struct {
+// quietBus is a bus without echoes until it is opened.
+type quietBus struct {
 	*simBus
 	open chan struct{}
 }
+
+func (b *quietBus) Echo(ctx context.Context) (uint64, error) {
+	select {
+	case <-b.open:
+		return b.simBus.Echo(ctx)
+	default:
+		return 0, errSim
+	}
+}
+
+// lateBus is not there at all until it is opened.
+type lateBus struct{ quietBus }
 
 func (b *lateBus) Subscribe(ctx context.Context, h protocol.Handler) error {
 	select {
@@ -504,19 +516,26 @@ func (b *lateBus) Subscribe(ctx context.Context, h protocol.Handler) error {
 	}
 }
 
-func (b *lateBus) Echo(ctx context.Context) (uint64, error) {
-	select {
-	case <-b.open:
-		return b.simBus.Echo(ctx)
-	default:
-		return 0, errSim
+// What comes by before the first echo is not read from history again.
+func TestPublicationBeforeTheFirstEcho(t *testing.T) {
+	bus := &quietBus{newSimBus(1, simFaults{}), make(chan struct{})}
+	e := startWithout(t, bus, nil)
+	a := newItem()
+	live := subscribed(t, e, query(t, "", a))
+	publish(t, e, "early", 600, private(a))
+	live.messages(1)
+	close(bus.open)
+	waitFor(t, "the first echo", e.Ready)
+	publish(t, e, "next", 600, private(a))
+	if got := live.texts(1); got[0] != "next" {
+		t.Errorf("got %q again", got)
 	}
 }
 
 // Clients may connect before the bus is there, if only for milliseconds. What is published before this process listens reaches them
 // all the same.
 func TestBusComesLate(t *testing.T) {
-	bus := &lateBus{newSimBus(1, simFaults{}), make(chan struct{})}
+	bus := &lateBus{quietBus{newSimBus(1, simFaults{}), make(chan struct{})}}
 	e := startWithout(t, bus, func(o *Options) { o.EchoInterval = 20 * time.Millisecond })
 	a := newItem()
 	live := subscribed(t, e, query(t, "", a))
