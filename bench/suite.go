@@ -26,6 +26,8 @@ func Smoke(o target.Options) (jobs []Job) {
 		switch s {
 		case soak:
 			continue // a minute says nothing about memory over time
+		case idle, idlePoll:
+			p.N = 10_000 // what does not depend on it, up to a megabyte, is to be little
 		case channels:
 			p.Time, p.Rounds = time.Second, 1
 		}
