@@ -77,8 +77,12 @@ func (t *Trial) withCrowd(ctx context.Context, crowd string) (publish, delivery 
 	if _, err := t.connect(ctx, crowd, 0); err != nil {
 		return 0, 0, err
 	}
+	g, err := t.Fleet.Plan.Group(talkers)
+	if err != nil {
+		return 0, 0, err
+	}
 	t.say("publishing with " + crowd + " channels")
-	one := load.Campaign{First: t.Fleet.Plan.OwnStream(0), Streams: min(talkerCount, t.N/2), Connections: t.Connections, Await: true, Time: t.Time}
+	one := load.Campaign{First: t.Fleet.Plan.OwnStream(g.First), Streams: g.Count, Connections: t.Connections, Await: true, Time: t.Time}
 	s, p, err := t.measurePublishing(ctx, one)
 	if err != nil {
 		return 0, 0, err

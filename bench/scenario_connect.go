@@ -16,9 +16,12 @@ var connect = &Scenario{
 	Run:      runConnect,
 }
 
-// enoughConnects are measured at least, in as many waves as it takes: processor time is counted in steps of 10 ms, which is what a
-// thousand of them need.
-const enoughConnects = 20_000
+// enoughConnects are measured, in as many waves as it takes: processor time is counted in steps of 10 ms, which is what a thousand of
+// them need.
+const (
+	enoughConnects = 20_000
+	mostWaves      = 20
+)
 
 // runConnect lets everybody come, go and come again: the first time warms up and does not count.
 func runConnect(ctx context.Context, t *Trial) error {
@@ -27,7 +30,7 @@ func runConnect(ctx context.Context, t *Trial) error {
 	}
 	var opened int64
 	var elapsed, cpu time.Duration
-	for opened < int64(max(t.N, min(20*t.N, enoughConnects))) {
+	for opened < int64(min(mostWaves*t.N, enoughConnects)) {
 		if err := t.Fleet.Drop(ctx, load.Drop{Group: all, Reset: true}); err != nil {
 			return err
 		}

@@ -82,11 +82,7 @@ func (t *Trial) againstFloor(ctx context.Context) error {
 	turns := []func() error{
 		func() error {
 			t.say("fan-out")
-			var p *load.Published
-			s, err := t.measure(ctx, func() (err error) {
-				p, err = t.publish(ctx, t.shared(0, fanoutMessages))
-				return err
-			})
+			s, p, err := t.measurePublishing(ctx, t.shared(0, fanoutMessages))
 			if err != nil {
 				return err
 			}

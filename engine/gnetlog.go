@@ -12,9 +12,10 @@ func (q quiet) Debugf(format string, args ...any) {}
 func (q quiet) Infof(format string, args ...any) {
 	q.log.Debug("gnet: " + fmt.Sprintf(format, args...))
 }
-func (q quiet) Warnf(format string, args ...any) {
-	q.log.Debug("gnet: " + fmt.Sprintf(format, args...))
-} // of stale connections, mostly
+
+// Warnf is about stale connections, mostly.
+func (q quiet) Warnf(format string, args ...any) { q.Infof(format, args...) }
+
 func (q quiet) Errorf(format string, args ...any) {
 	q.log.Error("gnet: " + fmt.Sprintf(format, args...))
 }

@@ -22,10 +22,9 @@ type Hub struct {
 	ready  chan struct{} // closed when the first echo has come
 
 	mu       sync.Mutex
-	started  time.Time                   // when clients could connect first
-	known    bool                        // an echo has come, so positions mean something
-	early    map[protocol.MessageID]bool // what came before that, at most as much as the window holds
-	highest  protocol.MessageID          // greatest id that has come, or counter that was echoed with nothing missing
+	started  time.Time          // when clients could connect first
+	known    bool               // an echo has come, so positions mean something
+	highest  protocol.MessageID // greatest id that has come, or counter that was echoed with nothing missing
 	holes    holes
 	repair   *repair                         // under way
 	repairs  uint64                          // begun
@@ -39,7 +38,7 @@ func newHub(bus Bus, o *Options, stats *hubStats) *Hub {
 	return &Hub{
 		bus: bus, log: o.Logger, o: o, stats: stats, ready: make(chan struct{}),
 		window:   newWindow(o.WindowCount, o.WindowBytes),
-		repaired: make(map[protocol.MessageID]repaired), early: make(map[protocol.MessageID]bool),
+		repaired: make(map[protocol.MessageID]repaired),
 	}
 }
 
@@ -99,8 +98,6 @@ func (h *Hub) accept(p *protocol.Publication) {
 func (h *Hub) note(id protocol.MessageID) {
 	if h.known {
 		h.holes.come(id)
-	} else if len(h.early) < h.o.WindowCount {
-		h.early[id] = true
 	}
 	if id.Compare(h.highest) > 0 {
 		h.highest = id
@@ -150,7 +147,6 @@ func (h *Hub) begin(n uint64, counter protocol.MessageID) {
 		h.repair.from = protocol.MessageID{}
 		return
 	}
-	h.early = nil
 	h.appendEcho(n, markRepair)
 	close(h.ready)
 }

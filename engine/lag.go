@@ -79,12 +79,10 @@ func (l *loop) resumeAt(head uint64, bound protocol.MessageID, missed []*protoco
 	}
 	kept := make(map[protocol.MessageID]bool)
 	accounted := bound // by the detour; what is kept is accounted for when it is served
-	for seq := tail; seq < l.window.head.Load(); seq++ {
-		if e := l.window.get(seq); e != nil && e.pub != nil {
-			kept[e.pub.ID] = true
-			if e.pub.ID.Compare(accounted) <= 0 {
-				accounted = before(e.pub.ID)
-			}
+	for e := range l.window.publications(tail) {
+		kept[e.pub.ID] = true
+		if e.pub.ID.Compare(accounted) <= 0 {
+			accounted = before(e.pub.ID)
 		}
 	}
 	highest := l.highest

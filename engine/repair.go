@@ -20,8 +20,7 @@ type repair struct {
 	createdSince uint32
 	echo         uint64 // the last one heard, and its counter
 	counter      protocol.MessageID
-	absent       []protocol.MessageID // ids in the gap that were not stored when history was read: they may be under way
-	heard        chan struct{}        // holds a token when echo or again has changed
+	heard        chan struct{} // holds a token when echo or again has changed
 }
 
 // repaired is what a repair has served of one publication.
@@ -103,23 +102,18 @@ func (h *Hub) runRepair(ctx context.Context, r *repair) {
 		h.mu.Lock()
 		r.again = false
 		h.mu.Unlock()
-		var ps []*protocol.Publication
 		counter, ok := h.repairEcho(ctx, r)
 		if !ok {
 			retry.wait(ctx)
 			continue
 		}
-		absent, err := h.readAbsent(ctx, r.from, counter) // before history, which then has everything that is not absent
-		if err == nil {
-			r.absent = absent
-			ps, err = h.readMissed(ctx, r, counter)
-		}
+		absent, ps, err := h.readGap(ctx, r, counter)
 		if err != nil {
 			h.log.Warn("history cannot be read to close a gap, trying again", "err", err)
 			retry.wait(ctx)
 			continue
 		}
-		if h.closeGap(r, ps, counter) {
+		if h.closeGap(r, ps, absent, counter) {
 			h.wakeLoops()
 			return
 		}
@@ -148,6 +142,15 @@ func (h *Hub) repairEcho(ctx context.Context, r *repair) (counter protocol.Messa
 		case <-r.heard:
 		}
 	}
+}
+
+// readGap reads what the gap has swallowed, and which of its ids were not stored by then: those may be under way.
+func (h *Hub) readGap(ctx context.Context, r *repair, to protocol.MessageID) (absent []protocol.MessageID, ps []*protocol.Publication, err error) {
+	absent, err = h.readAbsent(ctx, r.from, to) // before history, which then has everything that is not absent
+	if err == nil {
+		ps, err = h.readMissed(ctx, r, to)
+	}
+	return absent, ps, err
 }
 
 // readAbsent returns the ids in (from, to] that are not stored, in ascending order: a publisher of the Node server may have taken them
@@ -235,7 +238,7 @@ func (h *Hub) readHistory(ctx context.Context, chs []protocol.ChannelID, from, t
 
 // closeGap merges what was read with what was held and ends the repair, unless there is a new gap. Of two copies that of the bus
 // wins: history names only the channels that were asked for.
-func (h *Hub) closeGap(r *repair, ps []*protocol.Publication, counter protocol.MessageID) bool {
+func (h *Hub) closeGap(r *repair, ps []*protocol.Publication, absent []protocol.MessageID, counter protocol.MessageID) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if r.again {
@@ -245,23 +248,21 @@ func (h *Hub) closeGap(r *repair, ps []*protocol.Publication, counter protocol.M
 	if counter.Compare(r.from) < 0 {
 		h.reset(r.echo, counter)
 	}
-	held := make(map[protocol.MessageID]bool, len(r.held))
+	come := h.cameBefore(r)
 	for _, p := range r.held {
-		held[p.ID] = true
+		come[p.ID] = true
 	}
-	missed := 0
 	merged := slices.Clone(r.held)
 	fromHistory := make(map[*protocol.Publication]bool, len(ps))
 	for _, p := range ps {
-		if !held[p.ID] && !h.served(r, p.ID) {
+		if !come[p.ID] && (r.createdSince != 0 || !h.holes.served(p.ID)) {
 			fromHistory[p] = true
 			merged = append(merged, p)
-			missed++
 		}
 	}
 	slices.SortStableFunc(merged, func(a, b *protocol.Publication) int { return a.ID.Compare(b.ID) })
 	h.holes.restart(counter)
-	h.holes.dig(r.absent)
+	h.holes.dig(absent)
 	for _, p := range merged { // fills and digs holes, too: what is held may be beyond the counter, and not all that there is
 		h.accept(p)
 		if fromHistory[p] {
@@ -273,19 +274,21 @@ func (h *Hub) closeGap(r *repair, ps []*protocol.Publication, counter protocol.M
 	}
 	h.appendEcho(r.echo, markRepair)
 	if r.createdSince != 0 {
-		h.early = nil
 		close(h.ready)
 	}
-	h.log.Info("gap closed", "missed", missed, "held", len(r.held), "up to", counter)
+	h.log.Info("gap closed", "missed", len(fromHistory), "held", len(r.held), "up to", counter)
 	return true
 }
 
-// served says whether id came by before the repair. Of a late start, counters do not say so.
-func (h *Hub) served(r *repair, id protocol.MessageID) bool {
+// cameBefore returns the ids that came by before the repair of a late start: counters do not tell, but the window has nothing else yet.
+func (h *Hub) cameBefore(r *repair) map[protocol.MessageID]bool {
+	come := make(map[protocol.MessageID]bool)
 	if r.createdSince != 0 {
-		return h.early[id]
+		for e := range h.window.publications(h.window.tail.Load()) {
+			come[e.pub.ID] = true
+		}
 	}
-	return h.holes.served(id)
+	return come
 }
 
 func (h *Hub) forgetRepaired(now time.Time) {

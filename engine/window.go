@@ -2,6 +2,7 @@ package engine
 
 import (
 	"encoding/binary"
+	"iter"
 	"sync/atomic"
 
 	"push-server/protocol"
@@ -131,6 +132,17 @@ func (w *window) get(seq uint64) *entry {
 		return nil
 	}
 	return e
+}
+
+// publications are the entries with a publication from number from on, as far as they are kept, oldest first.
+func (w *window) publications(from uint64) iter.Seq[*entry] {
+	return func(yield func(*entry) bool) {
+		for seq := from; seq < w.head.Load(); seq++ {
+			if e := w.get(seq); e != nil && e.pub != nil && !yield(e) {
+				return
+			}
+		}
+	}
 }
 
 // length is the number of entries that are kept.

@@ -2,6 +2,7 @@ package poll
 
 import (
 	"net/netip"
+	"slices"
 
 	"github.com/valyala/fasthttp"
 
@@ -32,13 +33,7 @@ func (c *call) maySeeStatistics() bool {
 	if err != nil {
 		return false
 	}
-	addr = addr.Unmap()
-	for _, p := range c.StatAllow {
-		if p.Contains(addr) {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(c.StatAllow, func(p netip.Prefix) bool { return p.Contains(addr.Unmap()) })
 }
 
 // serverStats answers the statistics as protobuf.

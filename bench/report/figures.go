@@ -54,7 +54,7 @@ func figures(f *result.File) (figs []figure, err error) {
 	addBars("channels", "Cost as channels grow", "As many connections with a few channels and, in turn, with 50,000, with Redis.", "µs",
 		measure{"channels", "fewPublish", "publish, 65 channels"},
 		measure{"channels", "manyPublish", "publish, 50,000"},
-		measure{"channels", "fewPerMillion", "deliver, 1 channel"},
+		measure{"channels", "fewPerMillion", "deliver, 65 channels"},
 		measure{"channels", "manyPerMillion", "deliver, 50,000"})
 	p, e = seriesOverN(f, "idle", "memory")
 	add("memory-growth", "Memory as connections grow", "Whole server, WebSockets with two channels.", p, e)

@@ -11,8 +11,8 @@ type Gate struct {
 	Limit            float64
 }
 
-// Gates are those of the smoke suite. Times and rates have room for a noisy machine; bytes, which a tenth of a megabyte
-// here or there moves, and allocations little. The size of a session is held by tests of the engine.
+// Gates are those of the smoke suite. Times and rates have room for a noisy machine; bytes, which a megabyte here or
+// there moves, and allocations little. The size of a session is held by tests of the engine.
 var Gates = []Gate{
 	{"idle", "heapPerConnection", 800},
 	{"idle-poll", "heapPerConnection", 800},
