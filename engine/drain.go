@@ -88,26 +88,21 @@ func (e *Engine) Stop(ctx context.Context) error {
 	case <-ctx.Done():
 		return fmt.Errorf("engine: stop: %w", ctx.Err())
 	}
-	for _, l := range e.loops {
-		l.closeControl()
-	}
+	e.closeControls()
 	return nil
 }
 
 func (e *Engine) stopLoops(ctx context.Context) {
 	var stops sync.WaitGroup
 	for _, l := range e.loops {
-		select {
-		case <-l.started:
-		default:
-			continue // never ran
-		}
-		stops.Go(func() {
-			if err := l.gnet.Stop(ctx); err != nil {
-				e.o.Logger.Debug("loop stopped", "loop", l.id, "err", err)
-			}
-			<-l.ended
-		})
+		stops.Go(func() { l.stop(ctx) })
 	}
 	stops.Wait()
+}
+
+// closeControls lets go of the control connections, once nobody wakes a loop any more.
+func (e *Engine) closeControls() {
+	for _, l := range e.loops {
+		l.closeControl()
+	}
 }

@@ -112,7 +112,8 @@ func (e *Engine) Start(ctx context.Context) error {
 		e.stopping.Store(true)
 		e.cancel()
 		e.stopTLS()
-		e.stopLoops(ctx)
+		e.stopLoops(context.WithoutCancel(ctx))
+		e.closeControls()
 		return err
 	}
 	e.hub.started = time.Now()

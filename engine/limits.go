@@ -117,7 +117,7 @@ func (c *channelLimits) evictOldest(ctx context.Context, ch protocol.ChannelID) 
 	})
 }
 
-// askLoops runs f on every loop and waits until all have run it, or until ctx or the engine ends.
+// askLoops runs f on every loop that has not ended and waits until all have run it, or until ctx or the engine ends.
 func askLoops(ctx context.Context, loops []*loop, f func(l *loop)) error {
 	if len(loops) == 0 {
 		return nil
@@ -125,12 +125,19 @@ func askLoops(ctx context.Context, loops []*loop, f func(l *loop)) error {
 	done := make(chan struct{})
 	var left atomic.Int32
 	left.Store(int32(len(loops)))
+	answered := func() {
+		if left.Add(-1) == 0 {
+			close(done)
+		}
+	}
 	for _, l := range loops {
+		if l.hasEnded() {
+			answered() // by nobody: its sessions have ended with it
+			continue
+		}
 		l.call(func(l *loop) {
 			f(l)
-			if left.Add(-1) == 0 {
-				close(done)
-			}
+			answered()
 		})
 	}
 	select {

@@ -28,7 +28,7 @@ type loop struct {
 	mailbox mailbox
 	awake   atomic.Bool   // a wake-up is on its way
 	ticks   atomic.Uint32 // since the start
-	wakeFD  int           // our end of the control connection; a byte there makes the loop run a turn
+	wakeFD  int           // our end of the control connection; a byte there makes the loop run a turn; -1: there is none
 	stats   loopStats
 	gnet    gnet.Engine
 	started chan struct{} // closed when gnet runs the loop
@@ -36,6 +36,7 @@ type loop struct {
 
 	// Loop only.
 	control gnet.Conn
+	ending  bool // was ordered to end
 
 	slab      sessionSlab
 	table     channelTable
@@ -97,6 +98,33 @@ func (l *loop) run(addrs []string) error {
 		gnet.WithTCPNoDelay(gnet.TCPNoDelay), gnet.WithLogger(quiet{l.log}))
 }
 
+// stop ends the loop and waits for it.
+func (l *loop) stop(ctx context.Context) {
+	select {
+	case <-l.started:
+	default:
+		return // never ran
+	}
+	if l.wakeFD >= 0 { // gnet's Stop looks twice a second whether it is done
+		l.call(func(l *loop) { l.ending = true })
+	} else if err := l.gnet.Stop(ctx); err != nil {
+		l.log.Debug("loop stopped", "loop", l.id, "err", err)
+	}
+	select {
+	case <-l.ended:
+	case <-ctx.Done():
+	}
+}
+
+func (l *loop) hasEnded() bool {
+	select {
+	case <-l.ended:
+		return true
+	default:
+		return false
+	}
+}
+
 // connect opens the control connection: a socket pair whose other end is a connection of the loop. A wake-up is a byte in it, so
 // that turns take their place among the sockets; gnet's own queue is emptied before it looks at sockets again.
 func (l *loop) connect(ctx context.Context) error {
@@ -104,10 +132,10 @@ func (l *loop) connect(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("engine: control connection: %w", err)
 	}
-	l.wakeFD = pair[0]
 	if err := l.register(ctx, pair[1], l); err != nil {
-		return fmt.Errorf("engine: control connection: %w", err)
+		return errors.Join(fmt.Errorf("engine: control connection: %w", err), unix.Close(pair[0]))
 	}
+	l.wakeFD = pair[0]
 	return nil
 }
 
@@ -135,6 +163,7 @@ func (l *loop) register(ctx context.Context, fd int, value any) error {
 func (l *loop) closeControl() {
 	if l.wakeFD >= 0 {
 		_ = unix.Close(l.wakeFD) // nothing is buffered there
+		l.wakeFD = -1
 	}
 }
 
@@ -143,7 +172,7 @@ func (l *loop) wake() {
 	if !l.awake.CompareAndSwap(false, true) {
 		return
 	}
-	if _, err := unix.Write(l.wakeFD, wakeByte); err != nil && err != unix.EAGAIN {
+	if _, err := unix.Write(l.wakeFD, wakeByte); err != nil && err != unix.EAGAIN && !l.hasEnded() {
 		l.log.Error("loop cannot be woken", "loop", l.id, "err", err)
 	}
 }
@@ -222,6 +251,9 @@ func (l *loop) OnTraffic(c gnet.Conn) gnet.Action {
 		l.enter()
 		l.turn()
 		l.leave()
+		if l.ending {
+			return gnet.Shutdown
+		}
 		return gnet.None
 	}
 	s, ok := c.Context().(*Session)
