@@ -6,12 +6,21 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// admission counts the connections of the process. One accept too many would end a gnet engine: an accept that fails for want of
-// descriptors takes the whole loop down.
+// admission counts the connections of the process. Whoever finds no place here is told so while there are descriptors to do it with.
 type admission struct {
-	max    int64
+	most   int64        // as configured; 0: whatever the descriptor limit leaves
+	max    atomic.Int64 // places
 	active atomic.Int64
 	closed atomic.Bool // draining: nobody comes in any more
+}
+
+// adjust makes as many places as the descriptor limit leaves now: it may change while the process runs.
+func (a *admission) adjust() {
+	n, _ := Descriptors()
+	if a.most > 0 {
+		n = min(n, int(a.most))
+	}
+	a.max.Store(int64(n))
 }
 
 // enter takes a place, if there is one.
@@ -24,14 +33,22 @@ func (a *admission) take(n int64) bool {
 	if a.closed.Load() {
 		return false
 	}
-	if a.active.Add(n) > a.max {
-		a.active.Add(-n)
-		return false
+	if active := a.active.Add(n); active > a.max.Load() {
+		if a.adjust(); active > a.max.Load() {
+			a.active.Add(-n)
+			return false
+		}
 	}
 	return true
 }
 
 func (a *admission) give(n int64) { a.active.Add(-n) }
+
+// free is the number of places that are not taken.
+func (a *admission) free() int {
+	a.adjust()
+	return int(max(a.max.Load()-a.active.Load(), 0))
+}
 
 // Descriptors shares out the descriptor limit of the process: what the connections of subscribers may take, and what those of
 // publishers may, on ports of their own. The rest is for the bus, for files, and for connections being handed over.

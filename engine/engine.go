@@ -11,6 +11,7 @@ import (
 	"github.com/panjf2000/gnet/v2"
 	"github.com/valyala/fasthttp"
 
+	"push-server/engine/accept"
 	"push-server/poll"
 	"push-server/protocol"
 )
@@ -38,6 +39,8 @@ type Engine struct {
 	tlsConns   atomic.Int64  // encrypted connections now
 	tlsFailed  atomic.Uint64 // handshakes
 	hubStats   hubStats
+
+	acceptFailures *accept.Failures
 
 	addrs     []string // bound addresses, by listener
 	ports     []*net.TCPAddr
@@ -69,7 +72,9 @@ func New(o Options, bus Bus) (*Engine, error) {
 	}
 	e := &Engine{o: o, bus: bus, Counters: poll.NewCounters(time.Now), failed: make(chan error, o.Loops)}
 	e.ctx, e.cancel = context.WithCancel(context.Background())
-	e.admission.max = int64(o.MaxConnections)
+	e.acceptFailures = accept.NewFailures(o.Logger)
+	e.admission.most = int64(o.MaxConnections)
+	e.admission.adjust()
 	e.hub = newHub(bus, &e.o, &e.hubStats)
 	e.hub.engine = e
 	e.worker = newWorker(bus, &e.o)
@@ -162,6 +167,9 @@ func (e *Engine) Handler(routes poll.Routes) fasthttp.RequestHandler {
 	}
 	return h
 }
+
+// AcceptFailures counts connections that could not be accepted, on whatever port.
+func (e *Engine) AcceptFailures() *accept.Failures { return e.acceptFailures }
 
 // Failed gets a value when a loop ended although nobody stopped it: the process should end.
 func (e *Engine) Failed() <-chan error { return e.failed }

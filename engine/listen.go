@@ -68,7 +68,7 @@ func (e *Engine) startLoop(ctx context.Context, l *loop, addrs []string) error {
 	}
 }
 
-// errLoopEnded is what a gnet engine that ends by itself means, whatever it says: it returns nil after it ran out of descriptors.
+// errLoopEnded is what a gnet engine that ends by itself means, whatever it says.
 var errLoopEnded = errors.New("engine: event loop ended")
 
 // resolveAddr finds the address to bind. A port 0 becomes a free one, reserved until release: bound but not listening, so that

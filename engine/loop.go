@@ -35,8 +35,9 @@ type loop struct {
 	ended   chan struct{} // closed when gnet.Run has returned
 
 	// Loop only.
-	control gnet.Conn
-	ending  bool // was ordered to end
+	control  gnet.Conn
+	ending   bool // was ordered to end
+	acceptor acceptor
 
 	slab      sessionSlab
 	table     channelTable
@@ -84,7 +85,7 @@ func newLoop(e *Engine, id int, signer *protocol.Signer) *loop {
 	l := &loop{
 		id: id, engine: e, o: &e.o, log: e.o.Logger, window: e.hub.window, signer: signer,
 		started: make(chan struct{}), ended: make(chan struct{}),
-		table: newChannelTable(), cursor: 1, blind: true, wakeFD: -1,
+		table: newChannelTable(), cursor: 1, blind: true, wakeFD: -1, acceptor: acceptor{poller: -1},
 	}
 	l.deadlines = newDeadlines(&l.slab, l.o)
 	return l
@@ -93,9 +94,10 @@ func newLoop(e *Engine, id int, signer *protocol.Signer) *loop {
 // run serves the given addresses until stop. It returns when gnet does.
 func (l *loop) run(addrs []string) error {
 	defer close(l.ended)
+	defer l.acceptor.spare.Release()
 	return gnet.Rotate(l, addrs,
 		gnet.WithNumEventLoop(1), gnet.WithReusePort(true), gnet.WithReuseAddr(true), gnet.WithTicker(true),
-		gnet.WithTCPNoDelay(gnet.TCPNoDelay), gnet.WithLogger(quiet{l.log}))
+		gnet.WithTCPNoDelay(gnet.TCPNoDelay), gnet.WithLogger(quiet{l.log, l.acceptFailed}))
 }
 
 // stop ends the loop and waits for it.
@@ -210,15 +212,20 @@ func (l *loop) OnTick() (time.Duration, gnet.Action) {
 func (l *loop) OnOpen(c gnet.Conn) ([]byte, gnet.Action) {
 	if c.Context() == any(l) {
 		l.control = c
+		l.acceptor.begin(c.Fd())
 		return nil, gnet.None
 	}
+	roomy := l.acceptor.accepted()
 	peer, encrypted := c.Context().(*tlsPeer)
 	listener, known := l.engine.listenerOf(c.LocalAddr())
 	if encrypted {
 		listener, known = peer.listener, true
 	}
-	if !known || !l.engine.admission.enter() {
+	if !known || !roomy || !l.engine.admission.enter() {
 		l.stats.closes[CloseAdmission].Add(1)
+		if known {
+			turnAway(c.Fd())
+		}
 		c.SetContext(nil)
 		return nil, gnet.Close
 	}
@@ -251,6 +258,7 @@ func (l *loop) OnTraffic(c gnet.Conn) gnet.Action {
 		l.enter()
 		l.turn()
 		l.leave()
+		l.listenAgain()
 		if l.ending {
 			return gnet.Shutdown
 		}

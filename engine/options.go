@@ -31,7 +31,7 @@ type Options struct {
 	Algo           string          // HMAC algorithm of signatures; default sha1
 	Key            []byte          // security key; required
 	Limits         protocol.Limits // defaults: 1 MiB, 100 messages, 100 channels
-	MaxConnections int             // connections of the process; default, and at most: what the descriptor limit leaves
+	MaxConnections int             // connections of the process; default, and at most: what the descriptor limit leaves, which may change
 	// MaxConnPerChannel bounds the connections of a private channel that has a public id, in this process; default 100.
 	MaxConnPerChannel int
 
@@ -92,9 +92,6 @@ func (o Options) withDefaults() Options {
 	orInt(&o.Limits.MaxPayload, 1<<20)
 	orInt(&o.Limits.MaxMessages, 100)
 	orInt(&o.Limits.MaxChannels, 100)
-	most, _ := Descriptors()
-	orInt(&o.MaxConnections, most)
-	o.MaxConnections = min(o.MaxConnections, most)
 	orInt(&o.MaxConnPerChannel, 100)
 	orTime(&o.PollTimeout, 40*time.Second)
 	orTime(&o.PollGrace, time.Second)

@@ -285,7 +285,7 @@ func TestEveryByteArrivesInOrder(t *testing.T) {
 	}
 }
 
-// Nobody is let in beyond the limit; those who are in stay, and when one goes another may come.
+// Nobody is let in beyond the limit, and is told so; those who are in stay, and when one goes another may come.
 func TestConnectionLimit(t *testing.T) {
 	e := startMemory(t, func(o *Options) { o.MaxConnections = 3 })
 	a := newItem()
@@ -293,9 +293,12 @@ func TestConnectionLimit(t *testing.T) {
 	for range 3 {
 		cs = append(cs, subscribed(t, e, query(t, "", a)))
 	}
-	extra := dial(t, e)
-	if _, err := extra.r.ReadByte(); !errors.Is(err, io.EOF) && !isReset(err) {
-		t.Errorf("a connection too many: %v", err)
+	for range 3 {
+		extra := dial(t, e)
+		extra.poll(query(t, "", a))
+		if resp := extra.response("GET"); resp.StatusCode != http.StatusServiceUnavailable || resp.Header.Get("Retry-After") == "" {
+			t.Errorf("a connection too many: %s %v", resp.Status, resp.Header)
+		}
 	}
 	publish(t, e, "1", 0, private(a))
 	for _, c := range cs {

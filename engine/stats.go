@@ -61,6 +61,7 @@ type Stats struct {
 	Channels          int           // private channels with a connection; one whose connections are on several loops counts on each
 	Opened            uint64        // connections since the start
 	HandshakesFailed  uint64        // of TLS
+	AcceptFailures    uint64        // connections that could not be accepted, on any port
 	Frames            uint64        // WebSocket frames received
 	Published         uint64        // publications that came from the bus
 	Delivered         uint64        // publications times receivers
@@ -83,8 +84,8 @@ type Stats struct {
 func (e *Engine) Stats() Stats {
 	active, encrypted := e.admission.active.Load(), e.tlsConns.Load()
 	st := Stats{
-		Connections: int(active - encrypted*tlsPlaces), Encrypted: int(encrypted), Free: int(max(e.admission.max-active, 0)),
-		HandshakesFailed: e.tlsFailed.Load(), Published: e.hubStats.published.Load(),
+		Connections: int(active - encrypted*tlsPlaces), Encrypted: int(encrypted), Free: e.admission.free(),
+		HandshakesFailed: e.tlsFailed.Load(), AcceptFailures: e.acceptFailures.Count(), Published: e.hubStats.published.Load(),
 		Gaps: e.hubStats.gaps.Load(), PublishQueue: e.publishing.length(), PublishRetries: e.hubStats.retries.Load(),
 		PublishRejected: e.hubStats.rejected.Load(), Resets: e.hubStats.resets.Load(), BusLag: time.Duration(e.hubStats.busLag.Load()),
 		WindowLength: e.hub.window.length(), WindowBytes: e.hub.windowBytes(), Closes: make(map[string]uint64),

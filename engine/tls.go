@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"push-server/engine/accept"
 	"push-server/poll"
 )
 
@@ -53,7 +54,7 @@ func (e *Engine) listenTLS(ctx context.Context) error {
 		}
 		config := l.TLS.Clone()
 		config.NextProtos = nil // no ALPN, as in Node: whoever asks for HTTP/2 gets HTTP/1.1
-		p := &tlsPort{engine: e, index: uint16(i), config: config, listener: ln}
+		p := &tlsPort{engine: e, index: uint16(i), config: config, listener: accept.NewListener(ln, l.Name, e.acceptFailures, nil)}
 		e.tlsPorts = append(e.tlsPorts, p)
 		p.tasks.Go(p.accept)
 	}
@@ -84,25 +85,14 @@ func (e *Engine) dropGreetings() {
 	}
 }
 
-// acceptPause is how long nobody is let in after an accept that failed, for want of descriptors mostly.
-const acceptPause = 100 * time.Millisecond
-
 func (p *tlsPort) accept() {
 	for {
 		c, err := p.listener.Accept()
-		switch {
-		case err == nil:
-			p.admit(c)
-		case errors.Is(err, net.ErrClosed):
+		if err != nil { // it was closed
 			p.conns.closeAll()
 			return
-		default:
-			p.engine.o.Logger.Warn("connection cannot be accepted", "err", err)
-			select {
-			case <-time.After(acceptPause):
-			case <-p.engine.ctx.Done():
-			}
 		}
+		p.admit(c)
 	}
 }
 

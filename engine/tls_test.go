@@ -84,7 +84,7 @@ func TestWebSocketOverTLS(t *testing.T) {
 		t.Errorf("got %q", got)
 	}
 	st := e.Stats()
-	if st.Connections != 1 || st.Encrypted != 1 || st.WebSockets != 1 || st.Free != e.o.MaxConnections-3 {
+	if st.Connections != 1 || st.Encrypted != 1 || st.WebSockets != 1 || int64(st.Free) != e.admission.max.Load()-3 {
 		t.Errorf("%+v", st)
 	}
 	c.sendFrame(ws.OpClose, ws.NewCloseFrameBody(1000, "bye"))
@@ -92,7 +92,7 @@ func TestWebSocketOverTLS(t *testing.T) {
 		t.Errorf("close code %d", code)
 	}
 	_ = c.conn.Close()
-	waitFor(t, "the places", func() bool { return e.Stats().Free == e.o.MaxConnections })
+	waitFor(t, "the places", func() bool { return int64(e.Stats().Free) == e.admission.max.Load() })
 }
 
 func TestPollOverTLS(t *testing.T) {

@@ -5,7 +5,6 @@ import (
 	"io"
 	"net"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"push-server/protocol"
@@ -17,39 +16,17 @@ const (
 	lingerTime  = 3 * time.Second
 )
 
-// GateListener wraps the connections of ln with GateConn. When the process or the system is out of descriptors or memory, its
-// Accept waits and tries again; a fasthttp.Server would end.
+// GateListener wraps the connections of ln with GateConn.
 func GateListener(ln net.Listener) net.Listener { return gateListener{ln} }
 
 type gateListener struct{ net.Listener }
 
-// Pauses between attempts to accept, each twice the last one.
-const (
-	firstPause = 5 * time.Millisecond
-	lastPause  = time.Second
-)
-
 func (ln gateListener) Accept() (net.Conn, error) {
-	for pause := firstPause; ; pause = min(2*pause, lastPause) {
-		c, err := ln.Listener.Accept()
-		switch {
-		case err == nil:
-			return GateConn(c), nil
-		case !passes(err):
-			return nil, err
-		}
-		time.Sleep(pause)
+	c, err := ln.Listener.Accept()
+	if err != nil {
+		return nil, err
 	}
-}
-
-// passes says whether a failure to accept is none of the listener.
-func passes(err error) bool {
-	for _, errno := range []error{syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM, syscall.ECONNABORTED} {
-		if errors.Is(err, errno) {
-			return true
-		}
-	}
-	return false
+	return GateConn(c), nil
 }
 
 // GateConn puts the gate in front of a fasthttp.Server: each request head passes it byte by byte as it comes in, and what it

@@ -2,12 +2,9 @@ package poll
 
 import (
 	"crypto/tls"
-	"errors"
 	"io"
 	"net"
-	"os"
 	"strings"
-	"syscall"
 	"testing"
 )
 
@@ -49,31 +46,6 @@ func TestServeConnOfAnotherListener(t *testing.T) {
 		t.Error(err)
 	}
 	equalLines(t, "published", bodies(b), "abc")
-}
-
-// failing is a listener that fails with one error after the other.
-type failing struct {
-	net.Listener
-	errs []error
-}
-
-func (ln *failing) Accept() (net.Conn, error) {
-	if len(ln.errs) == 0 {
-		return &scriptedConn{}, nil
-	}
-	err := ln.errs[0]
-	ln.errs = ln.errs[1:]
-	return nil, &net.OpError{Op: "accept", Err: os.NewSyscallError("accept4", err)}
-}
-
-func TestGateListenerOutlivesFailures(t *testing.T) {
-	ln := GateListener(&failing{errs: []error{syscall.EMFILE, syscall.ECONNABORTED, syscall.ENFILE, syscall.EINVAL}})
-	if c, err := ln.Accept(); !errors.Is(err, syscall.EINVAL) {
-		t.Errorf("%v, %v", c, err)
-	}
-	if _, err := ln.Accept(); err != nil {
-		t.Error(err)
-	}
 }
 
 var _ interface{ CloseWrite() error } = (*tls.Conn)(nil) // so connections with TLS linger as well

@@ -103,6 +103,16 @@ func AppendNoHost(dst []byte) []byte {
 // AppendRequestTimeout appends the answer to a request that was not complete in time. The connection ends.
 func AppendRequestTimeout(dst []byte) []byte { return appendBareReply(dst, http.StatusRequestTimeout) }
 
+// retryAfter is how long those are asked to stay away who find no room, in seconds.
+const retryAfter = "5"
+
+// AppendUnavailable appends the answer to a connection or a request that there is no room for. The connection ends. It is always the
+// same, without a Date, which 5xx need not have (RFC 9110, 6.6.1).
+func AppendUnavailable(dst []byte) []byte {
+	return append(dst, "HTTP/1.1 503 Service Unavailable\r\nRetry-After: "+retryAfter+"\r\n"+headPlain+headOrigin+
+		headClose+"Content-Length: 0\r\n\r\n"...)
+}
+
 // appendBareReply is a reply of the library below Node's server: a status and nothing else.
 func appendBareReply(dst []byte, status int) []byte {
 	return append(appendStatus(dst, status), headClose+"\r\n"...)

@@ -102,6 +102,7 @@ func TestReplies(t *testing.T) {
 		"\nAccess-Control-Allow-Methods: POST, GET, DELETE, OPTIONS"+anyOriginLine+plainLine+"\n")
 	f(AppendExpectationFailed(nil, stay), "417 Expectation Failed\n")
 	f(AppendPayloadTooLarge(nil), "413 Payload Too Large"+anyOriginLine+closeLine+plainLine+"\n")
+	f(AppendUnavailable(nil), "503 Service Unavailable"+anyOriginLine+closeLine+plainLine+"\nRetry-After: 5\n")
 	f(AppendNoHost(nil), "400 Bad Request"+closeLine+"\n")
 }
 

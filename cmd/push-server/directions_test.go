@@ -14,6 +14,7 @@ func TestDirections(t *testing.T) {
 		protocol = "push-server/protocol"
 		poll     = "push-server/poll"
 		engine   = "push-server/engine"
+		accept   = "push-server/engine/accept"
 		gnet     = "github.com/panjf2000/gnet/v2"
 		fasthttp = "github.com/valyala/fasthttp"
 		rueidis  = "github.com/redis/rueidis"
@@ -34,9 +35,9 @@ func TestDirections(t *testing.T) {
 	f(protocol)
 	f(poll, protocol, fasthttp)
 	f("push-server/redisbus", protocol, rueidis)
-	f(engine, protocol, poll, fasthttp, gnet)
-	f("push-server/engine/ops", engine, protocol, poll, fasthttp, gnet)
-	f("push-server/engine/ops", protocol, poll, engine, fasthttp, gnet)
+	f(accept)
+	f(engine, accept, protocol, poll, fasthttp, gnet)
+	f("push-server/engine/ops", engine, accept, protocol, poll, fasthttp, gnet)
 	f("push-server/configs", protocol)
 	f("push-server/bench/...", protocol)
 }

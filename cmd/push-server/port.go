@@ -14,6 +14,7 @@ import (
 
 	"push-server/configs"
 	"push-server/engine"
+	"push-server/engine/accept"
 	"push-server/poll"
 )
 
@@ -31,8 +32,10 @@ func newPublishPort(s *server, l *configs.Server, secured *tls.Config) (*publish
 	if err != nil {
 		return nil, err
 	}
-	if secured != nil {
-		ln = tls.NewListener(ln, secured)
+	if secured == nil {
+		ln = accept.NewListener(ln, l.Name, s.engine.AcceptFailures(), poll.AppendUnavailable(nil))
+	} else {
+		ln = tls.NewListener(accept.NewListener(ln, l.Name, s.engine.AcceptFailures(), nil), secured)
 	}
 	p := &publishPort{listener: ln, done: make(chan error, 1)}
 	p.server = poll.NewServer(s.engine.Handler(poll.Routes(l.Routes)), poll.ServerOptions{

@@ -142,7 +142,7 @@ func (s *server) openWindow() (err error) {
 	if addr == "" {
 		return nil
 	}
-	if s.window, err = ops.Listen(addr, s.engine); err != nil {
+	if s.window, err = ops.Listen(addr, s.engine, s.engine.AcceptFailures()); err != nil {
 		return fmt.Errorf("push.metrics: %w", err)
 	}
 	return nil

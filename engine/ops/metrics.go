@@ -26,6 +26,7 @@ var (
 	connectionsFree = name("push_connections_free", "Connections that descriptors, or push.maxConnections, leave room for.")
 	encrypted       = name("push_tls_connections", "Connections over TLS now, with those that are saying hello.")
 	handshakes      = name("push_tls_handshakes_failed_total", "Handshakes of TLS that failed.")
+	acceptFailures  = name("push_accept_failures_total", "Connections that could not be accepted, on any port.")
 	channels        = name("push_channels", "Private channels with a connection.")
 	opened          = name("push_connections_opened_total", "Connections to subscribers' ports since the start.")
 	closes          = name("push_closes_total", "Connections that ended, by reason.", "reason")
@@ -71,6 +72,7 @@ func (c collector) Collect(to chan<- prometheus.Metric) {
 	gauge(connectionsFree, st.Free)
 	gauge(encrypted, st.Encrypted)
 	counter(handshakes, st.HandshakesFailed)
+	counter(acceptFailures, st.AcceptFailures)
 	gauge(channels, st.Channels)
 	counter(opened, st.Opened)
 	for reason, n := range st.Closes {

@@ -17,7 +17,11 @@ import (
 	"net/http/pprof"
 	"time"
 
+	"golang.org/x/net/netutil"
+
 	"push-server/engine"
+	"push-server/engine/accept"
+	"push-server/poll"
 )
 
 // Source is what is looked at; an engine.Engine is one. Its methods are called from any goroutine.
@@ -33,21 +37,31 @@ type Server struct {
 	served   chan error
 }
 
-// headTimeout bounds how long a client may take to say what it wants.
-const headTimeout = 5 * time.Second
+// maxConnections is how many look at the same time; others wait. Each takes a descriptor, and subscribers need those.
+const maxConnections = 12
 
-// Listen opens the window at addr, "host:port". It serves until Close.
-func Listen(addr string, source Source) (*Server, error) {
+// A place is not kept for long: headTimeout is how long a client may take to say what it wants, replyTimeout to read a reply (beyond the
+// time that a profile takes), idleTimeout to come back.
+const (
+	headTimeout  = 5 * time.Second
+	replyTimeout = 30 * time.Second
+	idleTimeout  = 10 * time.Second
+)
+
+// Listen opens the window at addr, "host:port". It serves until Close. failures count connections that could not be accepted.
+func Listen(addr string, source Source, failures *accept.Failures) (*Server, error) {
 	ln, err := net.Listen("tcp", addr)
 	if err != nil {
 		return nil, fmt.Errorf("ops: %w", err)
 	}
 	s := &Server{
-		listener: ln,
-		http:     &http.Server{Handler: Handler(source), ReadHeaderTimeout: headTimeout},
-		served:   make(chan error, 1),
+		listener: netutil.LimitListener(accept.NewListener(ln, "push.metrics", failures, poll.AppendUnavailable(nil)), maxConnections),
+		http: &http.Server{
+			Handler: Handler(source), ReadHeaderTimeout: headTimeout, WriteTimeout: replyTimeout, IdleTimeout: idleTimeout,
+		},
+		served: make(chan error, 1),
 	}
-	go func() { s.served <- s.http.Serve(ln) }()
+	go func() { s.served <- s.http.Serve(s.listener) }()
 	return s, nil
 }
 
@@ -70,7 +84,7 @@ func Handler(source Source) http.Handler {
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { say(w, http.StatusOK, "ok") })
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
 		if source.Ready() {
-			say(w, http.StatusOK, "ready")
+			say(w, http.StatusOK, fmt.Sprintf("ready\nroom for %d connections", source.Stats().Free))
 		} else {
 			say(w, http.StatusServiceUnavailable, "not ready")
 		}

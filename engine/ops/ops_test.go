@@ -2,6 +2,7 @@ package ops
 
 import (
 	"io"
+	"log/slog"
 	"net/http"
 	"regexp"
 	"strings"
@@ -10,6 +11,7 @@ import (
 	"go.uber.org/goleak"
 
 	"push-server/engine"
+	"push-server/engine/accept"
 )
 
 // gnet starts a pool of goroutines when it is imported.
@@ -26,7 +28,7 @@ func (s *server) Ready() bool         { return s.ready }
 
 func open(t *testing.T, source Source) *Server {
 	t.Helper()
-	s, err := Listen("127.0.0.1:0", source)
+	s, err := Listen("127.0.0.1:0", source, accept.NewFailures(slog.New(slog.DiscardHandler)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -59,7 +61,7 @@ func get(t *testing.T, s *Server, path string) (status int, body string) {
 
 func TestMetrics(t *testing.T) {
 	s := open(t, &server{ready: true, stats: engine.Stats{
-		WebSockets: 1, Polls: 2, Connections: 3, Free: 4, Encrypted: 19, HandshakesFailed: 20, Channels: 5, Opened: 6, Frames: 7, Published: 8, Delivered: 9,
+		WebSockets: 1, Polls: 2, Connections: 3, Free: 4, Encrypted: 19, HandshakesFailed: 20, AcceptFailures: 21, Channels: 5, Opened: 6, Frames: 7, Published: 8, Delivered: 9,
 		ReplaysWindow: 10, ReplaysHistory: 11, Gaps: 12, Lags: 13, PublishQueue: 14, PublishRetries: 15, PublishRejected: 16,
 		Closes: map[string]uint64{"peer": 17, "slow_reader": 18},
 	}})
@@ -79,6 +81,7 @@ func TestMetrics(t *testing.T) {
 	f(`push_connections_free 4`)
 	f(`push_tls_connections 19`)
 	f(`push_tls_handshakes_failed_total 20`)
+	f(`push_accept_failures_total 21`)
 	f(`push_channels 5`)
 	f(`push_connections_opened_total 6`)
 	f(`push_frames_received_total 7`)
@@ -132,7 +135,7 @@ func TestProfiles(t *testing.T) {
 
 func TestAddressInUse(t *testing.T) {
 	s := open(t, &server{})
-	if _, err := Listen(s.Addr(), &server{}); err == nil || !strings.Contains(err.Error(), "address already in use") {
+	if _, err := Listen(s.Addr(), &server{}, nil); err == nil || !strings.Contains(err.Error(), "address already in use") {
 		t.Error(err)
 	}
 }

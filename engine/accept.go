@@ -1,0 +1,172 @@
+package engine
+
+import (
+	"bytes"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"time"
+
+	gneterrors "github.com/panjf2000/gnet/v2/pkg/errors"
+	"golang.org/x/sys/unix"
+
+	"push-server/engine/accept"
+	"push-server/poll"
+)
+
+// gnet ends a loop, with all its connections, when an accept has failed: if errors.Is finds ErrAcceptSocket in what the callback of its
+// poller returns. It never finds an error that cannot be compared, so that such an accept is over and done with for gnet.
+func init() { gneterrors.ErrAcceptSocket = errAccept{} }
+
+type errAccept []struct{}
+
+func (errAccept) Error() string { return "engine: accept failed" }
+
+// acceptFormat is what gnet says, on the loop, when an accept has failed, with the error as its argument.
+const acceptFormat = "Accept() failed due to error: %v"
+
+// quiet is gnet's logger: what it has to say is for developers, but for errors.
+type quiet struct {
+	log          *slog.Logger
+	acceptFailed func(error)
+}
+
+func (q quiet) Debugf(format string, args ...any) {}
+func (q quiet) Infof(format string, args ...any) {
+	q.log.Debug("gnet: " + fmt.Sprintf(format, args...))
+}
+
+// Warnf is about stale connections, mostly.
+func (q quiet) Warnf(format string, args ...any) { q.Infof(format, args...) }
+
+func (q quiet) Errorf(format string, args ...any) {
+	if format == acceptFormat {
+		err, _ := args[0].(error)
+		q.acceptFailed(err)
+		return
+	}
+	q.log.Error("gnet: " + fmt.Sprintf(format, args...))
+}
+func (q quiet) Fatalf(format string, args ...any) {
+	q.log.Error("gnet: " + fmt.Sprintf(format, args...))
+}
+
+// acceptor is what a loop knows about its listeners. A connection that cannot be accepted stays in the queue, and the loop is told of it
+// again and again: either there is a descriptor to turn it away with, or the loop has to look away for a while.
+type acceptor struct {
+	spare     accept.Spare
+	failed    int   // accepts in a row
+	poller    int   // gnet's epoll instance; -1: not found
+	listeners []int // that are in it
+	deaf      bool  // they are not looked at
+	deafSince time.Time
+}
+
+// acceptTries is how many accepts in a row may fail before the loop looks away: some failures are those of one connection, which the
+// accept has taken out of the queue.
+const acceptTries = 16
+
+// acceptPause is for how long.
+const acceptPause = 100 * time.Millisecond
+
+// begin looks around once gnet runs; fd is a descriptor that it watches.
+func (a *acceptor) begin(fd int) {
+	a.spare.Hold()
+	a.poller, a.listeners = findListeners(fd)
+}
+
+// acceptFailed is called on the loop when gnet could not accept a connection.
+func (l *loop) acceptFailed(err error) {
+	l.engine.acceptFailures.Note("subscribers", err)
+	a := &l.acceptor
+	a.failed++
+	if accept.OutOfDescriptors(err) {
+		l.engine.admission.adjust() // the limit may have been lowered
+		if a.spare.Release() {
+			return // to the connection that comes next: OnOpen turns it away
+		}
+	}
+	if a.failed < acceptTries {
+		return
+	}
+	if a.poller < 0 {
+		time.Sleep(time.Millisecond) // there is nothing better where /proc is not mounted
+		return
+	}
+	a.deaf, a.deafSince = true, time.Now()
+	l.listenFor(0)
+}
+
+// accepted says whether the connection that was just accepted may stay, as far as descriptors go.
+func (a *acceptor) accepted() bool {
+	a.failed = 0
+	return a.spare.Hold()
+}
+
+// listenAgain looks at the listeners after a pause.
+func (l *loop) listenAgain() {
+	if a := &l.acceptor; a.deaf && time.Since(a.deafSince) >= acceptPause {
+		a.deaf = false
+		l.listenFor(unix.EPOLLIN | unix.EPOLLPRI) // as gnet does
+	}
+}
+
+func (l *loop) listenFor(events uint32) {
+	for _, fd := range l.acceptor.listeners {
+		event := unix.EpollEvent{Events: events, Fd: int32(fd)}
+		if err := unix.EpollCtl(l.acceptor.poller, unix.EPOLL_CTL_MOD, fd, &event); err != nil {
+			l.log.Error("BUG: engine: a listener is not where it was", "err", err)
+		}
+	}
+}
+
+// turnAway answers a connection that there is no room for. It is closed when OnOpen returns.
+func turnAway(fd int) { accept.Refuse(fd, unavailable) }
+
+var unavailable = poll.AppendUnavailable(nil)
+
+// findListeners finds the epoll instance that watches fd, and the listeners among all that it watches. It has to be done at the start:
+// it takes descriptors, and time if there are many. gnet tells neither.
+func findListeners(fd int) (poller int, listeners []int) {
+	links, err := filepath.Glob("/proc/self/fd/*")
+	if err != nil {
+		panic("BUG: engine: " + err.Error())
+	}
+	for _, link := range links {
+		if target, err := os.Readlink(link); err != nil || target != "anon_inode:[eventpoll]" {
+			continue
+		}
+		name := filepath.Base(link)
+		info, err := os.ReadFile("/proc/self/fdinfo/" + name)
+		if err != nil {
+			continue // has been closed in the meantime
+		}
+		if watched := watchedBy(info); slices.Contains(watched, fd) {
+			poller, _ = strconv.Atoi(name)
+			return poller, slices.DeleteFunc(watched, func(fd int) bool { return !isListener(fd) })
+		}
+	}
+	return -1, nil
+}
+
+// watchedBy reads what proc(5) says about an epoll instance: lines "tfd: 7 events: 3 …".
+func watchedBy(info []byte) (fds []int) {
+	for line := range bytes.Lines(info) {
+		fields := bytes.Fields(line)
+		if len(fields) < 2 || string(fields[0]) != "tfd:" {
+			continue
+		}
+		if fd, err := strconv.Atoi(string(fields[1])); err == nil {
+			fds = append(fds, fd)
+		}
+	}
+	return fds
+}
+
+func isListener(fd int) bool {
+	v, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ACCEPTCONN)
+	return err == nil && v == 1
+}

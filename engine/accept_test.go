@@ -1,0 +1,107 @@
+package engine
+
+import (
+	"errors"
+	"testing"
+	"time"
+
+	gneterrors "github.com/panjf2000/gnet/v2/pkg/errors"
+	"github.com/panjf2000/gnet/v2/pkg/netpoll"
+	"golang.org/x/sys/unix"
+)
+
+// What gnet's poller does with an accept that failed, which a new version may change.
+func TestFailedAcceptEndsNoPoller(t *testing.T) {
+	p, err := netpoll.OpenPoller()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Close()
+	fd, err := unix.Eventfd(1, unix.EFD_CLOEXEC) // readable all the time
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(fd)
+	if err := p.AddRead(&netpoll.PollAttachment{FD: fd}, false); err != nil {
+		t.Fatal(err)
+	}
+	answers := []error{gneterrors.ErrAcceptSocket, gneterrors.ErrAcceptSocket, gneterrors.ErrEngineShutdown}
+	err = p.Polling(func(int, netpoll.IOEvent, netpoll.IOFlags) error {
+		answer := answers[0]
+		answers = answers[1:]
+		return answer
+	})
+	if !errors.Is(err, gneterrors.ErrEngineShutdown) || len(answers) > 0 {
+		t.Errorf("%v, %d left", err, len(answers))
+	}
+}
+
+// While a loop looks away from its listeners its sessions notice nothing. Then those who have waited come in.
+func TestLoopLooksAway(t *testing.T) {
+	e := startMemory(t, func(o *Options) { o.Loops = 1 })
+	a := newItem()
+	live := subscribed(t, e, query(t, "", a))
+	order := func(f func(l *loop)) {
+		t.Helper()
+		if err := askLoops(t.Context(), e.loops, f); err != nil {
+			t.Fatal(err)
+		}
+	}
+	order(func(l *loop) {
+		for range acceptTries {
+			l.acceptFailed(unix.ENOMEM)
+		}
+		if !l.acceptor.deaf || len(l.acceptor.listeners) != 1 {
+			t.Errorf("the loop still listens: %+v", l.acceptor)
+		}
+		l.acceptor.deafSince = time.Now().Add(time.Hour)
+	})
+	c := dial(t, e)
+	c.poll(query(t, "", a))
+	for range 10 {
+		publish(t, e, "1", 0, private(a))
+		live.texts(1)
+	}
+	if st := e.Stats(); st.Connections != 1 || st.AcceptFailures != acceptTries {
+		t.Errorf("%d connections, %d failures", st.Connections, st.AcceptFailures)
+	}
+	order(func(l *loop) { l.acceptor.deafSince = time.Now().Add(-acceptPause) })
+	waitFor(t, "the poll", func() bool { return e.Stats().Polls == 1 })
+}
+
+// A failure that may be that of one connection holds up nobody else.
+func TestLoopLooksAwayForNoSingleFailure(t *testing.T) {
+	e := startMemory(t, func(o *Options) { o.Loops = 1 })
+	for range 2 * acceptTries {
+		if err := askLoops(t.Context(), e.loops, func(l *loop) {
+			l.acceptFailed(unix.EHOSTUNREACH)
+			if l.acceptor.deaf {
+				t.Error("the loop looks away")
+			}
+		}); err != nil {
+			t.Fatal(err)
+		}
+		subscribed(t, e, query(t, "", newItem()))
+	}
+}
+
+// The limit is that of now, whichever way it has gone.
+func TestPlacesFollowTheLimit(t *testing.T) {
+	most, _ := Descriptors()
+	f := func(configured int64, want int) {
+		t.Helper()
+		a := admission{most: configured}
+		a.max.Store(1) // as if the limit had been lower
+		if !a.take(2) || a.free() != want {
+			t.Errorf("%d places of %d configured, want %d", a.free(), configured, want)
+		}
+		a = admission{most: configured}
+		a.max.Store(1 << 40) // as if it had been higher
+		if a.free() != want+2 {
+			t.Errorf("%d places of %d configured, want %d", a.free(), configured, want+2)
+		}
+	}
+	f(0, most-2)
+	f(10, 8)
+	f(1<<30, most-2)
+}
