@@ -1,11 +1,16 @@
 package engine
 
 import (
+	"context"
+	"runtime"
+	"sync"
 	"testing"
 
 	"github.com/panjf2000/gnet/v2"
 	"golang.org/x/sys/unix"
 
+	"push-server/engine/feed"
+	"push-server/engine/membus"
 	"push-server/protocol"
 )
 
@@ -36,10 +41,10 @@ func (s *sink) empty(buf []byte) {
 	}
 }
 
-// bareLoop is a loop without gnet, with n live sessions on one channel.
+// bareLoop is a loop without gnet, with n live sessions on one channel and a feed that knows its position. Nobody but the test touches it.
 func bareLoop(t testing.TB, n int) (*loop, []*sink, protocol.ChannelID) {
 	t.Helper()
-	bus := NewMemoryBus(MemoryOptions{})
+	bus := membus.New(membus.Options{})
 	t.Cleanup(bus.Close)
 	e, err := New(Options{Key: []byte(testKey), Loops: 1}, bus)
 	if err != nil {
@@ -51,6 +56,7 @@ func bareLoop(t testing.TB, n int) (*loop, []*sink, protocol.ChannelID) {
 		t.Fatal(err)
 	}
 	l := newLoop(e, 0, signer)
+	open(t, e, l)
 	shared := newShared()
 	var sinks []*sink
 	for range n {
@@ -63,4 +69,51 @@ func bareLoop(t testing.TB, n int) (*loop, []*sink, protocol.ChannelID) {
 		sinks = append(sinks, c)
 	}
 	return l, sinks, private(shared)
+}
+
+// open runs the feed until it is ready.
+func open(t testing.TB, e *Engine, l *loop) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	var tasks sync.WaitGroup
+	defer tasks.Wait()
+	defer cancel()
+	tasks.Go(func() { _ = e.bus.Subscribe(ctx, e.feed) })
+	for _, task := range e.feed.Tasks() {
+		tasks.Go(func() { task(ctx) })
+	}
+	for ctx.Err() == nil {
+		l.turn()
+		select {
+		case <-e.feed.Ready():
+			return
+		default:
+			runtime.Gosched()
+		}
+	}
+	t.Fatal("the feed is not ready")
+}
+
+// entries has the feed hand out publications with these bodies.
+func entries(l *loop, ch protocol.ChannelID, bodies ...string) (es []*feed.Entry) {
+	for i, body := range bodies {
+		p := publication(body, 60, ch)
+		p.ID = protocol.MakeMessageID(1_700_000_000, uint64(i)+1)
+		l.engine.feed.HandlePublication(p)
+	}
+	for e := l.reader.Next(); e != nil; e = l.reader.Next() {
+		es = append(es, e)
+	}
+	return es
+}
+
+// offerAll puts es into the outbox, as collect does.
+func (l *loop) offerAll(es []*feed.Entry) {
+	for _, e := range es {
+		for i := range e.Publication.Receivers {
+			for _, m := range l.table.subscribers(&e.Publication.Receivers[i].Channel) {
+				l.offer(l.slab.get(m.session), e)
+			}
+		}
+	}
 }

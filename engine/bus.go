@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 
+	"push-server/engine/feed"
 	"push-server/protocol"
 )
 
@@ -10,12 +11,11 @@ import (
 // however often it is sent. The caller leaves it out and goes on with the next.
 var ErrRefused = protocol.ErrRefused
 
-// ErrBusClosed is returned by a bus after Close.
-var ErrBusClosed = protocol.ErrBusClosed
-
-// Bus carries publications between processes and remembers them for replay. MemoryBus and redisbus.Bus implement it;
-// package bustest holds the contract as tests. All methods may be called from any goroutine.
+// Bus carries publications between processes and remembers them for replay. membus.Bus and redisbus.Bus implement it; package bustest
+// holds the contract as tests. All methods may be called from any goroutine.
 type Bus interface {
+	feed.Bus
+
 	// Publish gives each publication its ID and Created, stores it in the history of each receiver (if its Expiry is not 0) and
 	// hands it to the Handler of every process, each as one atomic step, in the order given: the order of IDs is the order of
 	// delivery. It returns after all are stored, or with the number of leading publications that are known to be stored and the
@@ -25,18 +25,6 @@ type Bus interface {
 	// although its answer was lost is then recognised and not stored twice. Only if the error wraps ErrRefused may ps[stored]
 	// be left out.
 	Publish(ctx context.Context, ps []*protocol.Publication) (stored int, err error)
-	// History answers each query: the publications oldest first, each once, expired ones left out. A publication found in
-	// several channels of its query names them all as receivers. What cannot be decoded is left out.
-	History(ctx context.Context, queries []protocol.HistoryQuery) ([][]*protocol.Publication, error)
-	// Stored says of each id whether its publication is in history.
-	Stored(ctx context.Context, ids []protocol.MessageID) ([]bool, error)
-	// Echo sends the highest ID handed out through the bus to this process only and returns the number of this echo; numbers
-	// grow. When the Handler gets it, every publication that was handed to the bus before the call has been handled. An echo
-	// may be lost together with the connection; HandleGap tells.
-	Echo(ctx context.Context) (n uint64, err error)
-	// Subscribe calls h until ctx ends and returns ctx.Err(), or ErrBusClosed. It connects again by itself, with capped back-off
-	// and a log line. Only one Subscribe at a time.
-	Subscribe(ctx context.Context, h protocol.Handler) error
 	// Close releases connections. Calls under way return an error.
 	Close()
 }

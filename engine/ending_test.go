@@ -6,6 +6,7 @@ import (
 	"net"
 	"testing"
 
+	"push-server/engine/membus"
 	"push-server/protocol"
 )
 
@@ -57,7 +58,7 @@ func TestStartFails(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer taken.Close()
-	bus := NewMemoryBus(MemoryOptions{})
+	bus := membus.New(membus.Options{})
 	defer bus.Close()
 	e, err := New(Options{Key: []byte(testKey), Loops: 2, Listeners: []Listener{{Addr: taken.Addr().String()}}}, bus)
 	if err != nil {

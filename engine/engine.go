@@ -12,33 +12,33 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"push-server/engine/accept"
+	"push-server/engine/feed"
 	"push-server/poll"
 	"push-server/protocol"
 )
 
-// Engine serves subscribers: loops with their sessions, the hub between them and the bus, and the queue of publications. Its
+// Engine serves subscribers: loops with their sessions, the feed of what is published, and the queue of publications. Its
 // exported methods may be called from any goroutine.
 type Engine struct {
 	// Counters are the daily counters of the statistics page.
 	Counters *poll.Counters
 
-	o          Options
-	bus        Bus
-	hub        *Hub
-	loops      []*loop
-	worker     *worker
-	publishing *publishQueue
-	watched    *watchedBus // of publishing; nil: nobody is followed
-	limits     *channelLimits
-	presence   *presence  // nil: marks are not shared
-	shared     Statistics // nil: statistics are not shared
-	admission  admission
-	requests   requests
-	handOffs   connSet
-	tlsPorts   []*tlsPort
-	tlsConns   atomic.Int64  // encrypted connections now
-	tlsFailed  atomic.Uint64 // handshakes
-	hubStats   hubStats
+	o            Options
+	bus          Bus
+	feed         *feed.Feed
+	loops        []*loop
+	publishing   *publishQueue
+	watched      *watchedBus // of publishing; nil: nobody is followed
+	limits       *channelLimits
+	presence     *presence  // nil: marks are not shared
+	shared       Statistics // nil: statistics are not shared
+	admission    admission
+	requests     requests
+	handOffs     connSet
+	tlsPorts     []*tlsPort
+	tlsConns     atomic.Int64  // encrypted connections now
+	tlsFailed    atomic.Uint64 // handshakes
+	publishStats publishStats
 
 	acceptFailures *accept.Failures
 
@@ -57,9 +57,6 @@ type Engine struct {
 	tasks    sync.WaitGroup
 }
 
-// workers is the number of batches of history reads under way at the same time.
-const workers = 2
-
 // New makes an engine on a bus, which stays the caller's to close after Stop. The error names every problem of o.
 func New(o Options, bus Bus) (*Engine, error) {
 	o = o.withDefaults()
@@ -75,10 +72,8 @@ func New(o Options, bus Bus) (*Engine, error) {
 	e.acceptFailures = accept.NewFailures(o.Logger)
 	e.admission.most = int64(o.MaxConnections)
 	e.admission.adjust()
-	e.hub = newHub(bus, &e.o, &e.hubStats)
-	e.hub.engine = e
-	e.worker = newWorker(bus, &e.o)
-	e.publishing = newPublishQueue(bus, &e.o, &e.hubStats)
+	e.feed = feed.New(bus, o.feed())
+	e.publishing = newPublishQueue(bus, &e.o, &e.publishStats)
 	e.limits = newChannelLimits(&e.o, func() []*loop { return e.loops })
 	e.requests = newRequests(e)
 	if o.ClusterMode {
@@ -106,7 +101,6 @@ func New(o Options, bus Bus) (*Engine, error) {
 			e.loops = append(e.loops, l)
 		}
 	}
-	e.hub.loops = e.loops
 	return e, nil
 }
 
@@ -121,12 +115,8 @@ func (e *Engine) Start(ctx context.Context) error {
 		e.closeControls()
 		return err
 	}
-	e.hub.started = time.Now()
 	e.running.Store(true)
 	e.background(e.publishing.run)
-	for range workers {
-		e.background(e.worker.run)
-	}
 	e.background(e.limits.run)
 	e.background(e.trim)
 	if e.presence != nil {
@@ -137,7 +127,9 @@ func (e *Engine) Start(ctx context.Context) error {
 	}
 	if e.subscribes() {
 		e.background(e.subscribe)
-		e.background(e.hub.run)
+		for _, task := range e.feed.Tasks() {
+			e.background(task)
+		}
 	}
 	return nil
 }
@@ -146,7 +138,7 @@ func (e *Engine) Start(ctx context.Context) error {
 func (e *Engine) subscribes() bool { return len(e.loops) > 0 }
 
 func (e *Engine) subscribe(ctx context.Context) {
-	if err := e.bus.Subscribe(ctx, e.hub); err != nil && ctx.Err() == nil {
+	if err := e.bus.Subscribe(ctx, e.feed); err != nil && ctx.Err() == nil {
 		e.failed <- fmt.Errorf("engine: bus subscription ended: %w", err)
 	}
 }
@@ -183,7 +175,7 @@ func (e *Engine) Ready() bool {
 		return true
 	}
 	select {
-	case <-e.hub.ready:
+	case <-e.feed.Ready():
 		return true
 	default:
 		return false

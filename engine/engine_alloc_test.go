@@ -10,7 +10,7 @@ import (
 	"github.com/gobwas/ws"
 	"golang.org/x/sys/unix"
 
-	"push-server/protocol"
+	"push-server/engine/feed"
 )
 
 // A session is what an idle connection costs beside gnet's 380 bytes, so its size is part of the contract.
@@ -26,16 +26,11 @@ func TestSizeOfSession(t *testing.T) {
 func TestDeliveryAllocatesNothing(t *testing.T) {
 	const sessions = 20
 	l, sinks, ch := bareLoop(t, sessions)
-	for n := range uint64(10) {
-		e := &entry{pub: publication(`{"a":1}`, 60, ch)}
-		e.pub.ID = protocol.MakeMessageID(1_700_000_000, n+1)
-		l.frame(e, formatText)
-		l.window.append(e)
-	}
+	all := entries(l, ch, "0", "1", "2", "3", "4", "5", "6", "7", "8", "9")
 	buf := make([]byte, 64<<10)
-	deliver := func(publications uint64) float64 {
+	deliver := func(es []*feed.Entry) float64 {
 		return testing.AllocsPerRun(100, func() {
-			l.cursor = l.window.head.Load() - publications
+			l.offerAll(es)
 			l.turn()
 			l.stats.publish(l)
 			for _, s := range sinks {
@@ -44,13 +39,13 @@ func TestDeliveryAllocatesNothing(t *testing.T) {
 		})
 	}
 	before := l.stats.delivered.Load()
-	if n := deliver(1); n != 0 {
+	if n := deliver(all[:1]); n != 0 {
 		t.Errorf("%v allocations for %d deliveries of one message", n, sessions)
 	}
 	if l.stats.delivered.Load()-before != 101*sessions {
 		t.Fatalf("%d deliveries", l.stats.delivered.Load()-before)
 	}
-	if n := deliver(10); n != 0 {
+	if n := deliver(all); n != 0 {
 		t.Errorf("%v allocations for %d deliveries of ten messages", n, sessions)
 	}
 }
@@ -82,10 +77,7 @@ func TestInboundFrameAllocatesNothing(t *testing.T) {
 // After a session is closed nothing is written to its descriptor: the number may be somebody else's by then.
 func TestNothingIsWrittenAfterClose(t *testing.T) {
 	l, sinks, ch := bareLoop(t, 3)
-	e := &entry{pub: publication(`{"a":1}`, 60, ch)}
-	l.window.append(e)
-	l.cursor = e.seq
-	l.collect()
+	l.offerAll(entries(l, ch, `{"a":1}`))
 	gone := &l.slab.chunks[0][1]
 	gone.set(flagGone)
 	l.close(gone, ClosePeer)

@@ -5,6 +5,7 @@ import (
 	"net"
 	"os"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -12,6 +13,7 @@ import (
 	"github.com/gobwas/ws"
 	"golang.org/x/sys/unix"
 
+	"push-server/engine/feed"
 	"push-server/protocol"
 )
 
@@ -38,16 +40,14 @@ func nullLoop(b *testing.B, n int) (*loop, protocol.ChannelID) {
 // BenchmarkFanOut is a broadcast to n sessions; ns/delivery is what one costs without the network.
 func BenchmarkFanOut(b *testing.B) {
 	for _, n := range []int{1, 100, 10_000} {
-		for _, burst := range []uint64{1, 10} {
+		for _, burst := range []int{1, 10} {
 			b.Run(fmt.Sprintf("sessions=%d/burst=%d", n, burst), func(b *testing.B) {
 				l, ch := nullLoop(b, n)
 				l.o.TurnBudget = time.Hour
-				for k := range burst {
-					l.window.append(stored(k+1, ch))
-				}
+				es := entries(l, ch, slices.Repeat([]string{"x"}, burst)...)
 				b.ReportAllocs()
 				for b.Loop() {
-					l.cursor = l.window.head.Load() - burst
+					l.offerAll(es)
 					l.turn()
 				}
 				b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(n)/float64(burst), "ns/delivery")
@@ -61,34 +61,17 @@ func BenchmarkUniqueChannels(b *testing.B) {
 	for _, n := range []int{1000, 50_000} {
 		b.Run(fmt.Sprintf("channels=%d", n), func(b *testing.B) {
 			l, _ := nullLoop(b, n)
-			var entries []*entry
+			var es []*feed.Entry
 			for i := range 1000 {
 				s := l.slab.get(uint32(i * (n / 1000)))
-				entries = append(entries, stored(uint64(i+1), l.table.channel(s.subs[1])))
-			}
-			for _, e := range entries {
-				l.window.append(e)
+				es = append(es, entries(l, l.table.channel(s.subs[1]), "x")...)
 			}
 			b.ReportAllocs()
 			for i := 0; b.Loop(); i++ {
-				if i%len(entries) == 0 {
-					l.cursor = 1
-				}
-				l.offerNext()
+				l.offerAll(es[i%len(es) : i%len(es)+1])
 				l.flush(time.Now())
 			}
 		})
-	}
-}
-
-// offerNext collects one publication.
-func (l *loop) offerNext() {
-	e := l.next()
-	l.seq++
-	for i := range e.pub.Receivers {
-		for _, m := range l.table.subscribers(&e.pub.Receivers[i].Channel) {
-			l.offer(l.slab.get(m.session), e)
-		}
 	}
 }
 
@@ -109,18 +92,23 @@ func BenchmarkInboundFrame(b *testing.B) {
 func BenchmarkReplayFromWindow(b *testing.B) {
 	l, ch := nullLoop(b, 1)
 	s := l.slab.get(0)
-	for n := range uint64(10_000) {
-		l.window.append(stored(n+1, private(newItem())))
+	for n := range 10_000 {
+		entries(l, private(newItem()), "x")
 		if n%1000 == 0 {
-			l.window.append(stored(n+1, ch))
+			entries(l, ch, "x")
 		}
 	}
-	l.cursor = l.window.head.Load()
 	b.ReportAllocs()
 	for b.Loop() {
-		if es, ok := l.replayWindow(s, msgID(5000)); !ok || len(es) == 0 {
+		chs, shared := l.sessionChannels(s)
+		q := feed.NewReplay(0, protocol.MakeMessageID(0, 1))
+		if l.reader.Begin(q, chs, shared) != feed.Complete {
+			b.Fatal("the window does not answer")
+		}
+		if es, _ := l.reader.Take(q, chs); len(es) == 0 {
 			b.Fatal("nothing was found")
 		}
+		l.reader.Forget()
 	}
 }
 

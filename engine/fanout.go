@@ -1,6 +1,10 @@
 package engine
 
-import "time"
+import (
+	"time"
+
+	"push-server/engine/feed"
+)
 
 // budgetEvery is the number of writes between two looks at the clock.
 const budgetEvery = 16
@@ -13,7 +17,7 @@ type outbox struct {
 }
 
 type link struct {
-	entry *entry
+	entry *feed.Entry
 	next  uint32 // +1
 }
 
@@ -23,7 +27,11 @@ const maxLinks = 1 << 16
 func (o *outbox) empty() bool   { return len(o.sessions) == 0 }
 func (o *outbox) hasRoom() bool { return len(o.links) < maxLinks }
 
-func (o *outbox) add(s *Session, e *entry) {
+// add adds e to what s gets, once, even if two of its channels match.
+func (o *outbox) add(s *Session, e *feed.Entry) {
+	if s.outLast != 0 && o.links[s.outLast-1].entry == e {
+		return
+	}
 	o.links = append(o.links, link{entry: e})
 	n := uint32(len(o.links))
 	if s.outFirst == 0 {
@@ -64,6 +72,9 @@ func (l *loop) serveTurn(start time.Time) {
 			l.wake()
 			return
 		}
+		if len(l.unfinished) > 0 {
+			l.resumeReplays()
+		}
 		if !l.collect() {
 			return
 		}
@@ -74,72 +85,30 @@ func (l *loop) serveTurn(start time.Time) {
 	}
 }
 
-// collect reads the window into the outbox. It touches no socket. It returns false if nothing was there.
+// collect reads what is published into the outbox. It touches no socket. It returns false if there was nothing.
 func (l *loop) collect() (found bool) {
-	for l.outbox.hasRoom() { // asked first: what next has handed out must be collected
-		e := l.next()
+	for l.outbox.hasRoom() { // asked first: what Next has handed out must be collected
+		e := l.reader.Next()
 		if e == nil {
 			break
 		}
 		found = true
-		if e.pub == nil {
-			l.hearEcho(e)
-			continue
-		}
-		l.seq++
-		if e.highest.Compare(l.highest) > 0 {
-			l.highest = e.highest
-		}
-		l.recent.add(e.pub.ID)
-		if l.base.IsZero() && !l.blind { // the store had no counter when it was asked: what lies before its first id is not known here
-			l.base = before(e.pub.ID)
-		}
-		for i := range e.pub.Receivers {
-			for _, m := range l.table.subscribers(&e.pub.Receivers[i].Channel) {
-				if s := l.slab.get(m.session); s.seen != l.seq { // one copy, even if two of its channels match
-					s.seen = l.seq
-					l.offer(s, e)
-				}
+		for i := range e.Publication.Receivers {
+			for _, m := range l.table.subscribers(&e.Publication.Receivers[i].Channel) {
+				l.offer(l.slab.get(m.session), e)
 			}
 		}
 	}
-	if found && len(l.waiting) > 0 {
-		l.checkWaiting()
-	}
-	return found
-}
-
-// next returns the entry at the loop's position and moves on.
-func (l *loop) next() *entry {
-	if len(l.detour) > 0 {
-		e := l.detour[0]
-		l.detour = l.detour[1:]
-		return e
-	}
-	for !l.lagging {
-		e, lost := l.window.at(l.cursor)
-		if lost {
-			l.fallBehind()
-			break
-		}
-		if e == nil {
-			break
-		}
-		l.cursor++
-		if !l.wasDetoured(e) {
-			return e
-		}
-	}
-	return nil
+	return found || l.reader.HasReleased()
 }
 
 // offer gives e to a subscriber: into the outbox, or to those that wait for history.
-func (l *loop) offer(s *Session, e *entry) {
+func (l *loop) offer(s *Session, e *feed.Entry) {
 	switch s.state {
 	case stateLive, stateParked:
 		l.outbox.add(s, e)
 	case stateReplaying:
-		l.keepPending(s, e)
+		l.reader.Keep(s.replay, e)
 	}
 }
 
@@ -169,11 +138,12 @@ func (l *loop) deliver(s *Session) {
 	case stateLive:
 		l.deliverLive(s, first)
 	case stateParked:
-		l.found = l.found[:0]
+		l.entries = l.entries[:0]
 		for i := first; i != 0; i = l.outbox.links[i-1].next {
-			l.found = append(l.found, l.outbox.links[i-1].entry)
+			l.entries = append(l.entries, l.outbox.links[i-1].entry)
 		}
-		l.answerPoll(s, l.found)
+		l.answerPoll(s, l.entries)
+		clear(l.entries)
 	}
 }
 
@@ -181,16 +151,16 @@ func (l *loop) deliverLive(s *Session, first uint32) {
 	if s.is(flagTraced) {
 		l.traceChain(s, first)
 	}
-	f := s.format()
+	enc := s.encoding()
 	n := &l.outbox.links[first-1]
 	if n.next == 0 {
 		l.stats.countDelivered(1)
-		l.write(s, l.frame(n.entry, f).bytes)
+		l.write(s, l.reader.Frame(n.entry, enc).Bytes)
 		return
 	}
 	l.scratch = l.scratch[:0]
 	for i := first; i != 0; i = l.outbox.links[i-1].next {
-		l.scratch = append(l.scratch, l.frame(l.outbox.links[i-1].entry, f).bytes...)
+		l.scratch = append(l.scratch, l.reader.Frame(l.outbox.links[i-1].entry, enc).Bytes...)
 		l.stats.countDelivered(1)
 		if len(l.scratch) >= scratchLimit {
 			l.write(s, l.scratch)

@@ -17,6 +17,7 @@ import (
 
 	"github.com/gobwas/ws"
 
+	"push-server/engine/membus"
 	"push-server/poll"
 	"push-server/protocol"
 )
@@ -69,7 +70,7 @@ func startWithout(t testing.TB, bus Bus, change func(o *Options)) *Engine {
 
 func startMemory(t testing.TB, change func(o *Options)) *Engine {
 	t.Helper()
-	bus := NewMemoryBus(MemoryOptions{})
+	bus := membus.New(membus.Options{})
 	t.Cleanup(bus.Close)
 	return startEngine(t, bus, change)
 }

@@ -26,7 +26,7 @@ func (l *loop) readHead(s *Session, buf []byte) (n int, more bool) {
 		return l.refuse(s, len(buf))
 	}
 	head := buf[skip : skip+size]
-	if l.reader.Read(head, &l.head) != nil {
+	if l.heads.Read(head, &l.head) != nil {
 		l.scratch = poll.AppendBadRequest(l.scratch[:0])
 		return l.refuse(s, len(buf))
 	}

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"push-server/engine/feed"
 	"push-server/poll"
 	"push-server/protocol"
 )
@@ -35,25 +36,23 @@ func (l *loop) startPoll(s *Session) (more bool) {
 // endPoll takes a poll from its channels. Its answer follows.
 func (l *loop) endPoll(s *Session) {
 	l.unsubscribe(s)
-	s.replay = nil
+	l.dropReplay(s)
 }
 
 // answerPoll answers a poll with messages, in the order given.
-func (l *loop) answerPoll(s *Session, es []*entry) {
+func (l *loop) answerPoll(s *Session, es []*feed.Entry) {
 	if s.is(flagTraced) {
 		l.traceSend(s, es)
 	}
-	f := s.format()
+	enc := s.encoding()
 	size := 0
 	for _, e := range es {
-		fr := l.frame(e, f)
-		size += len(fr.bytes) - fr.payload
+		size += len(l.reader.Frame(e, enc).Payload())
 	}
 	l.endPoll(s)
-	l.scratch = poll.AppendPollReplyHead(l.scratch[:0], s.replyOptions(), f == formatBinary, size)
+	l.scratch = poll.AppendPollReplyHead(l.scratch[:0], s.replyOptions(), s.is(flagBinary), size)
 	for _, e := range es {
-		fr := l.frame(e, f)
-		l.scratch = append(l.scratch, fr.bytes[fr.payload:]...)
+		l.scratch = append(l.scratch, l.reader.Frame(e, enc).Payload()...)
 	}
 	l.stats.countDelivered(len(es))
 	l.reply(s, l.scratch)
@@ -95,17 +94,17 @@ func (l *loop) pollExpired(s *Session) {
 }
 
 // graceExpired ends a poll whose newest id could not be told in time, or names a message that has not come by.
-func (l *loop) graceExpired(s *Session) { l.timeoutPoll(s, l.highest) }
+func (l *loop) graceExpired(s *Session) { l.timeoutPoll(s, l.reader.Highest()) }
 
 // hearNewest ends a poll without mid: from the newest stored message of its channels, or, where there is none, from the greatest
 // id seen, because an empty position would lose what is published before the next poll. A stored message that has not come by
 // yet must not be named, or the client would never get it: the poll stays a little longer and gets it.
-func (l *loop) hearNewest(s *Session, read *historyRead) {
-	newest := l.highest
-	if read.err == nil && len(read.pubs) > 0 {
-		newest = read.pubs[len(read.pubs)-1].ID
+func (l *loop) hearNewest(s *Session, n *feed.Newest) {
+	newest := l.reader.Highest()
+	if n.Known && !n.ID.IsZero() {
+		newest = n.ID
 	}
-	if newest.Compare(l.highest) <= 0 {
+	if newest.Compare(l.reader.Highest()) <= 0 {
 		l.timeoutPoll(s, newest)
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/panjf2000/gnet/v2"
 	"golang.org/x/sys/unix"
 
+	"push-server/engine/feed"
 	"push-server/poll"
 	"push-server/protocol"
 )
@@ -24,7 +25,6 @@ type loop struct {
 	engine  *Engine
 	o       *Options
 	log     *slog.Logger
-	window  *window
 	mailbox mailbox
 	awake   atomic.Bool   // a wake-up is on its way
 	ticks   atomic.Uint32 // since the start
@@ -51,29 +51,16 @@ type loop struct {
 	traced    map[uint32]*traced // sessions with flagTraced, by index
 	arrivals  []arrival          // of all sessions, by index, if somebody is followed
 
-	// Position on the bus.
-	cursor        uint64                      // next entry of the window
-	seq           uint32                      // publications collected so far
-	highest       protocol.MessageID          // greatest id or echoed counter seen
-	echo          uint64                      // last echo seen
-	recent        recentIDs                   // what was served lately, for the case that the window overtakes this loop
-	detour        []*entry                    // repaired publications, to be served before the cursor
-	lagging       bool                        // the cursor fell out of the window and the repair is under way
-	detoured      map[protocol.MessageID]bool // what the last detour served, until it is too late for copies
-	detouredUntil uint32                      // tick
-	base          protocol.MessageID          // the window answers ids from here on
-	blind         bool                        // the window answers nothing: a gap is being closed, or the first echo has not come
-	blindUntil    uint64                      // the repair at whose end it is not blind any more
-	accounted     protocol.MessageID          // up to here nothing is missing that a detour could bring
-	waiting       []sessionRef                // replaying, until an echo or an id comes by
-	released      []sessionRef                // replaying, and nothing is missing any more
+	reader     *feed.Reader // what is published
+	unfinished []sessionRef // replaying, with a part of it under way
 
 	// Scratch.
 	scratch  []byte
-	blocks   frameBlocks
-	found    []*entry
+	entries  []*feed.Entry
 	channels []protocol.ChannelID
-	reader   poll.Reader
+	own      []protocol.ChannelID
+	shared   []bool
+	heads    poll.Reader
 	head     poll.Request
 	sub      poll.Subscription
 	frames   protocol.FrameReader
@@ -83,13 +70,25 @@ type loop struct {
 
 func newLoop(e *Engine, id int, signer *protocol.Signer) *loop {
 	l := &loop{
-		id: id, engine: e, o: &e.o, log: e.o.Logger, window: e.hub.window, signer: signer,
+		id: id, engine: e, o: &e.o, log: e.o.Logger, signer: signer,
 		started: make(chan struct{}), ended: make(chan struct{}),
-		table: newChannelTable(), cursor: 1, blind: true, wakeFD: -1, acceptor: acceptor{poller: -1},
+		table: newChannelTable(), wakeFD: -1, acceptor: acceptor{poller: -1},
 	}
 	l.deadlines = newDeadlines(&l.slab, l.o)
+	l.reader = e.feed.NewReader(l, nil)
 	return l
 }
+
+var _ feed.Consumer = (*loop)(nil)
+
+// Wake makes the loop run a turn soon. It may be called from any goroutine.
+func (l *loop) Wake() { l.wake() }
+
+// Interested says whether one of the receivers may have a subscriber. It may be called from any goroutine.
+func (l *loop) Interested(receivers []protocol.Receiver) bool { return l.table.interest.has(receivers) }
+
+// Channels returns every channel with a subscriber.
+func (l *loop) Channels() []protocol.ChannelID { return l.table.channels() }
 
 // run serves the given addresses until stop. It returns when gnet does.
 func (l *loop) run(addrs []string) error {
@@ -401,6 +400,7 @@ func (l *loop) close(s *Session, reason CloseReason) {
 		l.traceClose(s)
 	}
 	l.deadlines.stop(s)
+	l.dropReplay(s)
 	s.state = stateClosed
 	s.gen++
 	l.stats.closes[s.reason].Add(1)

@@ -11,17 +11,7 @@ func (l *loop) readMail() {
 		if s == nil {
 			continue // has gone, or moved on
 		}
-		switch m.kind {
-		case mailReply:
-			l.hearReply(s, &m)
-		case mailHistory:
-			l.hearHistory(s, m.read)
-		case mailNewest:
-			if s.is(flagTraced) {
-				l.traceNewest(s, m.read)
-			}
-			l.hearNewest(s, m.read)
-		}
+		l.hearReply(s, &m)
 	}
 }
 

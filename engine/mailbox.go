@@ -16,16 +16,13 @@ type mail struct {
 	ref   sessionRef
 	reply []byte        // mailReply: bytes for the socket
 	close bool          // mailReply: the connection ends behind them
-	read  *historyRead  // mailHistory, mailNewest
 	call  func(l *loop) // mailCall: a rare order or question
 }
 
 type mailKind uint8
 
 const (
-	mailReply   mailKind = iota // what a worker answers to a request
-	mailHistory                 // what a session asked to be replayed
-	mailNewest                  // the newest stored id of a poll's channels
+	mailReply mailKind = iota // what a worker answers to a request
 	mailCall
 )
 

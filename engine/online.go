@@ -69,7 +69,7 @@ func (p *presence) run(ctx context.Context) {
 
 // write tries until the marks are there.
 func (p *presence) write(ctx context.Context, chs []protocol.ChannelID) {
-	retry := backoff{first: 100 * time.Millisecond, limit: 2 * time.Second}
+	retry := newRetry(100*time.Millisecond, 2*time.Second)
 	for ctx.Err() == nil {
 		attempt, cancel := context.WithTimeout(ctx, busTimeout)
 		err := p.marks.Touch(attempt, chs)
@@ -78,7 +78,7 @@ func (p *presence) write(ctx context.Context, chs []protocol.ChannelID) {
 			return
 		}
 		p.log.Warn("online marks cannot be written, trying again", "err", err)
-		retry.wait(ctx)
+		sleep(ctx, retry.NextBackOff())
 	}
 }
 

@@ -10,6 +10,8 @@ import (
 	"runtime"
 	"time"
 
+	"push-server/engine/budget"
+	"push-server/engine/feed"
 	"push-server/poll"
 	"push-server/protocol"
 )
@@ -64,7 +66,11 @@ type Options struct {
 	PublishQueue      int // publications accepted and not yet stored; default 100,000
 	PublishQueueBytes int // bytes of their bodies; default 64 MiB
 	MaxBuffered       int // output buffered for one connection, beyond one write of any size; default 1 MiB
-	MaxPending        int // live messages kept for one connection while its history is read; default 4,096
+	HeldBytes         int // publications held while a gap is being closed; default: half of WindowBytes
+	ReplayBytes       int // bodies in one part of what a returning client gets, and in one answer of the bus; default 1 MiB
+	PendingBytes      int // live messages kept for one connection while its history is read; default 1 MiB, at least MaxPayload
+	PendingTotal      int // of all connections; default 64 MiB
+	AnswerTotal       int // history on its way to all connections; default 64 MiB
 	MaxQuestions      int // questions to the bus under way; default 131,072
 
 	Logger *slog.Logger
@@ -114,7 +120,11 @@ func (o Options) withDefaults() Options {
 	orInt(&o.PublishQueue, 100_000)
 	orInt(&o.PublishQueueBytes, 64<<20)
 	orInt(&o.MaxBuffered, 1<<20)
-	orInt(&o.MaxPending, 4096)
+	orInt(&o.HeldBytes, o.WindowBytes/2)
+	orInt(&o.ReplayBytes, 1<<20)
+	orInt(&o.PendingBytes, max(1<<20, 2*o.Limits.MaxPayload))
+	orInt(&o.PendingTotal, 64<<20)
+	orInt(&o.AnswerTotal, 64<<20)
 	orInt(&o.MaxQuestions, 1<<17)
 	if o.ProcessID == "" {
 		o.ProcessID = "push-server"
@@ -128,6 +138,17 @@ func (o Options) withDefaults() Options {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
 	return o
+}
+
+// feed are the options of the feed.
+func (o *Options) feed() feed.Options {
+	return feed.Options{
+		WindowCount: o.WindowCount, WindowBytes: o.WindowBytes, HeldBytes: o.HeldBytes,
+		AnswerBytes: o.ReplayBytes, PendingBytes: o.PendingBytes,
+		HistoryPerChannel: o.HistoryPerChannel, HistoryTotal: o.HistoryTotal, MaxQuestions: o.MaxQuestions,
+		EchoInterval: o.EchoInterval, Logger: o.Logger,
+		Pending: budget.New(int64(o.PendingTotal)), Answers: budget.New(int64(o.AnswerTotal)),
+	}
 }
 
 // Validate returns all problems of options whose defaults are filled in, joined.

@@ -20,7 +20,7 @@ type publishQueue struct {
 	log                *slog.Logger
 	maxCount, maxBytes int
 	patience           time.Duration // that a publisher has
-	stats              *hubStats
+	stats              *publishStats
 	arrived            chan struct{} // holds a token while ps may be non-empty
 
 	mu      sync.Mutex
@@ -49,7 +49,7 @@ const (
 	queueKeep = 16 * sendBatch
 )
 
-func newPublishQueue(bus Bus, o *Options, stats *hubStats) *publishQueue {
+func newPublishQueue(bus Bus, o *Options, stats *publishStats) *publishQueue {
 	q := &publishQueue{
 		bus: bus, log: o.Logger, maxCount: o.PublishQueue, maxBytes: o.PublishQueueBytes, patience: o.AcceptTimeout, stats: stats,
 		arrived: make(chan struct{}, 1),
@@ -59,9 +59,12 @@ func newPublishQueue(bus Bus, o *Options, stats *hubStats) *publishQueue {
 	return q
 }
 
+// publicationOverhead is what a publication takes without its bytes, so that many small ones are bounded, too.
+const publicationOverhead = 256
+
 func bodyBytes(ps []*protocol.Publication) (n int) {
 	for _, p := range ps {
-		n += entryOverhead + len(p.Body) + len(p.Receivers)*64
+		n += publicationOverhead + len(p.Body) + len(p.Receivers)*64
 	}
 	return n
 }
@@ -119,7 +122,7 @@ func (a *asker) tell(err error) {
 func (q *publishQueue) run(ctx context.Context) {
 	calls := callContext{parent: ctx}
 	defer calls.end()
-	retry := backoff{first: 10 * time.Millisecond, limit: time.Second}
+	retry := newRetry(10*time.Millisecond, time.Second)
 	for {
 		select {
 		case <-ctx.Done():
@@ -129,10 +132,10 @@ func (q *publishQueue) run(ctx context.Context) {
 		}
 		for batch := q.batch(); len(batch) > 0 && ctx.Err() == nil; batch = q.batch() {
 			if !q.send(calls.get(), batch) {
-				retry.wait(ctx)
+				sleep(ctx, retry.NextBackOff())
 				continue
 			}
-			retry.reset()
+			retry.Reset()
 		}
 	}
 }

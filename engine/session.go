@@ -3,6 +3,7 @@ package engine
 import (
 	"github.com/panjf2000/gnet/v2"
 
+	"push-server/engine/feed"
 	"push-server/protocol"
 )
 
@@ -68,7 +69,6 @@ type Session struct {
 	born uint64 // order of arrival in the process; the oldest makes room
 
 	// The turn under way.
-	seen     uint32 // the last publication collected for it, as loop.seq
 	outFirst uint32 // first and last link in the outbox, +1
 	outLast  uint32
 
@@ -83,18 +83,19 @@ type Session struct {
 	forwarded [4]byte            // the client's address of version 4, if a proxy said so
 	input     []byte             // partial input: gnet's buffer is never left with bytes in it
 	assembly  *protocol.Assembly // a fragmented message
-	replay    *replay            // while replaying, or asked
+	replay    *feed.Replay       // while replaying
 }
 
 func (s *Session) is(flag uint16) bool { return s.flags&flag != 0 }
 func (s *Session) set(flag uint16)     { s.flags |= flag }
 func (s *Session) clear(flag uint16)   { s.flags &^= flag }
 
-func (s *Session) format() format {
+// encoding is how s gets its messages.
+func (s *Session) encoding() *feed.Encoding {
 	if s.is(flagBinary) {
-		return formatBinary
+		return &dialectProtobuf
 	}
-	return formatText
+	return &dialectText
 }
 
 // sessionRef names a session as it was when a question was asked.
@@ -103,6 +104,11 @@ type sessionRef struct {
 }
 
 func (s *Session) ref() sessionRef { return sessionRef{s.index, s.gen} }
+
+// tag is ref as a number.
+func (r sessionRef) tag() uint64 { return uint64(r.index)<<32 | uint64(r.gen) }
+
+func refOf(tag uint64) sessionRef { return sessionRef{uint32(tag >> 32), uint32(tag)} }
 
 // sessionSlab keeps sessions in chunks, so that their addresses stay and lists can name them by a number.
 type sessionSlab struct {

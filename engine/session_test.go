@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/gobwas/ws"
+
+	"push-server/engine/membus"
 )
 
 func TestMessageTravels(t *testing.T) {
@@ -144,7 +146,7 @@ func TestPingPong(t *testing.T) {
 }
 
 func TestDrain(t *testing.T) {
-	bus := NewMemoryBus(MemoryOptions{})
+	bus := membus.New(membus.Options{})
 	t.Cleanup(bus.Close)
 	e := startEngine(t, bus, nil)
 	a := newItem()

@@ -19,6 +19,7 @@ type simBus struct {
 	rng     *rand.Rand
 	start   uint64
 	counter uint64
+	known   uint64 // the greatest one that was given out
 	echoes  uint64
 	stored  []*protocol.Publication
 	tokens  map[*protocol.Publication]bool // stored, so that a repetition is recognised
@@ -68,6 +69,7 @@ func (b *simBus) publishAs(p *protocol.Publication, id protocol.MessageID) {
 
 func (b *simBus) put(p *protocol.Publication) {
 	q := *p
+	b.known = max(b.known, p.ID.Counter())
 	if p.Expiry > 0 {
 		b.stored = append(b.stored, &q)
 	}
@@ -93,6 +95,7 @@ func (b *simBus) Publish(_ context.Context, ps []*protocol.Publication) (int, er
 		if !b.tokens[p] {
 			b.tokens[p] = true
 			b.counter++
+			b.raise()
 			q := *p
 			q.ID, q.Created = protocol.MakeMessageID(b.start, b.counter), uint32(time.Now().Unix())
 			b.put(&q)
@@ -104,16 +107,17 @@ func (b *simBus) Publish(_ context.Context, ps []*protocol.Publication) (int, er
 	return len(ps), nil
 }
 
-func (b *simBus) History(ctx context.Context, queries []protocol.HistoryQuery) ([][]*protocol.Publication, error) {
+// History is not bounded: what is bounded is tested where there is nothing but the feed.
+func (b *simBus) History(ctx context.Context, queries []protocol.HistoryQuery, _ int) ([]protocol.HistoryAnswer, error) {
 	b.pause(ctx, b.faults.slowHistory)
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.chance(b.faults.badHistory) {
 		return nil, errSim
 	}
-	answers := make([][]*protocol.Publication, len(queries))
+	answers := make([]protocol.HistoryAnswer, len(queries))
 	for i, q := range queries {
-		answers[i] = b.history(q)
+		answers[i].Publications = b.history(q)
 	}
 	return answers, nil
 }
@@ -156,20 +160,25 @@ func sortByID(ps []*protocol.Publication) {
 	slices.SortFunc(ps, func(a, b *protocol.Publication) int { return cmp.Compare(a.ID.Compare(b.ID), 0) })
 }
 
-func (b *simBus) Stored(_ context.Context, ids []protocol.MessageID) ([]bool, error) {
+func (b *simBus) Remaining(_ context.Context, ids []protocol.MessageID) ([]time.Duration, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	is := make([]bool, len(ids))
+	remaining := make([]time.Duration, len(ids))
 	for i, id := range ids {
-		is[i] = slices.ContainsFunc(b.stored, func(p *protocol.Publication) bool { return p.ID == id })
+		for _, p := range b.stored {
+			if p.ID == id {
+				remaining[i] = max(time.Until(time.Unix(int64(p.Created+p.Expiry), 0)), 0)
+			}
+		}
 	}
-	return is, nil
+	return remaining, nil
 }
 
 func (b *simBus) Echo(context.Context) (uint64, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.echoes++
+	b.raise()
 	n, id := b.echoes, protocol.MakeMessageID(b.start, b.counter)
 	b.send(func(h protocol.Handler) { h.HandleEcho(n, id) })
 	return n, nil
@@ -242,16 +251,22 @@ func (b *simBus) pause(ctx context.Context, d time.Duration) {
 	}
 }
 
-// flush empties the store; the counter goes back to where a bus that protects positions sets it: startdate kept, or a new one.
-func (b *simBus) flush(start uint64) {
+// raise has ids go on above the known ones when data was lost.
+func (b *simBus) raise() {
+	if b.counter < b.known {
+		b.counter = b.known + 1_000_000
+	}
+}
+
+// flush empties the store.
+func (b *simBus) flush() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.stored, b.counter, b.start = nil, 0, start
+	b.stored, b.counter = nil, 0
 }
 
 func (b *simBus) Close() {}
 
 var (
-	_ Bus         = (*simBus)(nil)
-	_ reconnecter = (*simBus)(nil)
+	_ Bus = (*simBus)(nil)
 )

@@ -19,7 +19,6 @@ type loopStats struct {
 	delivered      atomic.Uint64
 	replaysWindow  atomic.Uint64
 	replaysHistory atomic.Uint64
-	lags           atomic.Uint64
 	webSockets     atomic.Int64
 	polls          atomic.Int64
 	channels       atomic.Int64
@@ -41,15 +40,10 @@ func (s *loopStats) publish(l *loop) {
 	}
 }
 
-// hubStats are the counters of what is not a loop's.
-type hubStats struct {
-	published atomic.Uint64 // came from the bus
-	gaps      atomic.Uint64
-	resets    atomic.Uint64
-	retries   atomic.Uint64 // of a batch of publications
-	rejected  atomic.Uint64 // publications that found the queue full
-	probed    atomic.Int64  // when the probe was sent whose echo has not come (Unix nanoseconds), 0: none
-	busLag    atomic.Int64  // nanoseconds that the last probe took
+// publishStats are the counters of the publish queue.
+type publishStats struct {
+	retries  atomic.Uint64 // of a batch of publications
+	rejected atomic.Uint64 // publications that found the queue full
 }
 
 // Stats is a snapshot of the counters of a process.
@@ -85,11 +79,13 @@ func (e *Engine) Stats() Stats {
 	active, encrypted := e.admission.active.Load(), e.tlsConns.Load()
 	st := Stats{
 		Connections: int(active - encrypted*tlsPlaces), Encrypted: int(encrypted), Free: e.admission.free(),
-		HandshakesFailed: e.tlsFailed.Load(), AcceptFailures: e.acceptFailures.Count(), Published: e.hubStats.published.Load(),
-		Gaps: e.hubStats.gaps.Load(), PublishQueue: e.publishing.length(), PublishRetries: e.hubStats.retries.Load(),
-		PublishRejected: e.hubStats.rejected.Load(), Resets: e.hubStats.resets.Load(), BusLag: time.Duration(e.hubStats.busLag.Load()),
-		WindowLength: e.hub.window.length(), WindowBytes: e.hub.windowBytes(), Closes: make(map[string]uint64),
+		HandshakesFailed: e.tlsFailed.Load(), AcceptFailures: e.acceptFailures.Count(), Published: e.feed.Stats.Published.Load(),
+		Gaps: e.feed.Stats.Gaps.Load(), Lags: e.feed.Stats.Lags.Load(), Resets: e.feed.Stats.Rewinds.Load(),
+		PublishQueue: e.publishing.length(), PublishRetries: e.publishStats.retries.Load(), PublishRejected: e.publishStats.rejected.Load(),
+		BusLag: time.Duration(e.feed.Stats.BusLag.Load()), Closes: make(map[string]uint64),
 	}
+	length, bytes := e.feed.Window()
+	st.WindowLength, st.WindowBytes = length, int(bytes)
 	for _, l := range e.loops {
 		s := &l.stats
 		st.WebSockets += int(s.webSockets.Load())
@@ -100,7 +96,6 @@ func (e *Engine) Stats() Stats {
 		st.Delivered += s.delivered.Load()
 		st.ReplaysWindow += s.replaysWindow.Load()
 		st.ReplaysHistory += s.replaysHistory.Load()
-		st.Lags += s.lags.Load()
 		st.Turns += s.turns.Load()
 		st.TurnTime += time.Duration(s.turnTime.Load())
 		for r := range s.closes {
@@ -192,14 +187,14 @@ func recordDate(b []byte) (ms int64, ok bool) {
 func (e *Engine) shareStatistics(ctx context.Context) {
 	ticker := time.NewTicker(e.o.StatInterval)
 	defer ticker.Stop()
-	retry := backoff{first: 100 * time.Millisecond, limit: 2 * time.Second}
+	retry := newRetry(100*time.Millisecond, 2*time.Second)
 	for {
 		attempt, cancel := context.WithTimeout(ctx, busTimeout)
 		err := e.shared.PutStatistics(attempt, e.o.ProcessID, e.record(attempt))
 		cancel()
 		if err != nil && ctx.Err() == nil {
 			e.o.Logger.Warn("statistics cannot be written, trying again", "err", err)
-			retry.wait(ctx)
+			sleep(ctx, retry.NextBackOff())
 			continue
 		}
 		select {

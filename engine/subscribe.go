@@ -13,7 +13,7 @@ func (l *loop) catchUp() {
 		return // a turn is due
 	}
 	l.collect()
-	if !l.outbox.empty() || len(l.released) > 0 {
+	if !l.outbox.empty() || l.reader.HasReleased() {
 		l.wake()
 	}
 }
@@ -21,8 +21,8 @@ func (l *loop) catchUp() {
 // subscribe makes s a subscriber of the channels of items.
 func (l *loop) subscribe(s *Session, items []protocol.Item) {
 	l.enterTable(s, items)
-	if l.window.newest() >= l.cursor {
-		l.wake() // it may concern s, but the hub did not know yet
+	if l.reader.Behind() {
+		l.wake() // it may concern s, but the feed did not know yet
 	}
 }
 
@@ -86,14 +86,14 @@ func (l *loop) unsubscribe(s *Session) {
 	}
 }
 
-// sessionChannels returns the channels of s, and which of them have other subscribers here. Both slices are new.
+// sessionChannels returns the channels of s, and which of them have other subscribers here. Both slices are valid until the next call.
 func (l *loop) sessionChannels(s *Session) (chs []protocol.ChannelID, shared []bool) {
-	chs = make([]protocol.ChannelID, len(s.subs))
-	shared = make([]bool, len(s.subs))
-	for i, sub := range s.subs {
-		chs[i], shared[i] = l.table.channel(sub), l.table.shared(sub)
+	l.own, l.shared = l.own[:0], l.shared[:0]
+	for _, sub := range s.subs {
+		l.own = append(l.own, l.table.channel(sub))
+		l.shared = append(l.shared, l.table.shared(sub))
 	}
-	return chs, shared
+	return l.own, l.shared
 }
 
 // touchOnline marks the first item of s as online for other processes.

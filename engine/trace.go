@@ -4,6 +4,7 @@ import (
 	"strings"
 	"time"
 
+	"push-server/engine/feed"
 	"push-server/poll"
 	"push-server/protocol"
 )
@@ -84,7 +85,7 @@ func (l *loop) traceWebSocket(s *Session) {
 }
 
 // traceReplay is for a session that has got what it missed.
-func (l *loop) traceReplay(s *Session, es []*entry) {
+func (l *loop) traceReplay(s *Session, es []*feed.Entry) {
 	t := l.traced[s.index]
 	t.say("[MESSAGE-GET] %d %dms %s", len(es), t.ms(), t.client)
 	if s.is(flagWebSocket) && len(es) > 0 {
@@ -93,7 +94,7 @@ func (l *loop) traceReplay(s *Session, es []*entry) {
 }
 
 func (l *loop) traceChain(s *Session, first uint32) {
-	var es []*entry
+	var es []*feed.Entry
 	for i := first; i != 0; i = l.outbox.links[i-1].next {
 		es = append(es, l.outbox.links[i-1].entry)
 	}
@@ -101,15 +102,14 @@ func (l *loop) traceChain(s *Session, first uint32) {
 }
 
 // traceSend is for messages that are sent together.
-func (l *loop) traceSend(s *Session, es []*entry) {
+func (l *loop) traceSend(s *Session, es []*feed.Entry) {
 	kind, size, ids := "POLLING", 0, make([]string, len(es))
 	if s.is(flagWebSocket) {
 		kind = "WEBSOCKET"
 	}
 	for i, e := range es {
-		fr := l.frame(e, s.format())
-		size += len(fr.bytes) - fr.payload
-		ids[i] = `"` + e.pub.ID.String() + `"`
+		size += len(l.reader.Frame(e, s.encoding()).Payload())
+		ids[i] = `"` + e.Publication.ID.String() + `"`
 	}
 	l.traced[s.index].say("[%s-SEND] %dB {\"outgoingMessages\":%d} [%s]", kind, size, len(es), strings.Join(ids, ","))
 }
@@ -118,11 +118,7 @@ func (l *loop) traceSend(s *Session, es []*entry) {
 func (l *loop) traceAsked(s *Session) { l.traced[s.index].asked = time.Now() }
 
 // traceNewest is for the answer.
-func (l *loop) traceNewest(s *Session, read *historyRead) {
-	var newest protocol.MessageID
-	if n := len(read.pubs); read.err == nil && n > 0 {
-		newest = read.pubs[n-1].ID
-	}
+func (l *loop) traceNewest(s *Session, newest protocol.MessageID) {
 	t := l.traced[s.index]
 	t.sayNewest(newest, t.asked)
 }

@@ -72,7 +72,7 @@ func (l *loop) sayGoodbye(s *Session, reason CloseReason, code uint16, text stri
 		l.traceGoodbye(s, code, text)
 	}
 	l.unsubscribe(s)
-	s.replay = nil
+	l.dropReplay(s)
 	l.scratch = protocol.AppendClose(l.scratch[:0], code, text)
 	l.write(s, l.scratch)
 	if s.state == stateClosed {
@@ -114,7 +114,7 @@ func (l *loop) end(s *Session, reason CloseReason) {
 // drainPoll gives a poll its regular empty answer: an empty 200 would make the client forget its position.
 func (l *loop) drainPoll(s *Session) {
 	s.set(flagClose)
-	mid := l.highest
+	mid := l.reader.Highest()
 	if s.is(flagMid) {
 		mid = s.mid
 	}

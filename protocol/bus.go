@@ -34,3 +34,9 @@ var ErrRefused = errors.New("protocol: publication refused by the bus")
 
 // ErrBusClosed is returned by a bus after Close.
 var ErrBusClosed = errors.New("protocol: bus closed")
+
+// HistoryAnswer answers a HistoryQuery.
+type HistoryAnswer struct {
+	Publications []*Publication // oldest first
+	More         bool           // there are newer ones: ask again from the last one on
+}

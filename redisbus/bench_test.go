@@ -148,9 +148,9 @@ func benchmarkHistory(b *testing.B, clients, at int, shared bool) {
 	b.ResetTimer()
 	for range b.N {
 		for from := 0; from < clients; from += at {
-			answers, err := bus.History(context.Background(), queries[from:from+at])
-			if err != nil || len(answers[0]) != 6 {
-				b.Fatal(len(answers[0]), err)
+			answers, err := bus.History(context.Background(), queries[from:from+at], 0)
+			if err != nil || len(answers[0].Publications) != 6 {
+				b.Fatal(len(answers[0].Publications), err)
 			}
 		}
 	}

@@ -42,8 +42,8 @@ func TestFaults(t *testing.T) {
 	l.AwaitEcho(t, bus)
 	wanted := bodies(all)
 	eventually(t, "history", func() bool {
-		answers, err := bus.History(timeout(t, patience), []protocol.HistoryQuery{{Channels: []protocol.ChannelID{alice}}})
-		return err == nil && bodies(answers[0]) == wanted
+		answers, err := bus.History(timeout(t, patience), []protocol.HistoryQuery{{Channels: []protocol.ChannelID{alice}}}, 0)
+		return err == nil && bodies(answers[0].Publications) == wanted
 	})
 	checkDelivery(t, l.Events(), history(t, bus, alice))
 }

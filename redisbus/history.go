@@ -26,19 +26,35 @@ const (
 //
 // The index of a channel is never cached. An invalidation comes over another connection than the publications, so a cached
 // index could lack one that has come by already.
-func (b *Bus) History(ctx context.Context, queries []protocol.HistoryQuery) ([][]*protocol.Publication, error) {
-	r := newHistoryRead(b, queries)
+func (b *Bus) History(ctx context.Context, queries []protocol.HistoryQuery, maxBytes int) ([]protocol.HistoryAnswer, error) {
+	r := newHistoryRead(b, queries, maxBytes)
 	if err := r.run(ctx); err != nil {
 		return nil, b.failed("history", err)
 	}
 	return r.answers(), nil
 }
 
-// Stored implements engine.Bus.
-func (b *Bus) Stored(ctx context.Context, ids []protocol.MessageID) ([]bool, error) {
-	stored, err := b.exist(ctx, ids)
-	return stored, b.failed("stored", err)
+// Remaining implements engine.Bus.
+func (b *Bus) Remaining(ctx context.Context, ids []protocol.MessageID) ([]time.Duration, error) {
+	remaining := make([]time.Duration, 0, len(ids))
+	err := b.pipeline(ctx, len(ids), pipelineSize, func(c rueidis.Client, i int) rueidis.Completed {
+		return c.B().Pttl().Key(messageKey(ids[i])).Build()
+	}, func(_ int, r rueidis.RedisResult) error {
+		ms, err := r.AsInt64()
+		if ms == persistent {
+			ms = max(b.options.MessageTTL, time.Second).Milliseconds()
+		}
+		remaining = append(remaining, time.Duration(max(ms, 0))*time.Millisecond)
+		return err
+	})
+	if err != nil {
+		return nil, b.failed("remaining", err)
+	}
+	return remaining, nil
 }
+
+// persistent is what PTTL says of a key that does not expire.
+const persistent = -1
 
 func (b *Bus) exist(ctx context.Context, ids []protocol.MessageID) ([]bool, error) {
 	stored := make([]bool, 0, len(ids))
@@ -85,6 +101,9 @@ type historyRead struct {
 	indexes []*index
 	lookup  map[indexKey]*index
 	bodies  map[protocol.MessageID]*body
+	left    int  // bytes of bodies that may be read
+	bound   bool // there is such a limit
+	full    bool // it was reached
 }
 
 // body is what is known of a publication.
@@ -95,8 +114,11 @@ type body struct {
 	publication *protocol.Publication // nil: not to be had
 }
 
-func newHistoryRead(b *Bus, queries []protocol.HistoryQuery) *historyRead {
-	r := &historyRead{bus: b, queries: queries, lookup: make(map[indexKey]*index), bodies: make(map[protocol.MessageID]*body)}
+func newHistoryRead(b *Bus, queries []protocol.HistoryQuery, maxBytes int) *historyRead {
+	r := &historyRead{
+		bus: b, queries: queries, lookup: make(map[indexKey]*index), bodies: make(map[protocol.MessageID]*body),
+		left: maxBytes, bound: maxBytes > 0,
+	}
 	for i := range queries {
 		q := &queries[i]
 		for n, ch := range q.Channels {
@@ -166,12 +188,14 @@ func (r *historyRead) selection(q *protocol.HistoryQuery) []protocol.MessageID {
 	return ids
 }
 
-// readBodies reads the bodies that the queries need and that are not read yet.
+// readBodies reads the bodies that the queries need and that are not read yet, in the order of queries, as many as there is room for.
 func (r *historyRead) readBodies(ctx context.Context) error {
+	var wanted []protocol.MessageID
 	for i := range r.queries {
 		for _, id := range r.selection(&r.queries[i]) {
 			if r.bodies[id] == nil {
 				r.bodies[id] = &body{}
+				wanted = append(wanted, id)
 			}
 		}
 	}
@@ -182,13 +206,15 @@ func (r *historyRead) readBodies(ctx context.Context) error {
 			}
 		}
 	}
+	wanted, err := r.bounded(ctx, wanted)
+	if err != nil {
+		return err
+	}
 	var shared, plain []protocol.MessageID
-	for id, e := range r.bodies {
-		switch {
-		case e.read:
-		case e.shared:
+	for _, id := range wanted {
+		if r.bodies[id].shared {
 			shared = append(shared, id)
-		default:
+		} else {
 			plain = append(plain, id)
 		}
 	}
@@ -196,6 +222,40 @@ func (r *historyRead) readBodies(ctx context.Context) error {
 		return err
 	}
 	return r.readShared(ctx, shared)
+}
+
+// bounded returns the leading ids whose bodies there is room for, at least one. Redis tells the lengths: what a client may publish is a
+// megabyte, two hundred of which are no matter of course.
+func (r *historyRead) bounded(ctx context.Context, ids []protocol.MessageID) ([]protocol.MessageID, error) {
+	if !r.bound || len(ids) == 0 {
+		return ids, nil
+	}
+	if r.full {
+		return nil, nil
+	}
+	lengths := make([]int, 0, len(ids))
+	err := r.bus.pipeline(ctx, len(ids), pipelineSize, func(c rueidis.Client, i int) rueidis.Completed {
+		return c.B().Strlen().Key(messageKey(ids[i])).Build()
+	}, func(_ int, res rueidis.RedisResult) error {
+		n, err := res.AsInt64()
+		if isWrongType(err) {
+			err = nil
+		}
+		lengths = append(lengths, int(n))
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	first := len(ids) == len(r.bodies) // nothing was read before
+	for i, n := range lengths {
+		if n > r.left && !(first && i == 0) {
+			r.full = true
+			return ids[:i], nil
+		}
+		r.left -= n
+	}
+	return ids, nil
 }
 
 func (r *historyRead) readPlain(ctx context.Context, ids []protocol.MessageID) error {
@@ -308,24 +368,34 @@ func (r *historyRead) readDeep(ctx context.Context, poor []*index) error {
 	return nil
 }
 
-// answers puts the answers together.
-func (r *historyRead) answers() [][]*protocol.Publication {
-	answers := make([][]*protocol.Publication, len(r.queries))
+// answers puts the answers together: of the queries whose bodies there was room for.
+func (r *historyRead) answers() []protocol.HistoryAnswer {
+	answers := make([]protocol.HistoryAnswer, 0, len(r.queries))
 	for i := range r.queries {
-		answers[i] = r.answer(&r.queries[i])
+		a := r.answer(&r.queries[i])
+		if a.More && len(a.Publications) == 0 {
+			break
+		}
+		if answers = append(answers, a); a.More {
+			break
+		}
 	}
 	return answers
 }
 
-func (r *historyRead) answer(q *protocol.HistoryQuery) []*protocol.Publication {
+func (r *historyRead) answer(q *protocol.HistoryQuery) protocol.HistoryAnswer {
 	ids := r.selection(q)
 	ps := make([]*protocol.Publication, 0, len(ids))
 	for _, id := range ids {
-		if e := r.bodies[id]; e != nil && e.publication != nil {
+		e := r.bodies[id]
+		if e == nil || !e.read {
+			return protocol.HistoryAnswer{Publications: ps, More: true}
+		}
+		if e.publication != nil {
 			ps = append(ps, e.withReceivers(r.receivers(q, id)))
 		}
 	}
-	return ps
+	return protocol.HistoryAnswer{Publications: ps}
 }
 
 // receivers are the channels of q in whose index id stands.

@@ -101,12 +101,12 @@ func TestWithoutRedis(t *testing.T) {
 	ps := numbered(0, 5, alice)
 	f("Publish", func(ctx context.Context) error { _, err := bus.Publish(ctx, ps); return err })
 	f("Echo", func(ctx context.Context) error { _, err := bus.Echo(ctx); return err })
-	f("Stored", func(ctx context.Context) error { _, err := bus.Stored(ctx, []protocol.MessageID{{1}}); return err })
+	f("Remaining", func(ctx context.Context) error { _, err := bus.Remaining(ctx, []protocol.MessageID{{1}}); return err })
 	f("Online", func(ctx context.Context) error { _, err := bus.Online(ctx, []protocol.ChannelID{alice}); return err })
 	f("Touch", func(ctx context.Context) error { return bus.Touch(ctx, []protocol.ChannelID{alice}) })
 	f("Statistics", func(ctx context.Context) error { _, err := bus.Statistics(ctx); return err })
 	f("History", func(ctx context.Context) error {
-		_, err := bus.History(ctx, []protocol.HistoryQuery{{Channels: []protocol.ChannelID{alice}, Shared: []bool{true}}})
+		_, err := bus.History(ctx, []protocol.HistoryQuery{{Channels: []protocol.ChannelID{alice}, Shared: []bool{true}}}, 0)
 		return err
 	})
 	eventually(t, "a line in the log", func() bool { return strings.Contains(log.String(), "not listening to redis") })
@@ -431,7 +431,7 @@ func TestCallsEndWithTheirContext(t *testing.T) {
 	if _, err := bus.Publish(timeout(t, 50*time.Millisecond), numbered(0, 1, alice)); err == nil {
 		t.Error("Publish: no error")
 	}
-	if _, err := bus.History(timeout(t, 50*time.Millisecond), []protocol.HistoryQuery{{Channels: []protocol.ChannelID{alice}}}); err == nil {
+	if _, err := bus.History(timeout(t, 50*time.Millisecond), []protocol.HistoryQuery{{Channels: []protocol.ChannelID{alice}}}, 0); err == nil {
 		t.Error("History: no error")
 	}
 	if err := l.End(); !errors.Is(err, context.Canceled) {

@@ -89,11 +89,11 @@ func publishAll(t testing.TB, bus *redisbus.Bus, ps []*protocol.Publication) {
 
 func history(t testing.TB, bus *redisbus.Bus, chs ...protocol.ChannelID) []*protocol.Publication {
 	t.Helper()
-	answers, err := bus.History(timeout(t, patience), []protocol.HistoryQuery{{Channels: chs}})
+	answers, err := bus.History(timeout(t, patience), []protocol.HistoryQuery{{Channels: chs}}, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return answers[0]
+	return answers[0].Publications
 }
 
 func bodies(ps []*protocol.Publication) string {
@@ -308,11 +308,11 @@ func TestWrongTypes(t *testing.T) {
 		t.Errorf("statistics: %v, %v", records, err)
 	}
 	shared := []protocol.HistoryQuery{{Channels: []protocol.ChannelID{bob}, Shared: []bool{true}}}
-	answers, err := bus.History(timeout(t, patience), shared)
+	answers, err := bus.History(timeout(t, patience), shared, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
-	want(t, "shared", answers[0], "good")
+	want(t, "shared", answers[0].Publications, "good")
 }
 
 func TestTrimming(t *testing.T) {
@@ -336,11 +336,11 @@ func TestExpiredIDsAreRemoved(t *testing.T) {
 	for _, p := range ps[100:] {
 		server.Do("DEL", "message:"+string(p.ID[:]))
 	}
-	answers, err := bus.History(timeout(t, patience), []protocol.HistoryQuery{{Channels: []protocol.ChannelID{alice}, Limit: 50}})
+	answers, err := bus.History(timeout(t, patience), []protocol.HistoryQuery{{Channels: []protocol.ChannelID{alice}, Limit: 50}}, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
-	want(t, "history", answers[0], bodies(ps[50:100]))
+	want(t, "history", answers[0].Publications, bodies(ps[50:100]))
 	if n := server.Int("ZCARD", historyKey(alice)); n != 100 {
 		t.Errorf("%d ids in the index, want 100", n)
 	}
@@ -360,9 +360,9 @@ func TestHistoryCommands(t *testing.T) {
 	read := func(what string, wanted ...int64) {
 		t.Helper()
 		server.Do("CONFIG", "RESETSTAT")
-		answers, err := bus.History(timeout(t, patience), queries)
-		if err != nil || len(answers[0]) != 50 || len(answers[99]) != 0 || len(answers[98]) != 1 {
-			t.Fatalf("%s: %d, %d, %d, %v", what, len(answers[0]), len(answers[98]), len(answers[99]), err)
+		answers, err := bus.History(timeout(t, patience), queries, 0)
+		if err != nil || len(answers[0].Publications) != 50 || len(answers[99].Publications) != 0 || len(answers[98].Publications) != 1 {
+			t.Fatalf("%s: %d, %d, %d, %v", what, len(answers[0].Publications), len(answers[98].Publications), len(answers[99].Publications), err)
 		}
 		for i, command := range []string{"zrevrangebylex", "get", "mget"} {
 			if n := server.Calls(command); n != wanted[i] {
@@ -374,9 +374,9 @@ func TestHistoryCommands(t *testing.T) {
 	read("second read", 101, 0, 0)
 	publish(t, bus, publication("new", 3600, numberedChannel(0), numberedChannel(99)))
 	server.Do("CONFIG", "RESETSTAT")
-	answers, err := bus.History(timeout(t, patience), queries)
-	if err != nil || len(answers[0]) != 51 || len(answers[99]) != 1 || server.Calls("mget") != 1 {
-		t.Errorf("%d, %d, %v; %d of mget", len(answers[0]), len(answers[99]), err, server.Calls("mget"))
+	answers, err := bus.History(timeout(t, patience), queries, 0)
+	if err != nil || len(answers[0].Publications) != 51 || len(answers[99].Publications) != 1 || server.Calls("mget") != 1 {
+		t.Errorf("%d, %d, %v; %d of mget", len(answers[0].Publications), len(answers[99].Publications), err, server.Calls("mget"))
 	}
 }
 
@@ -488,11 +488,11 @@ func TestOldRedis(t *testing.T) {
 	publish(t, bus, numbered(0, 3, alice, bob)...)
 	want(t, "delivered", l.Publications(t, 3), "0 1 2")
 	q := protocol.HistoryQuery{Channels: []protocol.ChannelID{alice, bob}, Shared: []bool{true, false}, Limit: 2}
-	answers, err := bus.History(timeout(t, patience), []protocol.HistoryQuery{q})
+	answers, err := bus.History(timeout(t, patience), []protocol.HistoryQuery{q}, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
-	want(t, "history", answers[0], "1 2")
+	want(t, "history", answers[0].Publications, "1 2")
 	server.KillPubSub()
 	l.Wait(t, "a gap", func(events []bustest.Event) bool { return bustest.Gaps(events) == 1 })
 	publish(t, bus, numbered(3, 1, alice)...)

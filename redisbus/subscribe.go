@@ -9,6 +9,7 @@ import (
 	"time"
 	"unsafe"
 
+	"github.com/cenkalti/backoff/v5"
 	"github.com/redis/rueidis"
 
 	"push-server/protocol"
@@ -44,7 +45,7 @@ func (b *Bus) Subscribe(ctx context.Context, h protocol.Handler) error {
 
 // listenOn listens, again and again, until ctx ends.
 func (b *Bus) listenOn(ctx context.Context, h protocol.Handler) {
-	retry := retry{max: b.options.RetryMax}
+	retry := outage{pause: &backoff.ExponentialBackOff{InitialInterval: retryMin, Multiplier: 2, MaxInterval: b.options.RetryMax}}
 	for ctx.Err() == nil {
 		connected, err := b.listen(ctx, h)
 		if ctx.Err() != nil {
@@ -140,9 +141,12 @@ func (b *Bus) Echo(ctx context.Context) (n uint64, err error) {
 		return 0, err
 	}
 	n = b.echoes.Add(1)
+	known := b.known.get()
+	arguments := []string{
+		b.echoChannel, strconv.FormatUint(n, 10), strconv.FormatUint(known.Startdate(), 10), strconv.FormatUint(known.Counter(), 10), marginText,
+	}
 	err = b.call(ctx, func(c rueidis.Client) error {
-		return b.scripts.echo.Exec(ctx, c, []string{keyCounter, keyStartdate},
-			[]string{b.echoChannel, strconv.FormatUint(n, 10)}).Error()
+		return b.scripts.echo.Exec(ctx, c, []string{keyCounter, keyStartdate}, arguments).Error()
 	})
 	if err != nil {
 		return 0, b.failed("echo", err)
@@ -232,30 +236,31 @@ func parseEcho(payload []byte) (n uint64, highest protocol.MessageID, ok bool) {
 	return numbers[0], protocol.MakeMessageID(numbers[1], numbers[2]), true
 }
 
-// retry spaces attempts to connect.
-type retry struct {
-	max      time.Duration
-	next     time.Duration
+// outage spaces attempts to connect, and says that they fail.
+type outage struct {
+	pause    *backoff.ExponentialBackOff
 	failures int
 	logged   time.Time
 }
 
-func (r *retry) reset() { *r = retry{max: r.max} }
-
-// log writes a line about the first failure and then one a minute.
-func (r *retry) log(b *Bus, err error) {
-	r.failures++
-	if time.Since(r.logged) < logEvery {
-		return
-	}
-	r.logged = time.Now()
-	b.log.Warn("not listening to redis, trying again", "err", err, "failures", r.failures)
+func (o *outage) reset() {
+	o.pause.Reset()
+	o.failures, o.logged = 0, time.Time{}
 }
 
-func (r *retry) wait(ctx context.Context) {
-	r.next = min(max(2*r.next, retryMin), r.max)
+// log writes a line about the first failure and then one a minute.
+func (o *outage) log(b *Bus, err error) {
+	o.failures++
+	if time.Since(o.logged) < logEvery {
+		return
+	}
+	o.logged = time.Now()
+	b.log.Warn("not listening to redis, trying again", "err", err, "failures", o.failures)
+}
+
+func (o *outage) wait(ctx context.Context) {
 	select {
-	case <-time.After(r.next):
+	case <-time.After(o.pause.NextBackOff()):
 	case <-ctx.Done():
 	}
 }

@@ -9,6 +9,7 @@ import (
 
 	"push-server/configs"
 	"push-server/engine"
+	"push-server/engine/membus"
 	"push-server/redisbus"
 )
 
@@ -19,8 +20,8 @@ func newBus(c *configs.Config, log *slog.Logger) (engine.Bus, error) {
 	return redisBus(c, log)
 }
 
-func memoryBus(c *configs.Config) *engine.MemoryBus {
-	return engine.NewMemoryBus(engine.MemoryOptions{
+func memoryBus(c *configs.Config) *membus.Bus {
+	return membus.New(membus.Options{
 		MessageTTL: messageTTL(c),
 		ChannelTTL: c.Storage.ChannelTTL,
 		PerChannel: c.Push.MemoryPerChannel,

@@ -15,6 +15,8 @@ func TestDirections(t *testing.T) {
 		poll     = "push-server/poll"
 		engine   = "push-server/engine"
 		accept   = "push-server/engine/accept"
+		budget   = "push-server/engine/budget"
+		feed     = "push-server/engine/feed"
 		gnet     = "github.com/panjf2000/gnet/v2"
 		fasthttp = "github.com/valyala/fasthttp"
 		rueidis  = "github.com/redis/rueidis"
@@ -36,8 +38,11 @@ func TestDirections(t *testing.T) {
 	f(poll, protocol, fasthttp)
 	f("push-server/redisbus", protocol, rueidis)
 	f(accept)
-	f(engine, accept, protocol, poll, fasthttp, gnet)
-	f("push-server/engine/ops", engine, accept, protocol, poll, fasthttp, gnet)
+	f(budget)
+	f(feed, protocol, budget)
+	f("push-server/engine/membus", protocol)
+	f(engine, accept, budget, feed, protocol, poll, fasthttp, gnet)
+	f("push-server/engine/ops", engine, accept, budget, feed, protocol, poll, fasthttp, gnet)
 	f("push-server/configs", protocol)
 	f("push-server/bench/...", protocol)
 }

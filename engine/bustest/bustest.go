@@ -47,6 +47,8 @@ func Run(t *testing.T, open func(t *testing.T) Factory) {
 		{"private and public are two name spaces", testNameSpaces},
 		{"shared channels read the same", testHistoryShared},
 		{"many queries", testManyQueries},
+		{"answers of history are bounded", testHistoryBounded},
+		{"how much longer it is stored", testRemaining},
 		{"echo comes after publications", testEcho},
 		{"echo of an empty bus", testEchoEmpty},
 		{"the handler is never called concurrently", testConcurrency},

@@ -2,6 +2,7 @@ package bustest
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -86,7 +87,7 @@ func testStored(t *testing.T, f Factory) {
 func testHistoryOfNothing(t *testing.T, f Factory) {
 	bus := open(t, f)
 	mustPublish(t, bus, publication("a", private(1)))
-	answers, err := bus.History(testContext(t), nil)
+	answers, err := bus.History(testContext(t), nil, 0)
 	if err != nil || len(answers) != 0 {
 		t.Errorf("no queries: %v, %v", answers, err)
 	}
@@ -229,11 +230,80 @@ func testManyQueries(t *testing.T, f Factory) {
 		want = append(want, "a")
 	}
 	mustPublish(t, bus, publication("b", everyone))
-	answers, err := bus.History(testContext(t), queries)
+	answers, err := bus.History(testContext(t), queries, 0)
 	if err != nil || len(answers) != len(queries) {
 		t.Fatalf("%d answers, %v", len(answers), err)
 	}
 	for i := range queries {
-		wantBodies(t, fmt.Sprint("answer ", i), answers[i], want[i])
+		wantBodies(t, fmt.Sprint("answer ", i), answers[i].Publications, want[i])
+	}
+}
+
+// testHistoryBounded: however much there is, answers hold no more than they may, and what is left comes with the next question.
+func testHistoryBounded(t *testing.T, f Factory) {
+	bus := open(t, f)
+	body := strings.Repeat("x", 1000)
+	for n := range byte(4) {
+		for range 10 {
+			mustPublish(t, bus, publication(body, private(n)))
+		}
+	}
+	queries := make([]protocol.HistoryQuery, 4)
+	for n := range queries {
+		queries[n] = protocol.HistoryQuery{Channels: []protocol.ChannelID{private(byte(n))}}
+	}
+	got := make([]int, len(queries))
+	for first, rounds := 0, 0; first < len(queries); rounds++ {
+		answers, err := bus.History(testContext(t), queries[first:], 7000)
+		if err != nil || len(answers) == 0 || rounds > 40 {
+			t.Fatalf("round %d: %d answers, %v", rounds, len(answers), err)
+		}
+		bytes := 0
+		for i, a := range answers {
+			for _, p := range a.Publications {
+				bytes += len(p.Body)
+			}
+			got[first+i] += len(a.Publications)
+			if a.More != (i == len(answers)-1 && got[first+i] < 10) {
+				t.Fatalf("answer %d of %d has %d publications, more: %t", i, len(answers), len(a.Publications), a.More)
+			}
+		}
+		if bytes > 8000 {
+			t.Fatalf("answers hold %d bytes", bytes)
+		}
+		last := answers[len(answers)-1]
+		first += len(answers)
+		if last.More {
+			first--
+			queries[first].Since = last.Publications[len(last.Publications)-1].ID
+		}
+	}
+	for i, n := range got {
+		if n != 10 {
+			t.Errorf("query %d got %d publications", i, n)
+		}
+	}
+	one, err := bus.History(testContext(t), []protocol.HistoryQuery{{Channels: []protocol.ChannelID{private(1)}}}, 1)
+	if err != nil || len(one) != 1 || len(one[0].Publications) != 1 || !one[0].More {
+		t.Errorf("one publication larger than the bound: %d answers, %v", len(one), err)
+	}
+}
+
+// testRemaining: how much longer something is there is told by the store, whose clock is the only one that matters.
+func testRemaining(t *testing.T, f Factory) {
+	bus := open(t, f)
+	p := publication("a", private(1))
+	p.Expiry = 100
+	mustPublish(t, bus, p)
+	remaining, err := bus.Remaining(testContext(t), []protocol.MessageID{p.ID})
+	if err != nil || remaining[0] <= 0 || remaining[0] > 100*time.Second {
+		t.Fatalf("%v, %v", remaining, err)
+	}
+	if f.Advance == nil {
+		return
+	}
+	f.Advance(40 * time.Second)
+	if remaining, err = bus.Remaining(testContext(t), []protocol.MessageID{p.ID}); err != nil || remaining[0] != 60*time.Second {
+		t.Fatalf("40 s later: %v, %v", remaining, err)
 	}
 }

@@ -28,18 +28,23 @@ func mustPublish(t *testing.T, bus engine.Bus, ps ...*protocol.Publication) {
 
 func mustHistory(t *testing.T, bus engine.Bus, q protocol.HistoryQuery) []*protocol.Publication {
 	t.Helper()
-	answers, err := bus.History(testContext(t), []protocol.HistoryQuery{q})
+	answers, err := bus.History(testContext(t), []protocol.HistoryQuery{q}, 0)
 	if err != nil || len(answers) != 1 {
 		t.Fatalf("History: %d answers, %v", len(answers), err)
 	}
-	return answers[0]
+	return answers[0].Publications
 }
 
+// mustStored says of each id whether it is in history.
 func mustStored(t *testing.T, bus engine.Bus, ids ...protocol.MessageID) []bool {
 	t.Helper()
-	stored, err := bus.Stored(testContext(t), ids)
-	if err != nil || len(stored) != len(ids) {
-		t.Fatalf("Stored of %d ids: %v, %v", len(ids), stored, err)
+	remaining, err := bus.Remaining(testContext(t), ids)
+	if err != nil || len(remaining) != len(ids) {
+		t.Fatalf("Remaining of %d ids: %v, %v", len(ids), remaining, err)
+	}
+	stored := make([]bool, len(ids))
+	for i, d := range remaining {
+		stored[i] = d > 0
 	}
 	return stored
 }

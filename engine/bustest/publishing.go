@@ -245,7 +245,7 @@ func testEndedContext(t *testing.T, f Factory) {
 	}
 	mustPublish(t, bus, ps...)
 	wantBodies(t, "delivered", l.Publications(t, 2), "0 1")
-	if _, err := bus.History(ctx, []protocol.HistoryQuery{{Channels: []protocol.ChannelID{private(1)}}}); err == nil {
+	if _, err := bus.History(ctx, []protocol.HistoryQuery{{Channels: []protocol.ChannelID{private(1)}}}, 0); err == nil {
 		t.Error("History with an ended context: no error")
 	}
 	if _, err := bus.Echo(ctx); err == nil {
@@ -273,11 +273,11 @@ func testClosed(t *testing.T, f Factory) {
 	if stored, err := bus.Publish(ctx, series(1, private(1))); err == nil || stored != 0 {
 		t.Errorf("Publish: %d, %v", stored, err)
 	}
-	if _, err := bus.History(ctx, []protocol.HistoryQuery{{Channels: []protocol.ChannelID{private(1)}}}); err == nil {
+	if _, err := bus.History(ctx, []protocol.HistoryQuery{{Channels: []protocol.ChannelID{private(1)}}}, 0); err == nil {
 		t.Error("History: no error")
 	}
-	if _, err := bus.Stored(ctx, []protocol.MessageID{{1}}); err == nil {
-		t.Error("Stored: no error")
+	if _, err := bus.Remaining(ctx, []protocol.MessageID{{1}}); err == nil {
+		t.Error("Remaining: no error")
 	}
 	if _, err := bus.Echo(ctx); err == nil {
 		t.Error("Echo: no error")

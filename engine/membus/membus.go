@@ -1,4 +1,6 @@
-package engine
+// Package membus is the bus of an installation of one process: history lives in the memory of the process and ends with it. Take
+// redisbus where several processes or hosts serve one portal, or where history must survive a restart.
+package membus
 
 import (
 	"context"
@@ -10,10 +12,10 @@ import (
 	"push-server/protocol"
 )
 
-var errSubscribed = errors.New("engine: the bus has a subscriber already")
+var errSubscribed = errors.New("membus: the bus has a subscriber already")
 
-// MemoryOptions are the options of a MemoryBus. The zero value of each means its default.
-type MemoryOptions struct {
+// Options are the options of a Bus. The zero value of each means its default.
+type Options struct {
 	// MessageTTL is the longest time that a publication stays in history, in whole seconds: a larger Expiry is cut to it.
 	// Default 24 h; negative: nothing is stored.
 	MessageTTL time.Duration
@@ -28,7 +30,7 @@ type MemoryOptions struct {
 	Now func() time.Time
 }
 
-func (o MemoryOptions) withDefaults() MemoryOptions {
+func (o Options) withDefaults() Options {
 	const day = 24 * time.Hour
 	if o.MessageTTL == 0 {
 		o.MessageTTL = day
@@ -48,12 +50,11 @@ func (o MemoryOptions) withDefaults() MemoryOptions {
 	return o
 }
 
-// MemoryBus is the Bus of an installation of one process: history lives in the memory of the process and ends with it. Take
-// redisbus where several processes or hosts serve one portal, or where history must survive a restart.
+// Bus implements engine.Bus in memory.
 //
 // Publish and Echo call the Handler themselves, before they return and under the lock that gives out ids: the order of ids is
 // the order of delivery. A Handler therefore must not call the bus.
-type MemoryBus struct {
+type Bus struct {
 	now       func() time.Time
 	maxExpiry uint32 // seconds
 	startdate uint64
@@ -66,25 +67,23 @@ type MemoryBus struct {
 	echoes     uint64
 	handler    protocol.Handler // nil while nobody subscribes
 	interrupts bool             // somebody subscribed before
-	history    memoryHistory
+	history    history
 }
 
-var _ Bus = (*MemoryBus)(nil)
-
-// NewMemoryBus returns an empty bus. Its ids begin with the present second, so they are above those of an earlier process.
-func NewMemoryBus(o MemoryOptions) *MemoryBus {
+// New returns an empty bus. Its ids begin with the present second, so they are above those of an earlier process.
+func New(o Options) *Bus {
 	o = o.withDefaults()
-	return &MemoryBus{
+	return &Bus{
 		now:       o.Now,
 		maxExpiry: uint32(min(max(o.MessageTTL/time.Second, 0), math.MaxUint32)),
 		startdate: uint64(o.Now().Unix()),
 		closed:    make(chan struct{}),
-		history:   newMemoryHistory(o),
+		history:   newHistory(o),
 	}
 }
 
-// Publish implements Bus. It fails only when ctx or the bus has ended.
-func (b *MemoryBus) Publish(ctx context.Context, ps []*protocol.Publication) (stored int, err error) {
+// Publish implements engine.Bus. It fails only when ctx or the bus has ended.
+func (b *Bus) Publish(ctx context.Context, ps []*protocol.Publication) (stored int, err error) {
 	for i, p := range ps {
 		if err := b.usable(ctx); err != nil {
 			return i, err
@@ -94,7 +93,7 @@ func (b *MemoryBus) Publish(ctx context.Context, ps []*protocol.Publication) (st
 	return len(ps), nil
 }
 
-func (b *MemoryBus) publish(p *protocol.Publication) {
+func (b *Bus) publish(p *protocol.Publication) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	now := b.now()
@@ -110,37 +109,46 @@ func (b *MemoryBus) publish(p *protocol.Publication) {
 	}
 }
 
-// History implements Bus. The lock is taken once for each query, so a thousand of them do not hold up publishing.
-func (b *MemoryBus) History(ctx context.Context, queries []protocol.HistoryQuery) ([][]*protocol.Publication, error) {
-	answers := make([][]*protocol.Publication, len(queries))
+// History implements engine.Bus. The lock is taken once for each query, so a thousand of them do not hold up publishing.
+func (b *Bus) History(ctx context.Context, queries []protocol.HistoryQuery, maxBytes int) ([]protocol.HistoryAnswer, error) {
+	answers := make([]protocol.HistoryAnswer, 0, len(queries))
+	cut := newCut(maxBytes)
 	for i := range queries {
 		if err := b.usable(ctx); err != nil {
 			return nil, err
 		}
 		b.mu.Lock()
-		answers[i] = b.history.read(&queries[i], b.now())
+		ps := b.history.read(&queries[i], b.now())
 		b.mu.Unlock()
+		n := cut.take(ps)
+		if n == 0 && len(ps) > 0 {
+			break
+		}
+		answers = append(answers, protocol.HistoryAnswer{Publications: ps[:n], More: n < len(ps)})
+		if n < len(ps) {
+			break
+		}
 	}
 	return answers, nil
 }
 
-// Stored implements Bus.
-func (b *MemoryBus) Stored(ctx context.Context, ids []protocol.MessageID) ([]bool, error) {
+// Remaining implements engine.Bus.
+func (b *Bus) Remaining(ctx context.Context, ids []protocol.MessageID) ([]time.Duration, error) {
 	if err := b.usable(ctx); err != nil {
 		return nil, err
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	now := b.now()
-	stored := make([]bool, len(ids))
+	remaining := make([]time.Duration, len(ids))
 	for i, id := range ids {
-		stored[i] = b.history.contains(id, now)
+		remaining[i] = b.history.remaining(id, now)
 	}
-	return stored, nil
+	return remaining, nil
 }
 
-// Echo implements Bus. The Handler has got the echo when Echo returns.
-func (b *MemoryBus) Echo(ctx context.Context) (n uint64, err error) {
+// Echo implements engine.Bus. The Handler has got the echo when Echo returns.
+func (b *Bus) Echo(ctx context.Context) (n uint64, err error) {
 	if err := b.usable(ctx); err != nil {
 		return 0, err
 	}
@@ -153,8 +161,8 @@ func (b *MemoryBus) Echo(ctx context.Context) (n uint64, err error) {
 	return b.echoes, nil
 }
 
-// Subscribe implements Bus. A second and later Subscribe begins with HandleGap.
-func (b *MemoryBus) Subscribe(ctx context.Context, h protocol.Handler) error {
+// Subscribe implements engine.Bus. A second and later Subscribe begins with HandleGap.
+func (b *Bus) Subscribe(ctx context.Context, h protocol.Handler) error {
 	if err := b.usable(ctx); err != nil {
 		return err
 	}
@@ -166,11 +174,11 @@ func (b *MemoryBus) Subscribe(ctx context.Context, h protocol.Handler) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	case <-b.closed:
-		return ErrBusClosed
+		return protocol.ErrBusClosed
 	}
 }
 
-func (b *MemoryBus) attach(h protocol.Handler) error {
+func (b *Bus) attach(h protocol.Handler) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.handler != nil {
@@ -184,21 +192,21 @@ func (b *MemoryBus) attach(h protocol.Handler) error {
 	return nil
 }
 
-func (b *MemoryBus) detach() {
+func (b *Bus) detach() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.handler = nil
 }
 
-// Close implements Bus. History is gone with the last reference to the bus.
-func (b *MemoryBus) Close() {
+// Close implements engine.Bus. History is gone with the last reference to the bus.
+func (b *Bus) Close() {
 	b.closeOnce.Do(func() { close(b.closed) })
 }
 
-func (b *MemoryBus) usable(ctx context.Context) error {
+func (b *Bus) usable(ctx context.Context) error {
 	select {
 	case <-b.closed:
-		return ErrBusClosed
+		return protocol.ErrBusClosed
 	default:
 		return ctx.Err()
 	}

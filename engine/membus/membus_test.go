@@ -1,4 +1,4 @@
-package engine_test
+package membus_test
 
 import (
 	"context"
@@ -9,6 +9,7 @@ import (
 
 	"push-server/engine"
 	"push-server/engine/bustest"
+	"push-server/engine/membus"
 	"push-server/protocol"
 )
 
@@ -16,7 +17,7 @@ func TestMemoryBusContract(t *testing.T) {
 	bustest.Run(t, func(t *testing.T) bustest.Factory {
 		clock := newClock()
 		return bustest.Factory{
-			Open:    func(*testing.T) engine.Bus { return engine.NewMemoryBus(engine.MemoryOptions{Now: clock.now}) },
+			Open:    func(*testing.T) engine.Bus { return membus.New(membus.Options{Now: clock.now}) },
 			Advance: clock.advance,
 		}
 	})
@@ -46,7 +47,7 @@ func memoryPublication(bytes int, expiry uint32, channels ...int) *protocol.Publ
 	return p
 }
 
-func memoryPublish(t testing.TB, b *engine.MemoryBus, ps ...*protocol.Publication) {
+func memoryPublish(t testing.TB, b *membus.Bus, ps ...*protocol.Publication) {
 	t.Helper()
 	if stored, err := b.Publish(context.Background(), ps); err != nil || stored != len(ps) {
 		t.Fatalf("Publish: %d, %v", stored, err)
@@ -54,13 +55,13 @@ func memoryPublish(t testing.TB, b *engine.MemoryBus, ps ...*protocol.Publicatio
 }
 
 // memoryCounters reads the whole history of a channel and returns the counters of the ids.
-func memoryCounters(t testing.TB, b *engine.MemoryBus, channel int) (counters []uint64) {
+func memoryCounters(t testing.TB, b *membus.Bus, channel int) (counters []uint64) {
 	t.Helper()
-	answers, err := b.History(context.Background(), []protocol.HistoryQuery{{Channels: []protocol.ChannelID{memoryChannel(channel)}}})
+	answers, err := b.History(context.Background(), []protocol.HistoryQuery{{Channels: []protocol.ChannelID{memoryChannel(channel)}}}, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, p := range answers[0] {
+	for _, p := range answers[0].Publications {
 		counters = append(counters, p.ID.Counter())
 	}
 	return counters
@@ -74,27 +75,27 @@ func wantCounters(t *testing.T, got []uint64, want ...uint64) {
 }
 
 func TestMemoryBusKeepsTheNewestOfEachChannel(t *testing.T) {
-	b := engine.NewMemoryBus(engine.MemoryOptions{PerChannel: 3})
+	b := membus.New(membus.Options{PerChannel: 3})
 	for range 5 {
 		memoryPublish(t, b, memoryPublication(1, 60, 1, 2))
 	}
 	memoryPublish(t, b, memoryPublication(1, 60, 2))
 	wantCounters(t, memoryCounters(t, b, 1), 3, 4, 5)
 	wantCounters(t, memoryCounters(t, b, 2), 4, 5, 6)
-	if got := engine.MemoryUse(b); got.Entries != 4 || got.Logs != 2 {
+	if got := membus.Use(b); got.Entries != 4 || got.Logs != 2 {
 		t.Errorf("in memory: %+v", got)
 	}
 }
 
 func TestMemoryBusIsBoundedInBytes(t *testing.T) {
-	b := engine.NewMemoryBus(engine.MemoryOptions{MaxBytes: 100 << 10})
+	b := membus.New(membus.Options{MaxBytes: 100 << 10})
 	for n := range 1000 {
 		memoryPublish(t, b, memoryPublication(1000, 60, n))
-		if got := engine.MemoryUse(b); got.Bytes > 100<<10 {
+		if got := membus.Use(b); got.Bytes > 100<<10 {
 			t.Fatalf("after %d publications: %+v", n+1, got)
 		}
 	}
-	got := engine.MemoryUse(b)
+	got := membus.Use(b)
 	if got.Entries < 50 || got.Entries > 100 || got.Logs != got.Entries {
 		t.Errorf("in memory: %+v", got)
 	}
@@ -102,7 +103,7 @@ func TestMemoryBusIsBoundedInBytes(t *testing.T) {
 	wantCounters(t, memoryCounters(t, b, 999), 1000)
 
 	memoryPublish(t, b, memoryPublication(200<<10, 60, 5))
-	if got := engine.MemoryUse(b); got != (engine.MemoryFigures{}) {
+	if got := membus.Use(b); got != (membus.Figures{}) {
 		t.Errorf("after a publication above the bound: %+v", got)
 	}
 }
@@ -110,7 +111,7 @@ func TestMemoryBusIsBoundedInBytes(t *testing.T) {
 // TestMemoryBusSweeps: what has expired makes room without being asked for, also where one entry in a hundred stays.
 func TestMemoryBusSweeps(t *testing.T) {
 	clock := newClock()
-	b := engine.NewMemoryBus(engine.MemoryOptions{Now: clock.now})
+	b := membus.New(membus.Options{Now: clock.now})
 	alive := 0
 	for i := range 100_000 {
 		expiry := uint32(1)
@@ -121,14 +122,14 @@ func TestMemoryBusSweeps(t *testing.T) {
 		clock.advance(time.Millisecond)
 		alive = 1000 + i/100
 	}
-	if got := engine.MemoryUse(b); got.Entries > 2*alive || got.Logs != got.Entries {
+	if got := membus.Use(b); got.Entries > 2*alive || got.Logs != got.Entries {
 		t.Errorf("%d alive, in memory %+v", alive, got)
 	}
 }
 
 func TestMemoryBusForgetsAQuietChannel(t *testing.T) {
 	clock := newClock()
-	b := engine.NewMemoryBus(engine.MemoryOptions{Now: clock.now, ChannelTTL: time.Minute})
+	b := membus.New(membus.Options{Now: clock.now, ChannelTTL: time.Minute})
 	memoryPublish(t, b, memoryPublication(1, 3600, 1), memoryPublication(1, 3600, 1, 2))
 	clock.advance(50 * time.Second)
 	memoryPublish(t, b, memoryPublication(1, 3600, 2))
@@ -140,7 +141,7 @@ func TestMemoryBusForgetsAQuietChannel(t *testing.T) {
 }
 
 func TestMemoryBusStoresNothingWithoutTTL(t *testing.T) {
-	b := engine.NewMemoryBus(engine.MemoryOptions{MessageTTL: -1})
+	b := membus.New(membus.Options{MessageTTL: -1})
 	p := memoryPublication(1, 60, 1)
 	memoryPublish(t, b, p)
 	wantCounters(t, memoryCounters(t, b, 1))
@@ -152,7 +153,7 @@ func TestMemoryBusStoresNothingWithoutTTL(t *testing.T) {
 func TestMemoryBusCapsExpiry(t *testing.T) {
 	f := func(ttl time.Duration, expiry, want uint32) {
 		t.Helper()
-		b := engine.NewMemoryBus(engine.MemoryOptions{MessageTTL: ttl})
+		b := membus.New(membus.Options{MessageTTL: ttl})
 		p := memoryPublication(1, expiry, 1)
 		memoryPublish(t, b, p)
 		if p.Expiry != want {
@@ -169,7 +170,7 @@ func TestMemoryBusCapsExpiry(t *testing.T) {
 func BenchmarkMemoryBusPublish(b *testing.B) {
 	for _, receivers := range []int{1, 2, 100} {
 		b.Run(fmt.Sprintf("receivers=%d", receivers), func(b *testing.B) {
-			bus := engine.NewMemoryBus(engine.MemoryOptions{})
+			bus := membus.New(membus.Options{})
 			ps := make([]*protocol.Publication, 1)
 			b.ReportAllocs()
 			for i := range b.N {
@@ -185,7 +186,7 @@ func BenchmarkMemoryBusPublish(b *testing.B) {
 
 // BenchmarkMemoryBusHistory is the storm of a restart of the proxy: everybody asks for two channels at once.
 func BenchmarkMemoryBusHistory(b *testing.B) {
-	bus := engine.NewMemoryBus(engine.MemoryOptions{})
+	bus := membus.New(membus.Options{})
 	const clients, shared = 10_000, 1 << 20
 	queries := make([]protocol.HistoryQuery, clients)
 	for n := range queries {
@@ -197,7 +198,7 @@ func BenchmarkMemoryBusHistory(b *testing.B) {
 	}
 	b.ReportAllocs()
 	for b.Loop() {
-		if _, err := bus.History(context.Background(), queries); err != nil {
+		if _, err := bus.History(context.Background(), queries, 0); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -1,4 +1,4 @@
-package engine
+package membus
 
 import (
 	"slices"
@@ -7,49 +7,49 @@ import (
 	"push-server/protocol"
 )
 
-// memoryHistory is the history of a MemoryBus: a log of publications for each channel, and all of them in one list from the
+// history is the history of a Bus: a log of publications for each channel, and all of them in one list from the
 // oldest to the newest, which tells what goes when memory runs out. Its owner guards it.
-type memoryHistory struct {
+type history struct {
 	perChannel int
 	maxBytes   int64
 	channelTTL int64 // milliseconds
 
-	logs   map[protocol.ChannelID]*memoryLog
-	byID   map[protocol.MessageID]*memoryEntry
-	list   memoryEntry  // sentinel of a ring: list.next is the oldest, list.prev the newest
-	cursor *memoryEntry // where the sweep for expired entries goes on
+	logs   map[protocol.ChannelID]*channelLog
+	byID   map[protocol.MessageID]*entry
+	list   entry  // sentinel of a ring: list.next is the oldest, list.prev the newest
+	cursor *entry // where the sweep for expired entries goes on
 	bytes  int64
 }
 
-// memoryEntry is one stored publication.
-type memoryEntry struct {
+// entry is one stored publication.
+type entry struct {
 	publication *protocol.Publication
 	expires     int64 // Unix milliseconds
 	bytes       int64
 	logs        int // how many logs hold it; at 0 it goes
-	prev, next  *memoryEntry
+	prev, next  *entry
 }
 
-// memoryLog is the history of one channel, in the order of ids.
-type memoryLog struct {
-	entries []*memoryEntry
+// channelLog is the history of one channel, in the order of ids.
+type channelLog struct {
+	entries []*entry
 	expires int64 // Unix milliseconds
 }
 
-func newMemoryHistory(o MemoryOptions) memoryHistory {
-	return memoryHistory{
+func newHistory(o Options) history {
+	return history{
 		perChannel: o.PerChannel,
 		maxBytes:   o.MaxBytes,
 		channelTTL: o.ChannelTTL.Milliseconds(),
-		logs:       make(map[protocol.ChannelID]*memoryLog),
-		byID:       make(map[protocol.MessageID]*memoryEntry),
+		logs:       make(map[protocol.ChannelID]*channelLog),
+		byID:       make(map[protocol.MessageID]*entry),
 	}
 }
 
 // add stores p under each of its receivers and removes what is due.
-func (h *memoryHistory) add(p *protocol.Publication, now time.Time) {
+func (h *history) add(p *protocol.Publication, now time.Time) {
 	ms := now.UnixMilli()
-	e := &memoryEntry{publication: p, expires: ms + int64(p.Expiry)*1000, bytes: entryBytes(p)}
+	e := &entry{publication: p, expires: ms + int64(p.Expiry)*1000, bytes: entryBytes(p)}
 	for i := range p.Receivers {
 		h.addTo(p.Receivers[i].Channel, e, ms)
 	}
@@ -63,10 +63,10 @@ func (h *memoryHistory) add(p *protocol.Publication, now time.Time) {
 	}
 }
 
-func (h *memoryHistory) addTo(ch protocol.ChannelID, e *memoryEntry, ms int64) {
+func (h *history) addTo(ch protocol.ChannelID, e *entry, ms int64) {
 	l := h.logs[ch]
 	if l == nil {
-		l = &memoryLog{}
+		l = &channelLog{}
 		h.logs[ch] = l
 	}
 	if l.expires <= ms {
@@ -82,7 +82,7 @@ func (h *memoryHistory) addTo(ch protocol.ChannelID, e *memoryEntry, ms int64) {
 }
 
 // trim drops the oldest entries of l until n are left.
-func (h *memoryHistory) trim(l *memoryLog, n int) {
+func (h *history) trim(l *channelLog, n int) {
 	for len(l.entries) > n {
 		e := l.entries[0]
 		l.drop(0)
@@ -93,7 +93,7 @@ func (h *memoryHistory) trim(l *memoryLog, n int) {
 }
 
 // remove drops e from all logs. A channel without history takes no memory.
-func (h *memoryHistory) remove(e *memoryEntry) {
+func (h *history) remove(e *entry) {
 	for i := range e.publication.Receivers {
 		ch := e.publication.Receivers[i].Channel
 		l := h.logs[ch]
@@ -112,7 +112,7 @@ func (h *memoryHistory) remove(e *memoryEntry) {
 
 // sweep looks at two entries for each one added. A round thus takes half as many additions as there are entries, so in steady
 // traffic expired ones never outnumber living ones, for constant work and without a second index.
-func (h *memoryHistory) sweep(ms int64) {
+func (h *history) sweep(ms int64) {
 	for range 2 {
 		if h.cursor == nil || h.cursor == &h.list {
 			h.cursor = h.list.next
@@ -128,7 +128,7 @@ func (h *memoryHistory) sweep(ms int64) {
 	}
 }
 
-func (h *memoryHistory) link(e *memoryEntry) {
+func (h *history) link(e *entry) {
 	if h.list.next == nil {
 		h.list.next, h.list.prev = &h.list, &h.list
 	}
@@ -138,7 +138,7 @@ func (h *memoryHistory) link(e *memoryEntry) {
 	h.bytes += e.bytes
 }
 
-func (h *memoryHistory) unlink(e *memoryEntry) {
+func (h *history) unlink(e *entry) {
 	if h.cursor == e {
 		h.cursor = e.next
 	}
@@ -147,14 +147,18 @@ func (h *memoryHistory) unlink(e *memoryEntry) {
 	h.bytes -= e.bytes
 }
 
-func (h *memoryHistory) contains(id protocol.MessageID, now time.Time) bool {
+// remaining is how much longer id is there; 0: it is not.
+func (h *history) remaining(id protocol.MessageID, now time.Time) time.Duration {
 	e := h.byID[id]
-	return e != nil && e.expires > now.UnixMilli()
+	if e == nil {
+		return 0
+	}
+	return max(0, time.Duration(e.expires-now.UnixMilli())*time.Millisecond)
 }
 
 // read answers q. Where nothing is found it allocates nothing.
-func (h *memoryHistory) read(q *protocol.HistoryQuery, now time.Time) []*protocol.Publication {
-	var found []memoryFind
+func (h *history) read(q *protocol.HistoryQuery, now time.Time) []*protocol.Publication {
+	var found []find
 	ms := now.UnixMilli()
 	for _, ch := range q.Channels {
 		if l := h.logs[ch]; l != nil && l.expires > ms {
@@ -162,21 +166,21 @@ func (h *memoryHistory) read(q *protocol.HistoryQuery, now time.Time) []*protoco
 		}
 	}
 	if len(q.Channels) > 1 {
-		slices.SortStableFunc(found, func(a, b memoryFind) int {
+		slices.SortStableFunc(found, func(a, b find) int {
 			return a.entry.publication.ID.Compare(b.entry.publication.ID)
 		})
 	}
 	return newest(mergeFinds(found), q.Total)
 }
 
-// memoryFind is an entry and the channel in whose log it was found.
-type memoryFind struct {
-	entry   *memoryEntry
+// find is an entry and the channel in whose log it was found.
+type find struct {
+	entry   *entry
 	channel protocol.ChannelID
 }
 
 // mergeFinds makes one publication of all finds of an entry. found is in the order of ids.
-func mergeFinds(found []memoryFind) []*protocol.Publication {
+func mergeFinds(found []find) []*protocol.Publication {
 	if len(found) == 0 {
 		return nil
 	}
@@ -210,7 +214,7 @@ func newest(ps []*protocol.Publication, n int) []*protocol.Publication {
 }
 
 // appendFinds appends the newest q.Limit living entries of l in (q.Since, q.Until], oldest first.
-func (l *memoryLog) appendFinds(dst []memoryFind, q *protocol.HistoryQuery, ch protocol.ChannelID, ms int64) []memoryFind {
+func (l *channelLog) appendFinds(dst []find, q *protocol.HistoryQuery, ch protocol.ChannelID, ms int64) []find {
 	from, to := l.after(q.Since), len(l.entries)
 	if !q.Until.IsZero() {
 		to = l.after(q.Until)
@@ -224,14 +228,14 @@ func (l *memoryLog) appendFinds(dst []memoryFind, q *protocol.HistoryQuery, ch p
 	}
 	for ; i < to; i++ {
 		if e := l.entries[i]; e.expires > ms {
-			dst = append(dst, memoryFind{e, ch})
+			dst = append(dst, find{e, ch})
 		}
 	}
 	return dst
 }
 
 // after is the index of the first entry with an id above id.
-func (l *memoryLog) after(id protocol.MessageID) int {
+func (l *channelLog) after(id protocol.MessageID) int {
 	i, found := l.search(id)
 	if found {
 		i++
@@ -239,14 +243,14 @@ func (l *memoryLog) after(id protocol.MessageID) int {
 	return i
 }
 
-func (l *memoryLog) search(id protocol.MessageID) (int, bool) {
-	return slices.BinarySearchFunc(l.entries, id, func(e *memoryEntry, id protocol.MessageID) int {
+func (l *channelLog) search(id protocol.MessageID) (int, bool) {
+	return slices.BinarySearchFunc(l.entries, id, func(e *entry, id protocol.MessageID) int {
 		return e.publication.ID.Compare(id)
 	})
 }
 
 // drop removes entry i. Mostly it is the oldest, which costs nothing but a place that the next growth gives back.
-func (l *memoryLog) drop(i int) {
+func (l *channelLog) drop(i int) {
 	if i > 0 {
 		l.entries = slices.Delete(l.entries, i, i+1)
 		return
@@ -264,4 +268,39 @@ func entryBytes(p *protocol.Publication) int64 {
 		n += len(p.Receivers[i].Signature)
 	}
 	return int64(n)
+}
+
+// cut bounds the bodies of several answers together.
+type cut struct {
+	left  int
+	bound bool
+	first bool // nothing was taken yet
+	seen  map[protocol.MessageID]struct{}
+}
+
+func newCut(maxBytes int) cut {
+	c := cut{left: maxBytes, bound: maxBytes > 0, first: true}
+	if c.bound {
+		c.seen = make(map[protocol.MessageID]struct{})
+	}
+	return c
+}
+
+// take says how many of ps there is room for: of the first that are asked for at least one.
+func (c *cut) take(ps []*protocol.Publication) int {
+	if !c.bound {
+		return len(ps)
+	}
+	for i, p := range ps {
+		if _, ok := c.seen[p.ID]; ok {
+			continue
+		}
+		if len(p.Body) > c.left && !c.first {
+			return i
+		}
+		c.left -= len(p.Body)
+		c.seen[p.ID] = struct{}{}
+		c.first = false
+	}
+	return len(ps)
 }

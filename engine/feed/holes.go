@@ -1,4 +1,4 @@
-package engine
+package feed
 
 import (
 	"slices"
@@ -17,7 +17,7 @@ type holes struct {
 
 type hole struct {
 	counter uint64
-	since   time.Time
+	since   time.Duration // on the clock of the feed
 }
 
 // maxJump is the largest step between two counters that is taken for missing publications, and the number of holes that are
@@ -30,7 +30,8 @@ func (h *holes) restart(id protocol.MessageID) {
 }
 
 // come notes that id has come by.
-func (h *holes) come(id protocol.MessageID) {
+func (h *holes) come(id protocol.MessageID, now time.Duration) {
+	h.adopt(id)
 	counter := id.Counter()
 	if h.jumps(id) {
 		h.restart(id)
@@ -40,17 +41,25 @@ func (h *holes) come(id protocol.MessageID) {
 		h.fill(id)
 		return
 	}
-	h.digTo(counter - 1)
+	h.digTo(counter-1, now)
 	h.reached = counter
 }
 
 // reach notes that all ids up to id have been handed out.
-func (h *holes) reach(id protocol.MessageID) {
+func (h *holes) reach(id protocol.MessageID, now time.Duration) {
+	h.adopt(id)
 	if h.jumps(id) {
 		h.restart(id)
 		return
 	}
-	h.digTo(id.Counter())
+	h.digTo(id.Counter(), now)
+}
+
+// adopt takes the start date of the first id of a store that was empty: its counter began at 1.
+func (h *holes) adopt(id protocol.MessageID) {
+	if h.startdate == 0 && h.reached == 0 {
+		h.startdate = id.Startdate()
+	}
 }
 
 func (h *holes) jumps(id protocol.MessageID) bool {
@@ -58,8 +67,7 @@ func (h *holes) jumps(id protocol.MessageID) bool {
 }
 
 // dig notes that ids, in ascending order, have not come by, though greater ones may have. It follows restart.
-func (h *holes) dig(ids []protocol.MessageID) {
-	now := time.Now()
+func (h *holes) dig(ids []protocol.MessageID, now time.Duration) {
 	for _, id := range ids {
 		if id.Startdate() == h.startdate && id.Counter() <= h.reached {
 			h.open = append(h.open, hole{id.Counter(), now})
@@ -67,11 +75,10 @@ func (h *holes) dig(ids []protocol.MessageID) {
 	}
 }
 
-func (h *holes) digTo(counter uint64) {
+func (h *holes) digTo(counter uint64, now time.Duration) {
 	if counter <= h.reached {
 		return
 	}
-	now := time.Now()
 	for c := h.reached + 1; c <= counter; c++ {
 		h.open = append(h.open, hole{c, now})
 	}
@@ -110,12 +117,17 @@ func (h *holes) fill(id protocol.MessageID) {
 	}
 }
 
+// beyond says whether an id above id has been accounted for: id is of a store that has lost data.
+func (h *holes) beyond(id protocol.MessageID) bool {
+	return protocol.MakeMessageID(h.startdate, h.reached).Compare(id) > 0
+}
+
 func (h *holes) none() bool { return len(h.open) == 0 }
 
 // overdue returns up to limit holes that were there before t.
-func (h *holes) overdue(t time.Time, limit int) (ids []protocol.MessageID) {
+func (h *holes) overdue(t time.Duration, limit int) (ids []protocol.MessageID) {
 	for _, x := range h.open {
-		if x.since.Before(t) && len(ids) < limit {
+		if x.since < t && len(ids) < limit {
 			ids = append(ids, protocol.MakeMessageID(h.startdate, x.counter))
 		}
 	}
@@ -128,4 +140,12 @@ func (h *holes) lastGood(highest protocol.MessageID) protocol.MessageID {
 		return highest
 	}
 	return before(protocol.MakeMessageID(h.startdate, h.open[0].counter))
+}
+
+// before is the id that precedes id.
+func before(id protocol.MessageID) protocol.MessageID {
+	if n := id.Counter(); n > 0 {
+		return protocol.MakeMessageID(id.Startdate(), n-1)
+	}
+	return protocol.MessageID{}
 }

@@ -1,0 +1,89 @@
+package feed
+
+import (
+	"context"
+	"time"
+)
+
+// probeBus sends one echo a second: it moves positions in quiet times, shows a lost tail, and unmasks a connection that is alive but
+// deaf.
+func (f *Feed) probeBus(ctx context.Context) {
+	deaf := deafness{limit: 3 * f.o.EchoInterval}
+	for ctx.Err() == nil {
+		f.probe(ctx, &deaf)
+		f.checkHoles(ctx)
+		f.forgetRepaired()
+		f.clock.Await(ctx, f.hurry, f.o.EchoInterval)
+	}
+}
+
+// deafness notices that echoes are sent but not heard.
+type deafness struct {
+	limit   time.Duration
+	waiting bool
+	since   time.Duration // of the first echo that is not heard
+	sent    uint64
+}
+
+// probe sends an echo, and has the bus connect anew if it has been deaf for too long.
+func (f *Feed) probe(ctx context.Context, d *deafness) {
+	f.mu.Lock()
+	heard := f.heard >= d.sent
+	f.mu.Unlock()
+	if heard {
+		d.waiting = false
+	}
+	now := f.clock.Now()
+	if bus, ok := f.bus.(reconnecter); ok && d.waiting && now-d.since > d.limit {
+		f.log.Warn("the bus connection is silent, connecting again", "silent", now-d.since)
+		d.waiting = false
+		bus.Reconnect()
+	}
+	ctx, cancel := f.clock.Bounded(ctx, busTimeout)
+	defer cancel()
+	f.probed.Store(max(int64(now), 1))
+	n, err := f.bus.Echo(ctx)
+	if err != nil {
+		d.waiting = false // the bus is away, which it says itself
+		return
+	}
+	if d.sent = n; !d.waiting {
+		d.waiting, d.since = true, f.clock.Now()
+	}
+}
+
+const (
+	holeTime  = time.Second // how late a publication may come before it counts as missing
+	holeBatch = 1000        // holes looked at in one call
+)
+
+// checkHoles looks whether publications that are overdue exist. Those that do not (given up by their publisher, or never stored) are
+// forgotten; if one does, it was lost on the way.
+func (f *Feed) checkHoles(ctx context.Context) {
+	f.mu.Lock()
+	overdue := f.holes.overdue(f.clock.Now()-holeTime, holeBatch)
+	f.mu.Unlock()
+	if len(overdue) == 0 {
+		return
+	}
+	ctx, cancel := f.clock.Bounded(ctx, busTimeout)
+	defer cancel()
+	remaining, err := f.bus.Remaining(ctx, overdue)
+	if err != nil {
+		return // asked again next time
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.repair != nil {
+		return
+	}
+	for i, id := range overdue {
+		if remaining[i] > 0 && f.holes.has(id) {
+			f.startRepair("a publication is missing")
+			return
+		}
+	}
+	for _, id := range overdue {
+		f.holes.fill(id)
+	}
+}
