@@ -26,6 +26,7 @@ const (
 	CloseAdmission                  // the process is full
 	CloseDrain                      // the process is going away
 	CloseHandedOff                  // another goroutine owns the connection now
+	CloseBug                        // its input made us panic
 	closeReasons
 )
 
@@ -58,6 +59,7 @@ var closeTable = [closeReasons]closeRow{
 	CloseAdmission:      {label: "admission", log: true},
 	CloseDrain:          {label: "drain", wsCode: 1001},
 	CloseHandedOff:      {label: "handed_off"},
+	CloseBug:            {label: "bug", log: true},
 }
 
 // String is the metric label.

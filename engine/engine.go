@@ -91,7 +91,7 @@ func New(o Options, bus Bus) (*Engine, error) {
 		e.watch()
 	}
 	for _, l := range o.Listeners {
-		h := e.http.Handler(l.Routes)
+		h := poll.Contained(e.http.Handler(l.Routes), o.Logger)
 		e.handlers = append(e.handlers, h)
 		e.handedOff = append(e.handedOff, newHandOffServer(h, &e.o))
 	}
@@ -155,9 +155,9 @@ func (e *Engine) Addrs() []string { return e.addrs }
 func (e *Engine) Handler(routes poll.Routes) fasthttp.RequestHandler {
 	h := e.http.Handler(routes)
 	if e.o.Trace != nil {
-		return following(e.o.Trace, h)
+		h = following(e.o.Trace, h)
 	}
-	return h
+	return poll.Contained(h, e.o.Logger)
 }
 
 // AcceptFailures counts connections that could not be accepted, on whatever port.

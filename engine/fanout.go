@@ -87,6 +87,7 @@ func (l *loop) serveTurn(start time.Time) {
 
 // collect reads what is published into the outbox. It touches no socket. It returns false if there was nothing.
 func (l *loop) collect() (found bool) {
+	l.intricate = true
 	for l.outbox.hasRoom() { // asked first: what Next has handed out must be collected
 		e := l.reader.Next()
 		if e == nil {
@@ -99,6 +100,7 @@ func (l *loop) collect() (found bool) {
 			}
 		}
 	}
+	l.intricate = false
 	return found || l.reader.HasReleased()
 }
 

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/valyala/fasthttp"
@@ -156,35 +155,61 @@ func following(t Trace, h fasthttp.RequestHandler) fasthttp.RequestHandler {
 	}
 }
 
-// traceTarget is a request target as lines show it: without signatures, which open channels to whoever reads them.
+// traceTarget is a request target as lines show it: without signatures, which open channels to whoever reads them. Strangers choose its
+// bytes, so it is one pass over bytes, and what is percent-encoded is looked at as what it stands for.
 func traceTarget(target []byte) string {
-	var b strings.Builder
-	rest := string(target)
-	for rest != "" {
-		dot := strings.IndexByte(rest, '.')
-		if encoded := strings.Index(strings.ToUpper(rest), "%2E"); encoded >= 0 && (dot < 0 || encoded < dot) {
-			dot = encoded + 2
+	shown := make([]byte, 0, len(target))
+	for i := 0; i < len(target); {
+		c, n := decoded(target[i:])
+		shown = append(shown, target[i:i+n]...)
+		if i += n; c != '.' {
+			continue
 		}
-		if dot < 0 {
-			break
+		digits, length := hexDigits(target[i:])
+		if digits >= minSignature {
+			shown = append(shown, '*')
+		} else {
+			shown = append(shown, target[i:i+length]...)
 		}
-		b.WriteString(rest[:dot+1])
-		rest = rest[dot+1:]
-		if n := hexDigits(rest); n >= minSignature {
-			b.WriteByte('*')
-			rest = rest[n:]
-		}
+		i += length
 	}
-	b.WriteString(rest)
-	return b.String()
+	return string(shown)
 }
 
 // minSignature is the length of the shortest signature, in hexadecimal digits.
 const minSignature = 32
 
-func hexDigits(s string) (n int) {
-	for n < len(s) && strings.IndexByte("0123456789abcdefABCDEF", s[n]) >= 0 {
-		n++
+// hexDigits counts the hexadecimal digits at the beginning of b, and their bytes.
+func hexDigits(b []byte) (digits, length int) {
+	for length < len(b) {
+		c, n := decoded(b[length:])
+		if _, ok := hexValue(c); !ok {
+			break
+		}
+		digits++
+		length += n
 	}
-	return n
+	return digits, length
+}
+
+// decoded is the first byte that b, which is not empty, stands for, and how many bytes that takes.
+func decoded(b []byte) (c byte, n int) {
+	if b[0] == '%' && len(b) > 2 {
+		high, ok := hexValue(b[1])
+		low, ok2 := hexValue(b[2])
+		if ok && ok2 {
+			return high<<4 | low, 3
+		}
+	}
+	return b[0], 1
+}
+
+func hexValue(c byte) (v byte, ok bool) {
+	switch {
+	case '0' <= c && c <= '9':
+		return c - '0', true
+	case 'a' <= c|0x20 && c|0x20 <= 'f':
+		return c | 0x20 - 'a' + 10, true
+	}
+	return 0, false
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"runtime/debug"
 	"sync/atomic"
 	"time"
 
@@ -47,6 +48,7 @@ type loop struct {
 	resumed   []sessionRef       // have input that waits for the parser
 	unshut    []sessionRef       // have said their last, but the peer has not taken all of it
 	busy      bool               // inside a callback that sweeps at its end
+	intricate bool               // what belongs to all sessions is being changed
 	peers     map[uint32]string  // clients of sessions with flagPeer, by index
 	traced    map[uint32]*traced // sessions with flagTraced, by index
 	arrivals  []arrival          // of all sessions, by index, if somebody is followed
@@ -268,7 +270,7 @@ func (l *loop) OnTraffic(c gnet.Conn) gnet.Action {
 		return gnet.Close // was refused by OnOpen
 	}
 	l.enter()
-	l.input(s, buf)
+	l.contained(s, buf)
 	_, _ = c.Discard(-1)
 	l.leave()
 	return gnet.None
@@ -300,12 +302,32 @@ func (l *loop) leave() {
 		ref := l.resumed[len(l.resumed)-1]
 		l.resumed = l.resumed[:len(l.resumed)-1]
 		if s := l.slab.at(ref); s != nil {
-			l.input(s, nil)
+			l.contained(s, nil)
 		}
 	}
 	l.sweep()
 	l.busy = false
 	l.stats.publish(l)
+}
+
+// contained is input whose panic ends one connection instead of the process. What strangers send is read and acted upon there, by a
+// session with state of its own. Where the state of all is changed (the channel table, the outbox, the position in the feed: intricate),
+// and in turns, which nobody's bytes begin, a panic still ends the process: to go on with half a change would lose or double messages.
+func (l *loop) contained(s *Session, buf []byte) {
+	defer func() {
+		r := recover()
+		if r == nil {
+			return
+		}
+		if l.intricate {
+			panic(r)
+		}
+		l.log.Error("BUG: panic while input of a connection was handled, closing the connection", "panic", r, "addr", l.peer(s),
+			"stack", string(debug.Stack()))
+		s.input = nil
+		l.close(s, CloseBug)
+	}()
+	l.input(s, buf)
 }
 
 // input feeds what has come, behind what was left, to the state machine, and keeps what it does not take.

@@ -40,6 +40,7 @@ func (l *loop) enterTable(s *Session, items []protocol.Item) {
 		}
 		l.channels = appendOnce(l.channels, items[i].Public, false)
 	}
+	l.intricate = true
 	s.subs = make([]subscription, 0, len(l.channels))
 	for i := range l.channels {
 		sub := l.table.join(&l.channels[i], s.index, uint32(i))
@@ -48,6 +49,7 @@ func (l *loop) enterTable(s *Session, items []protocol.Item) {
 			l.engine.limits.enter(&l.channels[i], l.table.count(sub))
 		}
 	}
+	l.intricate = false
 	for i := range items {
 		if items[i].HasPublic {
 			l.engine.limits.check(&protocol.ChannelID{Bytes: items[i].Private, Private: true})
@@ -68,6 +70,7 @@ func (l *loop) unsubscribe(s *Session) {
 	if s.subs == nil {
 		return
 	}
+	l.intricate = true
 	for _, sub := range s.subs {
 		ch := l.table.channel(sub)
 		if ch.Private {
@@ -77,6 +80,7 @@ func (l *loop) unsubscribe(s *Session) {
 			l.slab.get(moved.session).subs[moved.at].pos = sub.pos
 		}
 	}
+	l.intricate = false
 	s.subs = nil
 	s.flags &^= flagPublicID
 	if s.is(flagWebSocket) {

@@ -1,7 +1,10 @@
 package engine
 
 import (
+	"errors"
+	"io"
 	"net/http"
+	"net/url"
 	"regexp"
 	"slices"
 	"strings"
@@ -9,6 +12,9 @@ import (
 	"testing"
 
 	"github.com/gobwas/ws"
+	"github.com/valyala/fasthttp"
+
+	"push-server/poll"
 )
 
 // follower is a Trace that follows some clients.
@@ -162,4 +168,78 @@ func TestSignaturesAreNotTraced(t *testing.T) {
 	f("/s/?CHANNEL_ID="+id+"%2e"+signature, "/s/?CHANNEL_ID="+id+"%2e*")
 	f("/a.b/?CHANNEL_ID="+id+"%2E"+signature+".", "/a.b/?CHANNEL_ID="+id+"%2E*.")
 	f("/s/?CHANNEL_ID="+id+"."+strings.ToUpper(signature), "/s/?CHANNEL_ID="+id+".*")
+	f("/s/?CHANNEL_ID="+id+".%61"+signature[1:], "/s/?CHANNEL_ID="+id+".*")
+	f("/s/?CHANNEL_ID="+id+"%2E"+strings.Repeat("%41", 40)+"&x=%2", "/s/?CHANNEL_ID="+id+"%2E*&x=%2")
+	f("/s/?\x80\x80%2E"+signature+"\xc3", "/s/?\x80\x80%2E*\xc3")
+	f("/s/?ı%2Eſ%2e"+signature, "/s/?ı%2Eſ%2e*") // these grow when they are put into upper case
+	dots := strings.Repeat(".", 16000)
+	f("/s/?"+dots, "/s/?"+dots)
+}
+
+// A client that is followed may send any bytes: it gets an answer, and others do not notice. Bytes that are not UTF-8 before an encoded
+// dot ended the process.
+func TestFollowedBytesOfStrangers(t *testing.T) {
+	e := startMemory(t, func(o *Options) { o.Trace = &follower{who: "127.0.0.1"} })
+	a := newItem()
+	other := subscribed(t, e, query(t, "", a))
+	for _, odd := range []string{strings.Repeat("\x80", 100) + "%2E", "\xff%2e\xff", "ſſſ%2E", "%", "%2", "%2E%", strings.Repeat("%2e", 4000)} {
+		c := dial(t, e)
+		c.send("GET " + testSub + "?" + odd + " HTTP/1.1\r\nHost: x\r\n\r\n")
+		if resp := c.response("GET"); resp.StatusCode != http.StatusBadRequest {
+			t.Errorf("%q: %s", odd, resp.Status)
+		}
+	}
+	publish(t, e, "1", 60, private(a))
+	other.texts(1)
+}
+
+// panicking is a Trace that has a bug which strangers can reach.
+type panicking struct{ follower }
+
+func (p *panicking) Begin(addr string, forwarded []byte) (id, client string) {
+	if string(forwarded) == "bug" {
+		panic("a bug")
+	}
+	return p.follower.Begin(addr, forwarded)
+}
+
+// A panic over the bytes of one connection ends that connection alone, on a loop and on a port of publishers.
+func TestPanicEndsOneConnection(t *testing.T) {
+	e := startMemory(t, func(o *Options) { o.Trace = &panicking{follower{who: "127.0.0.1"}} })
+	a := newItem()
+	other := subscribed(t, e, query(t, "", a))
+	for range 3 {
+		c := dial(t, e)
+		c.send("GET " + testSub + query(t, "", a) + " HTTP/1.1\r\nHost: x\r\nX-Forwarded-For: bug\r\n\r\n")
+		if _, err := c.r.ReadByte(); !errors.Is(err, io.EOF) && !isReset(err) {
+			t.Errorf("the connection goes on: %v", err)
+		}
+	}
+	if n := e.Stats().Closes["bug"]; n != 3 {
+		t.Errorf("%d connections were closed for a bug", n)
+	}
+	publish(t, e, "1", 60, private(a))
+	other.texts(1)
+
+	var ctx fasthttp.RequestCtx
+	ctx.Request.Header.Set("X-Forwarded-For", "bug")
+	e.Handler(poll.Routes{Pub: "/pub/"})(&ctx)
+	if code := ctx.Response.StatusCode(); code != http.StatusInternalServerError {
+		t.Errorf("a publisher is answered %d", code)
+	}
+}
+
+func FuzzTraceTarget(f *testing.F) {
+	f.Add([]byte("/s/?CHANNEL_ID=1.%61" + strings.Repeat("a", 40)))
+	f.Add([]byte("\x80\x80\x80\x80%2E")) // ended the process once
+	f.Fuzz(func(t *testing.T, target []byte) {
+		shown := traceTarget(target)
+		if len(shown) > len(target) {
+			t.Fatalf("%q became %q", target, shown)
+		}
+		decodedTarget, err := url.PathUnescape(shown)
+		if err == nil && regexp.MustCompile(`\.[0-9a-fA-F]{32}`).MatchString(decodedTarget) {
+			t.Fatalf("%q shows a signature: %q", target, shown)
+		}
+	})
 }

@@ -129,6 +129,9 @@ func (h *head) checkRequestLine(line []byte) error {
 	if string(method) == http.MethodConnect {
 		return refusedTunnel
 	}
+	if !plainPath(target) {
+		return refusedRequest
+	}
 	return nil
 }
 

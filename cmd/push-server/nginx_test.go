@@ -106,6 +106,7 @@ func TestNginx(t *testing.T) {
 	t.Run("online", s.online)
 	t.Run("statistics", s.statistics)
 	t.Run("site checker", s.siteChecker)
+	t.Run("paths with dots", s.pathsWithDots)
 }
 
 // loopback is an address of another network, since ip_hash sends all of one to the same server.
@@ -203,6 +204,27 @@ func (s *site) emptyPoll(t *testing.T) {
 	}
 	f(subPath)
 	f("/bitrix/sub/")
+}
+
+// pathsWithDots is for strangers who reach what is open to all and would be a back end: to nginx these are /bitrix/rest/ and
+// /bitrix/subws/, which it passes on as they were sent.
+func (s *site) pathsWithDots(t *testing.T) {
+	ch := client.NewChannel(testKey)
+	f := func(method, target, body string) {
+		t.Helper()
+		conn := s.dialFrom(t, 0, s.subs[0])
+		fmt.Fprintf(conn, "%s %s?CHANNEL_ID=%s HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%s",
+			method, target, ch.Private, len(body), body)
+		if reply, err := io.ReadAll(conn); err != nil || !bytes.HasPrefix(reply, []byte("HTTP/1.1 400 ")) {
+			t.Errorf("%s %s is answered %.40q, %v", method, target, reply, err)
+		}
+	}
+	f("POST", "/bitrix/pub/../rest/", numbered(1))
+	f("POST", "/bitrix/pub/%2e%2e/rest/", numbered(1))
+	f("POST", "/bitrix/pub/..%2frest/", numbered(1))
+	f("POST", "/bitrix/pub/x/../../rest/", numbered(1))
+	f("GET", "/bitrix/pub/../subws/", "")
+	f("GET", "/server-stat/../bitrix/subws/", "")
 }
 
 func (s *site) rest(t *testing.T) {
