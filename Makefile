@@ -29,7 +29,7 @@ test-slow: deps ## run the recorded conversations with those that take minutes
 race: deps ## run the tests with the race detector
 	go test -race -timeout 30m $(PACKAGES)
 
-deps: ## install what tests talk to (Redis, nginx, Node, Chromium, curl) where it is missing
+deps: ## install what tests talk to (Redis, nginx, Node, Chromium, curl, strace) where it is missing
 	@.ci/deps
 
 lint: $(GOLANGCI) ## check form and the usual mistakes

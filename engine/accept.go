@@ -58,6 +58,7 @@ func (q quiet) Fatalf(format string, args ...any) {
 // again and again: either there is a descriptor to turn it away with, or the loop has to look away for a while.
 type acceptor struct {
 	spare     accept.Spare
+	lent      bool  // the spare descriptor, to the connection that comes next
 	failed    int   // accepts in a row
 	poller    int   // gnet's epoll instance; -1: not found
 	listeners []int // that are in it
@@ -85,8 +86,8 @@ func (l *loop) acceptFailed(err error) {
 	a.failed++
 	if accept.OutOfDescriptors(err) {
 		l.engine.admission.adjust() // the limit may have been lowered
-		if a.spare.Release() {
-			return // to the connection that comes next: OnOpen turns it away
+		if a.lent = a.spare.Release(); a.lent {
+			return // OnOpen turns that connection away
 		}
 	}
 	if a.failed < acceptTries {
@@ -102,13 +103,17 @@ func (l *loop) acceptFailed(err error) {
 
 // accepted says whether the connection that was just accepted may stay, as far as descriptors go.
 func (a *acceptor) accepted() bool {
-	a.failed = 0
+	a.failed, a.lent = 0, false
 	return a.spare.Hold()
 }
 
-// listenAgain looks at the listeners after a pause.
-func (l *loop) listenAgain() {
-	if a := &l.acceptor; a.deaf && time.Since(a.deafSince) >= acceptPause {
+// restore is called in every turn: it takes the spare descriptor back, and ends a pause that was long enough.
+func (l *loop) restore() {
+	a := &l.acceptor
+	if !a.lent {
+		a.spare.Hold()
+	}
+	if a.deaf && time.Since(a.deafSince) >= acceptPause {
 		a.deaf = false
 		l.listenFor(unix.EPOLLIN | unix.EPOLLPRI) // as gnet does
 	}

@@ -4,6 +4,8 @@ import (
 	"sync/atomic"
 
 	"golang.org/x/sys/unix"
+
+	"push-server/engine/accept"
 )
 
 // admission counts the connections of the process. Whoever finds no place here is told so while there are descriptors to do it with.
@@ -44,8 +46,13 @@ func (a *admission) take(n int64) bool {
 
 func (a *admission) give(n int64) { a.active.Add(-n) }
 
-// free is the number of places that are not taken.
+// free is the number of places that are not taken: none if others have all descriptors.
 func (a *admission) free() int {
+	var probe accept.Spare
+	if !probe.Hold() {
+		return 0
+	}
+	probe.Release()
 	a.adjust()
 	return int(max(a.max.Load()-a.active.Load(), 0))
 }

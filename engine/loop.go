@@ -222,6 +222,9 @@ func (l *loop) OnOpen(c gnet.Conn) ([]byte, gnet.Action) {
 	if encrypted {
 		listener, known = peer.listener, true
 	}
+	if !roomy {
+		l.wake() // to restore the spare descriptor once this connection is closed
+	}
 	if !known || !roomy || !l.engine.admission.enter() {
 		l.stats.closes[CloseAdmission].Add(1)
 		if known {
@@ -259,7 +262,7 @@ func (l *loop) OnTraffic(c gnet.Conn) gnet.Action {
 		l.enter()
 		l.turn()
 		l.leave()
-		l.listenAgain()
+		l.restore()
 		if l.ending {
 			return gnet.Shutdown
 		}

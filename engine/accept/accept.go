@@ -128,6 +128,7 @@ func (l *Listener) Accept() (net.Conn, error) {
 			return c, nil
 		case err == nil:
 			l.refuse(c)
+			l.spare.Hold() // it is free again
 			continue
 		case errors.Is(err, net.ErrClosed):
 			l.spare.Release()
