@@ -53,12 +53,20 @@ func serveLogged(ctx context.Context, c *configs.Config, logs *logs, stdout io.W
 		return unlessAsked(ctx, err)
 	}
 	if err := s.openPorts(); err != nil {
-		return errors.Join(err, s.drain())
+		return errors.Join(err, s.drain(brokenTimeout))
 	}
 	s.print(stdout)
 	notifyReady(logs.log)
-	return errors.Join(s.wait(ctx, reloads), s.drain())
+	if err := s.wait(ctx, reloads); err != nil {
+		logs.log.Error("ending", "err", err)
+		return errors.Join(err, s.drain(brokenTimeout))
+	}
+	return s.drain(c.Push.DrainTimeout)
 }
+
+// brokenTimeout is how long a server that has lost an event loop or a port takes to store what it has accepted and to say goodbye:
+// whoever starts it again should not have to wait.
+const brokenTimeout = time.Second
 
 // unlessAsked forgets an error that is the consequence of being asked to end.
 func unlessAsked(ctx context.Context, err error) error {
@@ -200,14 +208,14 @@ func (s *server) wait(ctx context.Context, reloads <-chan os.Signal) error {
 	}
 }
 
-// drain ends everything in good order, in the time that the configuration gives: first those who publish, so that the queue they
-// fill is empty at the end.
-func (s *server) drain() error {
+// drain ends everything in good order, in the time that it is given: first those who publish, so that the queue they fill is empty at
+// the end.
+func (s *server) drain(timeout time.Duration) error {
 	notifyStopping(s.log)
 	begin := time.Now()
-	ctx, cancel := context.WithTimeout(context.Background(), s.config.Push.DrainTimeout)
+	ctx, cancel := context.WithTimeout(context.Background(), timeout)
 	defer cancel()
-	errs := []error{s.shutPorts(ctx)}
+	errs := []error{s.shutPorts(ctx, timeout/2)}
 	if err := s.engine.Drain(ctx); err != nil {
 		errs = append(errs, fmt.Errorf("drain: %w", err))
 	}
@@ -215,9 +223,8 @@ func (s *server) drain() error {
 	return errors.Join(errs...)
 }
 
-// shutPorts may take half of the time.
-func (s *server) shutPorts(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, s.config.Push.DrainTimeout/2)
+func (s *server) shutPorts(ctx context.Context, timeout time.Duration) error {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	var errs []error
 	for _, p := range s.ports {
