@@ -133,6 +133,13 @@ func turnAway(fd int) { accept.Refuse(fd, unavailable) }
 
 var unavailable = poll.AppendUnavailable(nil)
 
+// unavailable answers a request that there is no room for, and ends the connection.
+func (l *loop) unavailable(s *Session, reason CloseReason) {
+	s.reason = reason
+	l.write(s, unavailable)
+	l.finish(s)
+}
+
 // findListeners finds the epoll instance that watches fd, and the listeners among all that it watches. It has to be done at the start:
 // it takes descriptors, and time if there are many. gnet tells neither.
 func findListeners(fd int) (poller int, listeners []int) {

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"errors"
+	"net/http"
 	"testing"
 	"time"
 
@@ -67,6 +68,42 @@ func TestLoopLooksAway(t *testing.T) {
 	}
 	order(func(l *loop) { l.acceptor.deafSince = time.Now().Add(-acceptPause) })
 	waitFor(t, "the poll", func() bool { return e.Stats().Polls == 1 })
+}
+
+// Where the loop does not know its listeners it goes on trying, and serves.
+func TestLoopWithoutProc(t *testing.T) {
+	e := startMemory(t, func(o *Options) { o.Loops = 1 })
+	a := newItem()
+	live := subscribed(t, e, query(t, "", a))
+	if err := askLoops(t.Context(), e.loops, func(l *loop) {
+		l.acceptor.poller, l.acceptor.listeners = -1, nil
+		for range 2 * acceptTries {
+			l.acceptFailed(unix.ENOMEM)
+		}
+	}); err != nil {
+		t.Fatal(err)
+	}
+	publish(t, e, "1", 0, private(a))
+	live.texts(1)
+	subscribed(t, e, query(t, "", a))
+}
+
+// A request that is handed off takes a second place. Where there is none the client is told.
+func TestNoRoomForHandOff(t *testing.T) {
+	e := startMemory(t, func(o *Options) { o.MaxConnections = 1 })
+	f := func(head string) {
+		t.Helper()
+		waitFor(t, "the place", func() bool { return e.Stats().Connections == 0 })
+		c := dial(t, e)
+		c.send("POST /bitrix/pub/" + query(t, "", newItem()) + " HTTP/1.1\r\nHost: test\r\n" + head + "\r\n\r\n")
+		if resp := c.response("POST"); resp.StatusCode != http.StatusServiceUnavailable || resp.Header.Get("Retry-After") == "" {
+			t.Errorf("%s %v", resp.Status, resp.Header)
+		}
+		_ = c.conn.Close()
+	}
+	f("Transfer-Encoding: chunked")
+	f("Content-Length: 1000000")
+	f("Expect: 100-continue\r\nContent-Length: 1")
 }
 
 // A failure that may be that of one connection holds up nobody else.

@@ -15,14 +15,14 @@ import (
 func (l *loop) handOff(s *Session, buf []byte) (n int, more bool) {
 	c, err := dupConn(s)
 	if err != nil {
-		l.log.Warn("connection cannot be handed off", "err", err)
-		l.close(s, CloseOverload)
+		l.engine.acceptFailures.Note(l.o.Listeners[s.listener].Name, err)
+		l.unavailable(s, CloseAdmission)
 		return len(buf), false
 	}
 	e := l.engine
 	if !e.admission.enter() {
 		_ = c.Close()
-		l.close(s, CloseAdmission)
+		l.unavailable(s, CloseAdmission)
 		return len(buf), false
 	}
 	data, addr := append([]byte(nil), buf...), l.addr(s)
