@@ -106,3 +106,30 @@ func (e *Engine) closeControls() {
 		l.closeControl()
 	}
 }
+
+// stop ends the loop and waits for it.
+func (l *loop) stop(ctx context.Context) {
+	select {
+	case <-l.started:
+	default:
+		return // never ran
+	}
+	if l.wakeFD >= 0 { // gnet's Stop looks twice a second whether it is done
+		l.call(func(l *loop) { l.ending = true })
+	} else if err := l.gnet.Stop(ctx); err != nil {
+		l.log.Debug("loop stopped", "loop", l.id, "err", err)
+	}
+	select {
+	case <-l.ended:
+	case <-ctx.Done():
+	}
+}
+
+func (l *loop) hasEnded() bool {
+	select {
+	case <-l.ended:
+		return true
+	default:
+		return false
+	}
+}

@@ -101,33 +101,6 @@ func (l *loop) run(addrs []string) error {
 		gnet.WithTCPNoDelay(gnet.TCPNoDelay), gnet.WithLogger(quiet{l.log, l.acceptFailed}))
 }
 
-// stop ends the loop and waits for it.
-func (l *loop) stop(ctx context.Context) {
-	select {
-	case <-l.started:
-	default:
-		return // never ran
-	}
-	if l.wakeFD >= 0 { // gnet's Stop looks twice a second whether it is done
-		l.call(func(l *loop) { l.ending = true })
-	} else if err := l.gnet.Stop(ctx); err != nil {
-		l.log.Debug("loop stopped", "loop", l.id, "err", err)
-	}
-	select {
-	case <-l.ended:
-	case <-ctx.Done():
-	}
-}
-
-func (l *loop) hasEnded() bool {
-	select {
-	case <-l.ended:
-		return true
-	default:
-		return false
-	}
-}
-
 // connect opens the control connection: a socket pair whose other end is a connection of the loop. A wake-up is a byte in it, so
 // that turns take their place among the sockets; gnet's own queue is emptied before it looks at sockets again.
 func (l *loop) connect(ctx context.Context) error {
