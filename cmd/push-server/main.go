@@ -29,7 +29,9 @@ func main() {
 	context.AfterFunc(ctx, stop)
 	err := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
 	if err != nil {
-		fmt.Fprintln(os.Stderr, "push-server:", err)
+		last := newConsole()
+		fmt.Fprintln(last.to(os.Stderr), "push-server:", err)
+		last.close()
 	}
 	os.Exit(exitCode(err))
 }
