@@ -34,7 +34,7 @@ var options = []option{
 	{key: "servers[].name", each: func(s *Server) any { return &s.Name }, doc: "name of the listener in the line it prints"},
 	{key: "servers[].port", each: func(s *Server) any { return &s.Port }, max: 65535, doc: "port; absent or 0: one that the system chooses"},
 	{key: "servers[].hostname", each: func(s *Server) any { return &s.Hostname },
-		doc: "address or host name to listen at; absent, or not an address of this machine: every interface"},
+		doc: "address or host name to listen at; absent, or not one of this machine: every interface; neither an address nor a name: an error"},
 	{key: "servers[].routes.pub", each: func(s *Server) any { return &s.Routes.Pub }, doc: "path where a back end publishes and asks who is online"},
 	{key: "servers[].routes.sub", each: func(s *Server) any { return &s.Routes.Sub }, doc: "path of WebSocket and long poll"},
 	{key: "servers[].routes.rest", each: func(s *Server) any { return &s.Routes.Rest }, doc: "path where clients publish over HTTP"},

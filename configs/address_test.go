@@ -1,0 +1,79 @@
+package configs
+
+import (
+	"fmt"
+	"net"
+	"strings"
+	"testing"
+)
+
+// TestHostnameIsListenedAt binds what a hostname stands for and looks where that listens. Decoration never opens every interface.
+func TestHostnameIsListenedAt(t *testing.T) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	port := ln.Addr().(*net.TCPAddr).Port
+	ln.Close()
+	load := func(hostname string) (*Config, []Problem) {
+		return parse("f.json", fmt.Appendf(nil, `{"servers":[{"port":%d,"hostname":%q,"routes":{"sub":"/"}}],"security":{"key":"0123456789abcdef"}}`, port, hostname))
+	}
+	f := func(want string, hostname string) {
+		t.Helper()
+		c, problems := load(hostname)
+		if !Valid(problems) {
+			t.Errorf("%q: %s", hostname, lines(problems))
+			return
+		}
+		ln, err := net.Listen("tcp", c.Servers[0].Address)
+		if err != nil {
+			t.Errorf("%q: %v", hostname, err)
+			return
+		}
+		defer ln.Close()
+		if got := ln.Addr().(*net.TCPAddr).IP.String(); got != want {
+			t.Errorf("%q: listens at %s, want %s", hostname, got, want)
+		}
+	}
+	refused := func(hostname string) {
+		t.Helper()
+		_, problems := load(hostname)
+		if Valid(problems) || !strings.Contains(lines(problems), "f.json: servers[0].hostname: error: ") {
+			t.Errorf("%q: %s", hostname, lines(problems))
+		}
+	}
+	f("127.0.0.1", "127.0.0.1")
+	f("127.0.0.1", " 127.0.0.1 ")
+	f("127.0.0.1", "127.0.0.1.")
+	f("127.0.0.1", fmt.Sprint("127.0.0.1:", port))
+	f("127.0.0.1", "localhost.")
+	f("127.0.0.1", "::ffff:127.0.0.1")
+	f("127.0.0.1", "[::ffff:127.0.0.1]")
+	if ln, err := net.Listen("tcp", "[::1]:0"); err == nil {
+		ln.Close()
+		f("::1", "::1")
+		f("::1", "[::1]")
+		f("::1", fmt.Sprintf("[::1]:%d", port))
+	}
+	f("::", "")
+	f("::", "*")
+	f("::", fmt.Sprint(":", port))
+	f("::", "0.0.0.0.invalid")
+
+	refused("127.0.0.1:1")
+	refused("[::1]:http")
+	refused("tcp://127.0.0.1")
+	refused("http://localhost:8010/")
+	refused("127.0.0.1/8")
+	refused("fe80::1%no-such-interface")
+	refused("[::1")
+	refused("[localhost]")
+	refused("127.1")
+	refused("0x7f000001")
+	refused("127.000.000.001")
+	refused("127.0.0.1, 10.0.0.1")
+	refused("/run/push.sock")
+	refused("user@localhost")
+	refused(".")
+	refused("[]")
+}
