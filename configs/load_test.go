@@ -335,3 +335,24 @@ func TestDistance(t *testing.T) {
 	f("kitten", "sitting", 3)
 	f("port", "prot", 2)
 }
+
+// Whatever payload a file of the Node server allows, the defaults of what that server does not have make room for it.
+func TestDefaultsFollowThePayload(t *testing.T) {
+	f := func(payload int, keys string, valid bool) {
+		t.Helper()
+		c, problems := load(t, fmt.Sprintf(`{%s,"limits":{"maxPayload":%d}%s}`, minimal, payload, keys))
+		if Valid(problems) != valid {
+			t.Errorf("%d: %s", payload, lines(problems))
+		}
+		p := &c.Push
+		if valid && min(p.WindowBytes, p.MaxBuffered, p.MemoryBytes) < payload {
+			t.Errorf("%d: %+v", payload, p)
+		}
+	}
+	f(1, "", true)
+	f(2<<20, "", true)
+	f(64<<20+1, "", true)
+	f(300<<20, "", true)
+	f(1<<31-1, "", true)
+	f(2<<20, `,"push":{"windowBytes":1048576}`, false)
+}

@@ -61,7 +61,17 @@ func (d *decoder) repair() {
 		d.warn("limits.maxConnPerChannel", "", "%d counts as 1: a new connection must find room", c.Limits.MaxConnPerChannel)
 		c.Limits.MaxConnPerChannel = 1
 	}
+	d.follow("push.windowBytes", &c.Push.WindowBytes)
+	d.follow("push.maxBuffered", &c.Push.MaxBuffered)
+	d.follow("push.memoryBytes", &c.Push.MemoryBytes)
 	for i := range c.Servers {
 		d.address(i, &c.Servers[i])
+	}
+}
+
+// follow raises a default of push, which a file of the Node server does not have, to a payload that the file allows.
+func (d *decoder) follow(key string, bytes *int) {
+	if !d.config.given[key] {
+		*bytes = max(*bytes, min(d.config.Limits.MaxPayload, maxBytes))
 	}
 }

@@ -2,11 +2,12 @@
 # Writes a configuration from the environment and serves it. The names are those of the images with the Node server:
 #
 #   PUSH_SECURITY_KEY, SECURITY_KEY   key of signatures, the same as in the portal; required
-#   PUSH_SUB_MODE=sub, MODE=sub       serve subscribers
-#   PUSH_PUB_MODE=pub, MODE=pub       serve publishing; a container may do both
-#   PUSH_SUB_PORT, PUSH_PUB_PORT      8010 and 9010; LISTEN_PORT of a container that does one of them
+#   PUSH_SUB_MODE=sub, MODE=sub       serve subscribers; PUSH_SUB_MODE may also be 1, true, yes or on
+#   PUSH_PUB_MODE=pub, MODE=pub       serve publishing, the same way; a container may do both
+#   PUSH_SUB_PORT, PUSH_PUB_PORT      8010 and 9010; with MODE it is LISTEN_PORT, 8010 for both
 #   LISTEN_HOSTNAME                   address to listen at; every one by default
-#   REDIS_HOST, REDIS_PORT            6379; without a host history and delivery are in memory, in a container that does both
+#   REDIS_HOST, REDIS_PORT            6379, also as tcp://HOST:PORT of a link; without a host history and delivery are in memory, in a
+#                                     container that does both; with MODE the host is redis
 #   REDIS_PASSWORD                    if Redis wants one
 #   SUB_URI, PUB_URI, REST_URI        /bitrix/subws/, /bitrix/pub/, /bitrix/rest/
 #   RUN_DIR                           folder of the configuration, /tmp/push-server
@@ -21,15 +22,49 @@ die() {
 
 [ $# -eq 0 ] || exec push-server "$@"
 
-mode=" ${MODE:-} ${PUSH_SUB_MODE:-} ${PUSH_PUB_MODE:-} "
+on() { # value, word
+	case $(printf '%s' "$1" | tr '[:upper:]' '[:lower:]') in
+	"$2" | 1 | true | yes | on) return 0 ;;
+	'' | 0 | false | no | off) return 1 ;;
+	esac
+	return 1
+}
+
+# Images that say MODE have one port for both modes and their Redis at the name redis.
+: "${PUSH_SUB_MODE=}" "${PUSH_PUB_MODE=}"
+if [ -n "${MODE:-}" ]; then
+	case $MODE in
+	sub) PUSH_SUB_MODE=sub PUSH_SUB_PORT=${PUSH_SUB_PORT:-${LISTEN_PORT:-8010}} ;;
+	pub) PUSH_PUB_MODE=pub PUSH_PUB_PORT=${PUSH_PUB_PORT:-${LISTEN_PORT:-8010}} ;;
+	*) die "MODE is $MODE, not sub or pub" ;;
+	esac
+	REDIS_HOST=${REDIS_HOST-redis}
+fi
+case ${REDIS_PORT:-} in # tcp://172.17.0.2:6379, which links and Kubernetes set
+tcp://*:*)
+	REDIS_HOST=${REDIS_HOST:-$(printf '%s' "${REDIS_PORT#tcp://}" | sed 's/:[0-9]*$//')}
+	REDIS_PORT=${REDIS_PORT##*:}
+	;;
+esac
+
 sub='' pub=''
-case $mode in *' sub '*) sub=${PUSH_SUB_PORT:-${LISTEN_PORT:-8010}} ;; esac
-case $mode in *' pub '*) pub=${PUSH_PUB_PORT:-${LISTEN_PORT:-9010}} ;; esac
+! on "$PUSH_SUB_MODE" sub || sub=${PUSH_SUB_PORT:-${LISTEN_PORT:-8010}}
+! on "$PUSH_PUB_MODE" pub || pub=${PUSH_PUB_PORT:-${LISTEN_PORT:-9010}}
 key=${PUSH_SECURITY_KEY:-${SECURITY_KEY:-}}
 
 [ -n "$sub$pub" ] || die 'say what to serve: PUSH_SUB_MODE=sub, PUSH_PUB_MODE=pub, or both'
 [ -n "$key" ] || die 'PUSH_SECURITY_KEY is empty'
 [ -n "${REDIS_HOST:-}" ] || { [ -n "$sub" ] && [ -n "$pub" ]; } || die 'REDIS_HOST is empty: it joins this container with the others'
+
+port() { # name, value
+	case $2 in
+	'' | *[!0-9]* | ??????*) die "$1 is $2, not a port" ;;
+	esac
+	{ [ "$2" -ge 1 ] && [ "$2" -le 65535 ]; } || die "$1 is $2, not a port"
+}
+[ -z "$sub" ] || port "PUSH_SUB_PORT or LISTEN_PORT" "$sub"
+[ -z "$pub" ] || port "PUSH_PUB_PORT or LISTEN_PORT" "$pub"
+[ -z "${REDIS_PORT:-}" ] || port REDIS_PORT "$REDIS_PORT"
 
 string() { printf '"%s"' "$(printf '%s' "$1" | sed 's/[\\"]/\\&/g')"; }
 
