@@ -72,7 +72,22 @@ func TestExitCodes(t *testing.T) {
 	f(exitUsage, "--config")
 	f(exitUsage, "--confg", bad)
 	f(exitUsage, "serve")
+	f(exitUsage, "serve", "--help")
+	f(exitUsage, "--help", "serve")
+	f(exitUsage, "check", "file.json", "--help")
+	f(exitUsage, "help", "serve")
+	f(exitOK, "help", "check")
+	f(exitOK, "check", "--help")
 	f(exitUsage, "check", "file.json")
+}
+
+func TestUnknownCommandsHaveANearestName(t *testing.T) {
+	for _, args := range [][]string{{"chek"}, {"chek", "--help"}, {"help", "chek"}} {
+		out, _, err := execute(t, args...)
+		if err == nil || !strings.Contains(err.Error(), `"chek" (did you mean check?)`) || out != "" {
+			t.Errorf("%v: %v\n%s", args, err, out)
+		}
+	}
 }
 
 func TestCheckPrintsEveryProblem(t *testing.T) {

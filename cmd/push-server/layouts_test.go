@@ -29,6 +29,9 @@ func TestEntrypoint(t *testing.T) {
 	f(2, "PUSH_SUB_MODE=sub")
 	f(2, "PUSH_SECURITY_KEY is empty", "MODE=sub")
 	f(2, "REDIS_HOST is empty", "PUSH_PUB_MODE=pub", "SECURITY_KEY=x")
+	f(2, "MODE is both", "MODE=both", "SECURITY_KEY=x")
+	f(2, "REDIS_PORT is tcp:", "PUSH_SUB_MODE=sub", "SECURITY_KEY=x", "REDIS_HOST=r", "REDIS_PORT=tcp:x")
+	f(2, "LISTEN_PORT is 70000", "MODE=pub", "SECURITY_KEY=x", "LISTEN_PORT=70000")
 
 	t.Run("memory", func(t *testing.T) { serveEntrypoint(t, nil) })
 	t.Run("Redis", func(t *testing.T) {
@@ -147,5 +150,40 @@ func TestEveryInterface(t *testing.T) {
 			listener["hostname"] = hostname
 		}
 		start(t, c)
+	}
+}
+
+// TestEntrypointDefaults looks at the configuration that the script writes, with the defaults of the image whose variables are used.
+func TestEntrypointDefaults(t *testing.T) {
+	f := func(want []string, env ...string) {
+		t.Helper()
+		dir := t.TempDir()
+		if err := os.Symlink("/bin/true", filepath.Join(dir, "push-server")); err != nil {
+			t.Fatal(err)
+		}
+		cmd := exec.Command("../../configs/docker/entrypoint.sh")
+		cmd.Env = append([]string{"PATH=" + dir + ":" + os.Getenv("PATH"), "RUN_DIR=" + dir, "SECURITY_KEY=x"}, env...)
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Errorf("%q: %v %s", env, err, out)
+			return
+		}
+		text, err := os.ReadFile(filepath.Join(dir, "config.json"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, part := range want {
+			if !strings.Contains(string(text), part) {
+				t.Errorf("%q: %s is missing in\n%s", env, part, text)
+			}
+		}
+	}
+	f([]string{`"name": "pub"`, `"port": "8010"`, `"host": "redis", "port": "6379"`}, "MODE=pub")
+	f([]string{`"name": "sub"`, `"port": "8010"`, `"host": "redis", "port": "6379"`}, "MODE=sub")
+	f([]string{`"port": "8800"`, `"host": "db"`}, "MODE=pub", "LISTEN_PORT=8800", "REDIS_HOST=db")
+	f([]string{`"name": "pub"`, `"port": "9010"`}, "PUSH_PUB_MODE=pub", "REDIS_HOST=db")
+	f([]string{`"host": "db", "port": "6380"`}, "PUSH_SUB_MODE=sub", "REDIS_HOST=db", "REDIS_PORT=tcp://172.17.0.2:6380")
+	f([]string{`"host": "172.17.0.2", "port": "6380"`}, "PUSH_SUB_MODE=sub", "REDIS_PORT=tcp://172.17.0.2:6380")
+	for _, yes := range []string{"1", "true", "yes", "on", "TRUE"} {
+		f([]string{`"name": "sub"`, `"port": "8010"`}, "PUSH_SUB_MODE="+yes, "REDIS_HOST=db")
 	}
 }

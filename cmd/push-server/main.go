@@ -52,7 +52,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	root.SetArgs(append([]string{}, args...)) // nil would stand for those of the process
 	root.SetOut(stdout)
 	root.SetErr(stderr)
-	return root.ExecuteContext(ctx)
+	unknown := helpOnlyForCommands(root)
+	return errors.Join(root.ExecuteContext(ctx), *unknown)
 }
 
 func rootCommand() *cobra.Command {
@@ -70,6 +71,8 @@ Exit codes: 0 ended as asked, 1 failure, 2 wrong command line.`,
 		Args:          noArguments,
 		SilenceUsage:  true,
 		SilenceErrors: true,
+
+		SuggestionsMinimumDistance: 2,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return serve(cmd.Context(), files, cmd.OutOrStdout(), cmd.ErrOrStderr())
 		},
@@ -81,11 +84,42 @@ Exit codes: 0 ended as asked, 1 failure, 2 wrong command line.`,
 	return root
 }
 
-func noArguments(_ *cobra.Command, args []string) error {
-	if len(args) > 0 {
-		return usage(fmt.Errorf("unknown command or argument %q", args[0]))
+func noArguments(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
 	}
-	return nil
+	hint := ""
+	if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
+		hint = fmt.Sprintf(" (did you mean %s?)", near[0])
+	}
+	return usage(fmt.Errorf("unknown command or argument %q%s", args[0], hint))
+}
+
+// helpOnlyForCommands has help about a command that does not exist be an error: cobra prints the general help and calls it a success.
+func helpOnlyForCommands(root *cobra.Command) *error {
+	var unknown error
+	help := root.HelpFunc()
+	root.SetHelpFunc(func(cmd *cobra.Command, args []string) {
+		if unknown = noArguments(cmd, cmd.Flags().Args()); unknown == nil {
+			help(cmd, args)
+		}
+	})
+	root.SetHelpCommand(&cobra.Command{
+		Use:   "help [COMMAND]",
+		Short: "Print help about a command",
+		RunE: func(_ *cobra.Command, args []string) error {
+			cmd, rest, err := root.Find(args)
+			if err == nil {
+				err = noArguments(cmd, rest)
+			}
+			if err != nil {
+				return err
+			}
+			cmd.InitDefaultHelpFlag()
+			return cmd.Help()
+		},
+	})
+	return &unknown
 }
 
 func usage(err error) error { return fmt.Errorf("%w; %w", err, errUsage) }

@@ -67,7 +67,7 @@ func limitMemory(log *slog.Logger) {
 	switch {
 	case errors.Is(err, memlimit.ErrNoCgroup), errors.Is(err, memlimit.ErrCgroupsNotSupported):
 	case err != nil:
-		log.Warn("memory limit unknown", "err", err)
+		log.Info("memory limit of the container unknown, serving without one", "err", err) // nothing that an operator could mend
 	case limit < math.MaxInt64:
 		log.Info("memory", "limit", limit)
 	}
