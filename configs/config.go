@@ -29,6 +29,8 @@ type Server struct {
 	Address  string // to listen at, "host:port", from Hostname and Port; ":8010" is every interface
 	Routes   Routes
 	SSL      *SSL // nil: plain
+
+	file string // that it was read from
 }
 
 // Routes are the paths of a listener. "" serves nothing.

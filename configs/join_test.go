@@ -1,6 +1,9 @@
 package configs
 
 import (
+	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -59,7 +62,7 @@ func TestJoinReportsConflicts(t *testing.T) {
 func TestJoinFindsAPortTakenTwice(t *testing.T) {
 	one := `{"servers":[{"name":"x","port":1}]}`
 	_, problems := join(t, one, one)
-	if got := lines(problems); got != "a.json, b.json: servers[1].port: error: 1 is also the port of servers[0] (x) (give it a port of its own)" {
+	if got := lines(problems); got != "b.json: servers[1].port: error: 1 is also the port of servers[0] (a.json) (give it a port of its own)" {
 		t.Error(got)
 	}
 }
@@ -77,5 +80,21 @@ func TestEveryOptionCanBeJoined(t *testing.T) {
 		if o := &options[i]; o.of != nil && !equal(o.of(a), o.of(b)) {
 			t.Error(o.key)
 		}
+	}
+}
+
+// A copy of a file in the folder: the two that clash are named, not all. What editors leave behind is hidden and not read.
+func TestTheFilesThatClashAreNamed(t *testing.T) {
+	dir := t.TempDir()
+	for name, port := range map[string]int{"a.json": 8010, "b.json": 8011, "copy.json": 8010, ".a.json": 8010} {
+		text := strings.Replace("{"+minimal+"}", "8010", fmt.Sprint(port), 1)
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	all, _ := Load(dir)
+	_, problems := Join(all)
+	if len(problems) != 1 || problems[0].File != filepath.Join(dir, "copy.json") || !strings.Contains(problems[0].Text, filepath.Join(dir, "a.json")) {
+		t.Error(lines(problems))
 	}
 }

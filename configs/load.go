@@ -9,7 +9,8 @@ import (
 	"strings"
 )
 
-// Load reads each path: a file gives one Config, a folder one for each of its files *.json in order of name, but for templates. It
+// Load reads each path: a file gives one Config, a folder one for each of its files *.json in order of name, but for templates and
+// hidden ones. It
 // returns all that could be read and all that is wrong with them; use them only if the problems are Valid.
 func Load(paths ...string) ([]*Config, []Problem) {
 	var all []*Config
@@ -44,7 +45,7 @@ func expand(path string) ([]string, error) {
 	}
 	var files []string
 	for _, e := range entries {
-		if filepath.Ext(e.Name()) == ".json" && !e.IsDir() && !isTemplate(e.Name()) {
+		if filepath.Ext(e.Name()) == ".json" && !e.IsDir() && e.Name()[0] != '.' && !isTemplate(e.Name()) {
 			files = append(files, filepath.Join(path, e.Name()))
 		}
 	}
@@ -99,6 +100,9 @@ func parse(file string, text []byte) (*Config, []Problem) {
 	d.config.File = file
 	d.encoding(text)
 	d.section("", root, nil)
+	for i := range d.config.Servers {
+		d.config.Servers[i].file = file
+	}
 	d.modes(root)
 	d.repair()
 	for i := range d.problems {

@@ -193,9 +193,13 @@ func sameAddress(c *Config) (problems []Problem) {
 			if s.Port == 0 || s.Port != earlier.Port || !overlap(s.Address, earlier.Address) {
 				continue
 			}
+			other := earlier.Name
+			if earlier.file != s.file {
+				other = earlier.file
+			}
 			problems = append(problems, Problem{
-				File: c.File, Key: fmt.Sprintf("servers[%d].port", i), Severity: Error,
-				Text: fmt.Sprintf("%d is also the port of servers[%d] (%s)", s.Port, j, earlier.Name), Suggestion: "give it a port of its own",
+				File: s.file, Key: fmt.Sprintf("servers[%d].port", i), Severity: Error,
+				Text: fmt.Sprintf("%d is also the port of servers[%d] (%s)", s.Port, j, other), Suggestion: "give it a port of its own",
 			})
 		}
 	}
