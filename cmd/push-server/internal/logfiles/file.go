@@ -5,6 +5,7 @@ import (
 	"os"
 	"strings"
 	"time"
+	"unicode"
 )
 
 // file is one of the log files, with the successors that it gets when it is full, and, if it is daily, with every new day. It
@@ -63,7 +64,7 @@ func (l *file) open(now time.Time) error {
 }
 
 func (l *file) openPath(path string, now time.Time) error {
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o640)
 	if err != nil {
 		return err
 	}
@@ -126,17 +127,24 @@ func (l *file) look(now time.Time) {
 	}
 }
 
-// clean keeps a text on its line, and the line within bounds: some of it comes from clients.
+// clean keeps a text on its line, the line within bounds, and what turns, hides or moves text in a terminal visible: some of it comes
+// from clients.
 func clean(text string) string {
 	if len(text) > maxLine {
 		text = strings.ToValidUTF8(text[:maxLine], "")
 	}
-	text = strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7f {
-			return ' '
+	var b strings.Builder
+	for _, r := range text {
+		switch {
+		case r < ' ' || r == 0x7f:
+			b.WriteByte(' ')
+		case unicode.In(r, unicode.Cc, unicode.Cf, unicode.Zl, unicode.Zp):
+			fmt.Fprintf(&b, "\\u%04x", r)
+		default:
+			b.WriteRune(r)
 		}
-		return r
-	}, text)
+	}
+	text = b.String()
 	if text == "" {
 		return " "
 	}

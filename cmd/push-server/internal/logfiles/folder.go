@@ -65,7 +65,7 @@ func Open(dir string, o Options) (*Folder, error) {
 	if err != nil {
 		return nil, fmt.Errorf("logfiles: %w", err)
 	}
-	if err := os.MkdirAll(dir, 0o755); err != nil {
+	if err := os.MkdirAll(dir, 0o750); err != nil {
 		return nil, fmt.Errorf("logfiles: %w", err)
 	}
 	f := &Folder{o: o, queue: make(chan line, o.Queue), quit: make(chan struct{})}

@@ -287,3 +287,32 @@ func TestFolderCannotBeMade(t *testing.T) {
 		t.Error("a folder was taken for a file")
 	}
 }
+
+// Lines hold private ids: they are for the user and the group of the service.
+func TestFilesAreNotForEverybody(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "logs")
+	f, err := Open(dir, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	for _, path := range []string{dir, filepath.Join(dir, "info.log"), f.files[Debug].path} {
+		info, err := os.Stat(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if mode := info.Mode().Perm(); mode&0o027 != 0 {
+			t.Errorf("%s: %o", path, mode)
+		}
+	}
+}
+
+func TestNothingInALineMovesTheText(t *testing.T) {
+	for text, want := range map[string]string{
+		"a\u202eb": `a\u202eb`, "a\u009bb": `a\u009bb`, "a\u200bb": `a\u200bb`, "a\u2028b": `a\u2028b`, "a\nb\x1b": "a b ", "é \U0001f600": "é \U0001f600",
+	} {
+		if got := clean(text); got != want {
+			t.Errorf("%q: got %q, want %q", text, got, want)
+		}
+	}
+}
