@@ -98,7 +98,7 @@ var options = []option{
 	{key: "debug.folderName", of: func(c *Config) any { return &c.Debug.FolderName },
 		doc: "folder of log files, relative to the current directory; absent: none, everything goes to standard error"},
 	{key: "debug.ip", of: func(c *Config) any { return &c.Debug.IP },
-		doc: "the traffic of clients whose address contains one of these is logged, for example `[\"10.0.0.\"]`"},
+		doc: "the traffic of clients whose address contains one of these, or lies in one that is a prefix such as `10.0.0.0/24`, is logged, for example `[\"10.0.0.\"]`"},
 	{key: "debug.trustProxy", of: func(c *Config) any { return &c.Debug.TrustProxy }, doc: "for `debug.ip`, the address is what X-Forwarded-For says"},
 	{key: "debug.testConnectionKey", of: func(c *Config) any { return &c.Debug.TestConnectionKey },
 		doc: "refusals of requests with this `testKey` are not logged"},
