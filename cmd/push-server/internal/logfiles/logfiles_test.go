@@ -2,6 +2,7 @@ package logfiles
 
 import (
 	"errors"
+	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -313,6 +314,29 @@ func TestNothingInALineMovesTheText(t *testing.T) {
 	} {
 		if got := clean(text); got != want {
 			t.Errorf("%q: got %q, want %q", text, got, want)
+		}
+	}
+}
+
+// Whoever varies what he sends fills no disk: lines of a period are bounded in bytes, and the rest is counted.
+func TestDifferentLinesAreBoundedInBytes(t *testing.T) {
+	th := newThrottle(time.Minute)
+	write := func() (size int) {
+		for i := range maxDifferent {
+			if text := fmt.Sprintf("%d %s", i, strings.Repeat("x", 4000)); th.passes(text) {
+				size += len(text)
+			}
+		}
+		return size
+	}
+	var last string
+	for range 2 {
+		if size := write(); size == 0 || size > maxBytes {
+			t.Errorf("%d bytes", size)
+		}
+		th.end(func(text string) { last = text })
+		if !strings.Contains(last, "other lines in") {
+			t.Error(last)
 		}
 	}
 }
