@@ -17,7 +17,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"push-server/cmd/push-server/internal/client"
+	"push-server/protocol/testclient"
 )
 
 // injected is a server on whose system calls strace works; inject is in its language, and what it did is in the file calls in the end.
@@ -51,10 +51,10 @@ func TestFailedAccepts(t *testing.T) {
 			p, _ := injected(t, "accept4:error="+errno+":when=1+2", c)
 			t.Cleanup(p.finish)
 			p.waitListening(c.addr("sub"))
-			ch := client.NewChannel(testKey)
-			var socket *client.WebSocket
+			ch := testclient.NewChannel(testKey)
+			var socket *testclient.Conn
 			eventually(t, "a WebSocket", func() (err error) { // 503 may come in between
-				socket, err = client.Dial(t.Context(), c.addr("sub"), subPath+client.Query(false, "", ch.Signed()))
+				socket, err = testclient.Dial(t.Context(), c.addr("sub"), subPath+testclient.Query(false, "", ch.Signed()))
 				return err
 			})
 			defer socket.Close()
@@ -67,7 +67,7 @@ func TestFailedAccepts(t *testing.T) {
 				defer conn.Close()
 				body := fmt.Sprint(i)
 				eventually(t, "a publication", func() error {
-					backend := client.NewHTTP(false)
+					backend := testclient.NewHTTP(false)
 					defer backend.Close()
 					reply, err := backend.PublishText(t.Context(), "http://"+c.addr("pub")+pubPath, body, 0, ch.Private)
 					if err == nil && reply.Status != 200 {
@@ -140,11 +140,11 @@ func readPage(url string) (string, error) {
 func TestDescriptorLimitLowered(t *testing.T) {
 	c, metrics := everyPort(t)
 	p := start(t, c)
-	ch := client.NewChannel(testKey)
-	socket := dialSubscriber(t, c.addr("sub"), client.Query(false, "", ch.Signed()))
+	ch := testclient.NewChannel(testKey)
+	socket := dialSubscriber(t, c.addr("sub"), testclient.Query(false, "", ch.Signed()))
 	operator := &http.Client{Transport: &http.Transport{MaxConnsPerHost: 1}}
 	defer operator.CloseIdleConnections()
-	backend := client.NewHTTP(true)
+	backend := testclient.NewHTTP(true)
 	defer backend.Close()
 	publish := func(body string) {
 		t.Helper()
@@ -197,7 +197,7 @@ func TestDescriptorLimitLowered(t *testing.T) {
 
 	setDescriptorLimit(t, p, lowered)
 	eventually(t, "there is room again", func() error {
-		conn, err := client.Dial(t.Context(), c.addr("sub"), subPath+client.Query(false, "", ch.Signed()))
+		conn, err := testclient.Dial(t.Context(), c.addr("sub"), subPath+testclient.Query(false, "", ch.Signed()))
 		if err == nil {
 			conn.Close()
 		}

@@ -12,7 +12,7 @@ import (
 
 	"github.com/gobwas/ws"
 
-	"push-server/cmd/push-server/internal/client"
+	"push-server/protocol/testclient"
 )
 
 func masked(op ws.OpCode, payload string) []byte {
@@ -117,9 +117,9 @@ func upgrade(addr, target string) (net.Conn, io.Reader, error) {
 
 // checkEviction opens more connections of a channel than it may have: the oldest have to go.
 func checkEviction(t *testing.T, in *installation) {
-	ch := client.NewChannel(testKey)
-	query := client.Query(false, "", ch.Signed())
-	poller := client.NewHTTP(true)
+	ch := testclient.NewChannel(testKey)
+	query := testclient.Query(false, "", ch.Signed())
+	poller := testclient.NewHTTP(true)
 	evicted := make(chan error, 1)
 	go func() {
 		reply, err := poller.Poll(t.Context(), "http://"+in.subs[0]+subPath+query)
@@ -132,9 +132,9 @@ func checkEviction(t *testing.T, in *installation) {
 		t.Error(err)
 		return
 	}
-	var socket []*client.WebSocket
+	var socket []*testclient.Conn
 	for range 4 {
-		w, err := client.Dial(t.Context(), in.subs[0], subPath+query)
+		w, err := testclient.Dial(t.Context(), in.subs[0], subPath+query)
 		if err != nil {
 			t.Error(err)
 			return
@@ -146,7 +146,7 @@ func checkEviction(t *testing.T, in *installation) {
 		t.Error(err)
 	}
 	_, err := socket[0].Receive()
-	var closed *client.CloseError
+	var closed *testclient.CloseError
 	if !errors.As(err, &closed) || closed.Code != 4029 || closed.Reason != "4029: Too many connections" {
 		t.Errorf("the oldest WebSocket ends with %v", err)
 	}

@@ -9,7 +9,7 @@ import (
 
 	"github.com/gobwas/ws"
 
-	"push-server/cmd/push-server/internal/client"
+	"push-server/protocol/testclient"
 )
 
 // TestBadInput sends everything that has to be refused, all at once and several times over, while others use the server,
@@ -41,13 +41,13 @@ type refusal struct {
 // refusals collects all of the error table that there is without licences, and what HTTP and WebSocket refuse by themselves.
 type refusals struct {
 	in    *installation
-	ch    client.Channel // of the sender
-	other client.Channel // of a portal with another key
+	ch    testclient.Channel // of the sender
+	other testclient.Channel // of a portal with another key
 	list  []refusal
 }
 
 func newRefusals(in *installation) *refusals {
-	r := &refusals{in: in, ch: client.NewChannel(testKey), other: client.NewChannel("another key")}
+	r := &refusals{in: in, ch: testclient.NewChannel(testKey), other: testclient.NewChannel("another key")}
 	r.addPolls()
 	r.addQuestions()
 	r.addBackendRequests()
@@ -70,8 +70,8 @@ func (r *refusals) addPolls() {
 		r.add("poll: "+name, func() error { return checkReply(r.in.subs[0], request, 400, body, true) })
 	}
 	f("no channel", "", "4010: Wrong Channel Id.")
-	f("wrong signature", client.Query(false, "", r.other.Signed()), "4010: Wrong Channel Id.")
-	f("one of two wrong", client.Query(true, "", r.ch.Signed(), r.other.Alone()), "4010: Wrong Channel Id.")
+	f("wrong signature", testclient.Query(false, "", r.other.Signed()), "4010: Wrong Channel Id.")
+	f("one of two wrong", testclient.Query(true, "", r.ch.Signed(), r.other.Alone()), "4010: Wrong Channel Id.")
 	f("unsigned", "?CHANNEL_ID="+r.ch.Private, "4010: Wrong Channel Id.")
 }
 
@@ -92,13 +92,13 @@ const (
 )
 
 // publish is a request with one message for n times the receiver.
-func publish(n int, receiver client.Receiver) string {
-	return string(client.AppendPublish(nil, client.Publication{Receivers: slices.Repeat([]client.Receiver{receiver}, n), Body: "{}"}))
+func publish(n int, receiver testclient.Receiver) string {
+	return string(testclient.AppendPublish(nil, testclient.Publication{Receivers: slices.Repeat([]testclient.Receiver{receiver}, n), Body: "{}"}))
 }
 
 // publications is a request with n messages.
 func publications(n int) string {
-	return string(client.AppendPublish(nil, make([]client.Publication, n)...))
+	return string(testclient.AppendPublish(nil, make([]testclient.Publication, n)...))
 }
 
 func (r *refusals) post(name, target, body, want string) {
@@ -117,16 +117,16 @@ func (r *refusals) addBackendRequests() {
 	f("too many messages", publications(4), "4016: Request exceeded the maximum number of messages.")
 	f("no receivers", publish(0, receiver), "4017: No channels found.")
 	f("too many receivers", publish(5, receiver), "4018: Request exceeded the maximum number of channels.")
-	f("short id", publish(1, client.Receiver{ID: receiver.ID[1:], Private: true}), "4019: Request has an invalid channel id.")
+	f("short id", publish(1, testclient.Receiver{ID: receiver.ID[1:], Private: true}), "4019: Request has an invalid channel id.")
 }
 
 func (r *refusals) addClientRequests() {
 	receiver := r.ch.PublicReceiver()
 	r.post("nobody", restPath, publish(1, receiver), "4012: Public Channel Id is Required.")
-	r.post("no public id", restPath+client.Query(false, "", r.ch.Alone()), publish(1, receiver), "4012: Public Channel Id is Required.")
+	r.post("no public id", restPath+testclient.Query(false, "", r.ch.Alone()), publish(1, receiver), "4012: Public Channel Id is Required.")
 
 	f := func(name, body, want string) {
-		r.post(name, restPath+client.Query(false, "", r.ch.Signed()), body, want)
+		r.post(name, restPath+testclient.Query(false, "", r.ch.Signed()), body, want)
 	}
 	f("garbage", garbage, "4013: Wrong Request Data.")
 	f("server statistics", serverStats, "4014: Request command is not allowed.")
@@ -136,7 +136,7 @@ func (r *refusals) addClientRequests() {
 	f("too many receivers", publish(5, receiver), "4018: Request exceeded the maximum number of channels.")
 	f("private receiver", publish(1, r.ch.PrivateReceiver()), "4020: Private channel is not allowed.")
 	f("wrong signature", publish(1, r.other.PublicReceiver()), "4021: Channel has an invalid signature.")
-	f("no signature", publish(1, client.Receiver{ID: receiver.ID}), "4021: Channel has an invalid signature.")
+	f("no signature", publish(1, testclient.Receiver{ID: receiver.ID}), "4021: Channel has an invalid signature.")
 }
 
 func (r *refusals) close(name, query string, frame []byte, code uint16, reason string) {
@@ -146,18 +146,18 @@ func (r *refusals) close(name, query string, frame []byte, code uint16, reason s
 func (r *refusals) addSubscriptions() {
 	f := func(name, query string) { r.close(name, query, nil, 4010, "4010: Wrong Channel Id.") }
 	f("no channel", "")
-	f("wrong signature", client.Query(true, "", r.other.Signed()))
-	f("wrong signature and mid", client.Query(false, strings.Repeat("1", 26), r.other.Alone()))
+	f("wrong signature", testclient.Query(true, "", r.other.Signed()))
+	f("wrong signature and mid", testclient.Query(false, strings.Repeat("1", 26), r.other.Alone()))
 }
 
 func (r *refusals) addFrames() {
 	receiver := r.ch.PublicReceiver()
-	alone := client.Query(true, "", client.NewChannel(testKey).Alone())
+	alone := testclient.Query(true, "", testclient.NewChannel(testKey).Alone())
 	r.close("no public id", alone, masked(ws.OpBinary, publish(1, receiver)), 4012, "4012: Public Channel Id is Required.")
 
 	f := func(name, payload string, code uint16, reason string) {
 		// On a channel of its own, because one takes no more than three connections.
-		query := client.Query(true, "", client.NewChannel(testKey).Signed())
+		query := testclient.Query(true, "", testclient.NewChannel(testKey).Signed())
 		r.close(name, query, masked(ws.OpBinary, payload), code, reason)
 	}
 	f("garbage", garbage, 4013, "4013: Wrong Request Data.")
@@ -173,7 +173,7 @@ func (r *refusals) addFrames() {
 func (r *refusals) addViolations() {
 	f := func(name string, frame []byte, code uint16) {
 		for _, binary := range []bool{false, true} {
-			r.close(name, client.Query(binary, "", client.NewChannel(testKey).Signed()), frame, code, "")
+			r.close(name, testclient.Query(binary, "", testclient.NewChannel(testKey).Signed()), frame, code, "")
 		}
 	}
 	f("not masked", []byte("\x81\x01a"), 1002)
@@ -187,7 +187,7 @@ func (r *refusals) addViolations() {
 }
 
 func (r *refusals) addOversized() {
-	targets := []string{pubPath + "?CHANNEL_ID=" + r.ch.Private, backendTarget, restPath + client.Query(false, "", r.ch.Signed())}
+	targets := []string{pubPath + "?CHANNEL_ID=" + r.ch.Private, backendTarget, restPath + testclient.Query(false, "", r.ch.Signed())}
 	for _, target := range targets {
 		f := func(name, rest string) {
 			request := "POST " + target + " HTTP/1.1\r\nHost: x\r\n" + rest

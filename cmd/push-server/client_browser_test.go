@@ -10,14 +10,14 @@ import (
 	"testing"
 	"time"
 
-	"push-server/cmd/push-server/internal/client"
+	"push-server/protocol/testclient"
 )
 
 // TestBrowser lets a real browser subscribe, on a page of another origin.
 func TestBrowser(t *testing.T) {
 	const count = 3
 	in := install(t, "default", nil, 1)
-	socket, poll := client.NewChannel(testKey), client.NewChannel(testKey)
+	socket, poll := testclient.NewChannel(testKey), testclient.NewChannel(testKey)
 	type seen struct {
 		Socket, Poll []json.RawMessage
 		Refused      struct {
@@ -35,9 +35,9 @@ func TestBrowser(t *testing.T) {
 	site.HandleFunc("GET /setup", func(w http.ResponseWriter, r *http.Request) {
 		json.NewEncoder(w).Encode(map[string]any{
 			"sub": in.subs[0], "count": count,
-			"socket": subPath + client.Query(false, "", socket.Signed()),
-			"poll":   subPath + client.Query(false, "", poll.Signed()),
-			"wrong":  subPath + client.Query(true, "", client.NewChannel("another key").Signed()),
+			"socket": subPath + testclient.Query(false, "", socket.Signed()),
+			"poll":   subPath + testclient.Query(false, "", poll.Signed()),
+			"wrong":  subPath + testclient.Query(true, "", testclient.NewChannel("another key").Signed()),
 		})
 	})
 	site.HandleFunc("POST /result", func(w http.ResponseWriter, r *http.Request) {
@@ -50,13 +50,13 @@ func TestBrowser(t *testing.T) {
 	server := httptest.NewServer(site)
 	defer server.Close()
 	browse(t, server.URL)
-	for _, ch := range []client.Channel{socket, poll} {
+	for _, ch := range []testclient.Channel{socket, poll} {
 		if err := waitOnline(t, in, ch); err != nil {
 			t.Fatal(err)
 		}
 	}
 	var want []string
-	backend := client.NewHTTP(false)
+	backend := testclient.NewHTTP(false)
 	for n := range count {
 		want = append(want, numbered(n+1))
 		if _, err := backend.PublishText(t.Context(), in.pubURL(), numbered(n+1), 60, socket.Private, poll.Private); err != nil {

@@ -15,7 +15,7 @@ import (
 	"testing"
 	"time"
 
-	"push-server/cmd/push-server/internal/client"
+	"push-server/protocol/testclient"
 	"push-server/redisbus/redistest"
 )
 
@@ -24,7 +24,7 @@ type portal struct {
 	t      *testing.T
 	in     *installation
 	orders io.Writer
-	shared client.Channel
+	shared testclient.Channel
 	users  []*user
 	events map[string]chan event
 	mids   int
@@ -34,10 +34,10 @@ type portal struct {
 type user struct {
 	name      string
 	id        int
-	channel   client.Channel
+	channel   testclient.Channel
 	version   int
 	websocket bool
-	relay     *client.Relay
+	relay     *testclient.Relay
 }
 
 // An event is what a client tells.
@@ -76,7 +76,7 @@ func TestPortalClients(t *testing.T) {
 
 // publishesToEach sends as PHP does, in both of its ways, to a user and to all.
 func (p *portal) publishesToEach() {
-	backend := client.NewHTTP(false)
+	backend := testclient.NewHTTP(false)
 	for _, u := range p.users {
 		p.publishBatch(backend, 60, "batch", u.channel)
 		p.publishText(backend, 60, "text", u.channel)
@@ -110,7 +110,7 @@ func (p *portal) sendBetween(from, to *user) {
 // cutAndReturn publishes while everybody is away, and once more when they are back.
 func (p *portal) cutAndReturn() {
 	const missed = 24
-	backend := client.NewHTTP(false)
+	backend := testclient.NewHTTP(false)
 	for _, u := range p.users {
 		u.relay.Cut()
 	}
@@ -145,7 +145,7 @@ func (p *portal) body(command string) string {
 		command, p.mids, now.Format(time.RFC3339), now.Unix())
 }
 
-func (p *portal) publishText(backend *client.HTTP, expiry int, command string, to client.Channel) {
+func (p *portal) publishText(backend *testclient.HTTP, expiry int, command string, to testclient.Channel) {
 	p.t.Helper()
 	reply, err := backend.PublishText(p.t.Context(), p.in.pubURL(), p.body(command), expiry, to.Private)
 	if err != nil || reply.Status != 200 || len(reply.Body) > 0 {
@@ -153,10 +153,10 @@ func (p *portal) publishText(backend *client.HTTP, expiry int, command string, t
 	}
 }
 
-func (p *portal) publishBatch(backend *client.HTTP, expiry uint32, command string, to client.Channel) {
+func (p *portal) publishBatch(backend *testclient.HTTP, expiry uint32, command string, to testclient.Channel) {
 	p.t.Helper()
-	reply, err := backend.Request(p.t.Context(), p.in.pubURL(), client.AppendPublish(nil, client.Publication{
-		Receivers: []client.Receiver{to.PrivateReceiver()}, Body: p.body(command), Expiry: expiry,
+	reply, err := backend.Request(p.t.Context(), p.in.pubURL(), testclient.AppendPublish(nil, testclient.Publication{
+		Receivers: []testclient.Receiver{to.PrivateReceiver()}, Body: p.body(command), Expiry: expiry,
 	}))
 	if err != nil || reply.Status != 200 || len(reply.Body) > 0 {
 		p.t.Fatalf("publication answered %d %q, %v", reply.Status, reply.Body, err)
@@ -199,7 +199,7 @@ func openPortal(t *testing.T, in *installation) *portal {
 	if err := os.Symlink(installedModules(t), filepath.Join(dir, "node_modules")); err != nil {
 		t.Fatal(err)
 	}
-	p := &portal{t: t, in: in, shared: client.NewChannel(testKey), events: map[string]chan event{}}
+	p := &portal{t: t, in: in, shared: testclient.NewChannel(testKey), events: map[string]chan event{}}
 	cmd := exec.Command("node", "client.mjs")
 	cmd.Dir, cmd.Stderr = dir, os.Stderr
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
@@ -252,13 +252,13 @@ func (p *portal) closeRelays() {
 
 func (p *portal) addUser(name string, version int, websocket bool) {
 	p.t.Helper()
-	relay, err := client.NewRelay(p.in.subs[0])
+	relay, err := testclient.NewRelay(p.in.subs[0])
 	if err != nil {
 		p.t.Fatal(err)
 	}
 	p.users = append(p.users, &user{
 		name: name, id: len(p.users) + 1, version: version, websocket: websocket,
-		channel: client.NewChannel(testKey), relay: relay,
+		channel: testclient.NewChannel(testKey), relay: relay,
 	})
 }
 

@@ -11,7 +11,7 @@ import (
 	"testing"
 	"time"
 
-	"push-server/cmd/push-server/internal/client"
+	"push-server/protocol/testclient"
 )
 
 // Whatever becomes of those who read what the server prints, and of the disk of its log files, it serves on: a publication that Redis
@@ -98,15 +98,15 @@ func serveUnread(t *testing.T, script string, arrange func(config) (out *os.File
 	p.waitListening(c.addr("sub"))
 	in := &installation{subs: []string{c.addr("sub")}, pub: c.addr("pub"), redis: redis, procs: []*process{p}}
 	in.waitDelivering(t)
-	ch := client.NewChannel(testKey)
-	socket, err := client.Dial(t.Context(), c.addr("sub"), subPath+client.Query(false, "", ch.Signed()))
+	ch := testclient.NewChannel(testKey)
+	socket, err := testclient.Dial(t.Context(), c.addr("sub"), subPath+testclient.Query(false, "", ch.Signed()))
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer socket.Close()
 	takeAway()
 	redis.Kill()
-	backend := client.NewHTTP(false)
+	backend := testclient.NewHTTP(false)
 	defer backend.Close()
 	for range 3 {
 		post(t, in.pubURL()+"?binaryMode=true", "") // refused, which is logged as well

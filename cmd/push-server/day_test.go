@@ -7,7 +7,7 @@ import (
 	"testing"
 	"time"
 
-	"push-server/cmd/push-server/internal/client"
+	"push-server/protocol/testclient"
 	"push-server/redisbus/redistest"
 )
 
@@ -46,9 +46,9 @@ type day struct {
 	t     *testing.T
 	in    *installation
 	redis *redistest.Server
-	ch    client.Channel
+	ch    testclient.Channel
 	tick  *time.Ticker
-	ids   *client.WebSocket // tells the ids
+	ids   *testclient.Conn // tells the ids
 	sent  []nodeMessage
 }
 
@@ -61,9 +61,9 @@ func newDay(t *testing.T, redis *redistest.Server) *day {
 	in := &installation{redis: redis}
 	in.add(t, c)
 	in.waitDelivering(t)
-	d := &day{t: t, in: in, redis: redis, ch: client.NewChannel(testKey), tick: time.NewTicker(compressedPause)}
+	d := &day{t: t, in: in, redis: redis, ch: testclient.NewChannel(testKey), tick: time.NewTicker(compressedPause)}
 	t.Cleanup(d.tick.Stop)
-	d.ids = dialSubscriber(t, in.subs[0], client.Query(true, "", d.ch.Alone()))
+	d.ids = dialSubscriber(t, in.subs[0], testclient.Query(true, "", d.ch.Alone()))
 	eventually(t, "the channel is listened to", func() error {
 		publishText(t, in, `{}`, 0, d.ch.Private)
 		d.ids.SetReadDeadline(time.Now().Add(time.Second))
@@ -121,7 +121,7 @@ func (d *day) wake(who, mid string, want []nodeMessage) {
 	for _, binary := range []bool{false, true} {
 		got, err := d.poll(binary, mid)
 		checkMessages(d.t, who+", poll", got, err, want)
-		socket := dialSubscriber(d.t, d.in.subs[0], client.Query(binary, mid, d.ch.Alone()))
+		socket := dialSubscriber(d.t, d.in.subs[0], testclient.Query(binary, mid, d.ch.Alone()))
 		got, err = receive(socket, len(want))
 		checkMessages(d.t, who+", WebSocket", got, err, want)
 		m := d.publish()
@@ -144,10 +144,10 @@ func (d *day) wakeLate(who, mid string) {
 }
 
 // poll asks with mid. Nothing is an answer, an error is not.
-func (d *day) poll(binary bool, mid string) ([]client.Message, error) {
+func (d *day) poll(binary bool, mid string) ([]testclient.Message, error) {
 	ctx, cancel := context.WithTimeout(d.t.Context(), patience)
 	defer cancel()
-	reply, err := client.NewHTTP(false).Poll(ctx, "http://"+d.in.subs[0]+subPath+client.Query(binary, mid, d.ch.Alone()))
+	reply, err := testclient.NewHTTP(false).Poll(ctx, "http://"+d.in.subs[0]+subPath+testclient.Query(binary, mid, d.ch.Alone()))
 	if err != nil {
 		return nil, err
 	}

@@ -14,7 +14,7 @@ import (
 
 	"github.com/gobwas/ws"
 
-	"push-server/cmd/push-server/internal/client"
+	"push-server/protocol/testclient"
 )
 
 // What the Node server does badly and nobody depends on is done better here. More of it stands in the conversations under
@@ -39,12 +39,11 @@ func withPush(t *testing.T, push, limits map[string]any) *installation {
 // Between a ping and its pong, messages are delivered.
 func TestMessagesBetweenPingAndPong(t *testing.T) {
 	in := withPush(t, map[string]any{"pingInterval": "1s"}, nil)
-	ch := client.NewChannel(testKey)
-	socket := dialSubscriber(t, in.subs[0], client.Query(false, "", ch.Alone()))
-	reader := bufio.NewReader(socket.Conn) // answers nothing
+	ch := testclient.NewChannel(testKey)
+	socket := dialSubscriber(t, in.subs[0], testclient.Query(false, "", ch.Alone()))
 	f := func(want ws.OpCode) ws.Frame {
 		t.Helper()
-		frame, err := ws.ReadFrame(reader)
+		frame, err := socket.Frame() // answers nothing
 		if err != nil || frame.Header.OpCode != want {
 			t.Fatalf("got %v %q, %v; want opcode %v", frame.Header.OpCode, frame.Payload, err, want)
 		}
@@ -98,7 +97,7 @@ func TestStatisticsForSome(t *testing.T) {
 // A poll ends in time, whatever else comes over its connection, and is answered once.
 func TestPollEndsInTime(t *testing.T) {
 	in := withPush(t, map[string]any{"pollTimeout": "1s"}, nil)
-	ch := client.NewChannel(testKey)
+	ch := testclient.NewChannel(testKey)
 	conn, err := net.Dial("tcp", in.subs[0])
 	if err != nil {
 		t.Fatal(err)
@@ -106,7 +105,7 @@ func TestPollEndsInTime(t *testing.T) {
 	defer conn.Close()
 	conn.SetDeadline(time.Now().Add(patience))
 	begin := time.Now()
-	fmt.Fprintf(conn, "GET %s%s HTTP/1.1\r\nHost: x\r\n\r\n", subPath, client.Query(false, "", ch.Alone()))
+	fmt.Fprintf(conn, "GET %s%s HTTP/1.1\r\nHost: x\r\n\r\n", subPath, testclient.Query(false, "", ch.Alone()))
 	stop := make(chan struct{})
 	defer close(stop)
 	go func() { // a byte now and then, of the next request
@@ -137,8 +136,8 @@ func TestAnswersWithoutRedis(t *testing.T) {
 	in := installOn(t, redis, func(c config) { c["push"] = map[string]any{"pollTimeout": "1s"} })
 	in.waitDelivering(t)
 	redis.Kill()
-	ch := client.NewChannel(testKey)
-	ask := client.NewHTTP(false)
+	ch := testclient.NewChannel(testKey)
+	ask := testclient.NewHTTP(false)
 	f := func(url string, status int, body, mid string) {
 		t.Helper()
 		reply, err := ask.Poll(t.Context(), url)
@@ -148,8 +147,8 @@ func TestAnswersWithoutRedis(t *testing.T) {
 		}
 	}
 	const mid = "17954614120000000000000126"
-	f("http://"+in.subs[0]+subPath+client.Query(false, mid, ch.Signed()), 304, "", mid)
-	f("http://"+in.subs[0]+subPath+client.Query(true, "", ch.Signed()), 304, "", "")
+	f("http://"+in.subs[0]+subPath+testclient.Query(false, mid, ch.Signed()), 304, "", mid)
+	f("http://"+in.subs[0]+subPath+testclient.Query(true, "", ch.Signed()), 304, "", "")
 	f(in.pubURL()+"?CHANNEL_ID="+ch.Private, 200, `{"infos":[]}`, "")
 	f("http://"+in.pub+statPath, 200, "[]", "")
 }
@@ -158,14 +157,14 @@ func TestAnswersWithoutRedis(t *testing.T) {
 func TestOneConnectionPerChannel(t *testing.T) {
 	for _, limit := range []int{0, 1} {
 		in := withPush(t, nil, map[string]any{"maxConnPerChannel": limit})
-		ch := client.NewChannel(testKey)
-		first := dialSubscriber(t, in.subs[0], client.Query(false, "", ch.Signed()))
+		ch := testclient.NewChannel(testKey)
+		first := dialSubscriber(t, in.subs[0], testclient.Query(false, "", ch.Signed()))
 		if err := waitOnline(t, in, ch); err != nil {
 			t.Fatal(err)
 		}
-		second := dialSubscriber(t, in.subs[0], client.Query(false, "", ch.Signed()))
+		second := dialSubscriber(t, in.subs[0], testclient.Query(false, "", ch.Signed()))
 		_, err := first.Receive()
-		if closed := (&client.CloseError{}); !errors.As(err, &closed) || closed.Code != 4029 {
+		if closed := (&testclient.CloseError{}); !errors.As(err, &closed) || closed.Code != 4029 {
 			t.Errorf("limit %d: the first connection: %v", limit, err)
 		}
 		publishText(t, in, `{"limit":1}`, 0, ch.Private)
@@ -178,16 +177,16 @@ func TestOneConnectionPerChannel(t *testing.T) {
 // Whoever was sent a close frame does nothing any more.
 func TestNothingIsDoneAfterAClose(t *testing.T) {
 	in := withPush(t, nil, nil)
-	sender, receiver := client.NewChannel(testKey), client.NewChannel(testKey)
-	listening := dialSubscriber(t, in.subs[0], client.Query(true, "", receiver.Signed()))
-	socket := dialSubscriber(t, in.subs[0], client.Query(true, "", sender.Signed()))
-	good := client.AppendPublish(nil, client.Publication{Receivers: []client.Receiver{receiver.PublicReceiver()}, Body: `{"after":"close"}`})
+	sender, receiver := testclient.NewChannel(testKey), testclient.NewChannel(testKey)
+	listening := dialSubscriber(t, in.subs[0], testclient.Query(true, "", receiver.Signed()))
+	socket := dialSubscriber(t, in.subs[0], testclient.Query(true, "", sender.Signed()))
+	good := testclient.AppendPublish(nil, testclient.Publication{Receivers: []testclient.Receiver{receiver.PublicReceiver()}, Body: `{"after":"close"}`})
 	frames := append(frameOf(t, []byte("nonsense")), frameOf(t, good)...)
 	if _, err := socket.Conn.Write(frames); err != nil {
 		t.Fatal(err)
 	}
 	_, err := socket.Receive()
-	if closed := (&client.CloseError{}); !errors.As(err, &closed) || closed.Code != 4013 {
+	if closed := (&testclient.CloseError{}); !errors.As(err, &closed) || closed.Code != 4013 {
 		t.Errorf("nonsense: %v", err)
 	}
 	publishText(t, in, `{"next":1}`, 0, receiver.Private)
@@ -208,16 +207,16 @@ func frameOf(t *testing.T, payload []byte) []byte {
 // Messages of one request arrive in its order, whether they are kept or not.
 func TestMixedExpiryKeepsOrder(t *testing.T) {
 	in := install(t, "default", startRedis(t), 1)
-	ch := client.NewChannel(testKey)
-	socket := dialSubscriber(t, in.subs[0], client.Query(true, "", ch.Signed()))
+	ch := testclient.NewChannel(testKey)
+	socket := dialSubscriber(t, in.subs[0], testclient.Query(true, "", ch.Signed()))
 	if err := waitOnline(t, in, ch); err != nil {
 		t.Fatal(err)
 	}
-	var request []client.Publication
+	var request []testclient.Publication
 	for i := range 20 {
-		request = append(request, client.Publication{Receivers: []client.Receiver{ch.PrivateReceiver()}, Body: numbered(i), Expiry: uint32(60 * (i % 2))})
+		request = append(request, testclient.Publication{Receivers: []testclient.Receiver{ch.PrivateReceiver()}, Body: numbered(i), Expiry: uint32(60 * (i % 2))})
 	}
-	reply, err := client.NewHTTP(false).Request(t.Context(), in.pubURL(), client.AppendPublish(nil, request...))
+	reply, err := testclient.NewHTTP(false).Request(t.Context(), in.pubURL(), testclient.AppendPublish(nil, request...))
 	if err != nil || reply.Status != 200 {
 		t.Fatal(reply, err)
 	}
@@ -262,7 +261,7 @@ func TestRequestsThatNodeTakes(t *testing.T) {
 			}
 		}
 	}
-	ask := "GET " + pubPath + "?CHANNEL_ID=" + client.NewChannel(testKey).Private
+	ask := "GET " + pubPath + "?CHANNEL_ID=" + testclient.NewChannel(testKey).Private
 	f(ask+" HTTP/1.1\r\nHost: a\r\nHost: b\r\nConnection: close\r\n\r\n", 400, "")
 	f(ask+" HTTP/1.0\r\n\r\n", 200, `{"infos":[]}`)
 	f(ask+" HTTP/1.0\r\nExpect: 100-continue\r\n\r\n", 200, `{"infos":[]}`)

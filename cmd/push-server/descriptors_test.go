@@ -6,7 +6,7 @@ import (
 	"testing"
 	"time"
 
-	"push-server/cmd/push-server/internal/client"
+	"push-server/protocol/testclient"
 )
 
 // TestDescriptorLimit floods both ports of a server that may open 300 descriptors. An accept that fails for want of descriptors would end
@@ -20,8 +20,8 @@ func TestDescriptorLimit(t *testing.T) {
 	p.waitListening(pub)
 	t.Cleanup(p.finish)
 
-	ch := client.NewChannel(testKey)
-	socket := dialSubscriber(t, sub, client.Query(false, "", ch.Signed()))
+	ch := testclient.NewChannel(testKey)
+	socket := dialSubscriber(t, sub, testclient.Query(false, "", ch.Signed()))
 	refused := 0
 	for range 400 {
 		if closedAtOnce(t, sub) {
@@ -31,7 +31,7 @@ func TestDescriptorLimit(t *testing.T) {
 	if refused < 100 {
 		t.Errorf("%d of 400 connections were refused", refused)
 	}
-	backend := client.NewHTTP(true)
+	backend := testclient.NewHTTP(true)
 	defer backend.Close()
 	publish := func(body string) {
 		t.Helper()

@@ -11,16 +11,17 @@ import (
 // the libraries that do input and output.
 func TestDirections(t *testing.T) {
 	const (
-		protocol = "push-server/protocol"
-		poll     = "push-server/poll"
-		engine   = "push-server/engine"
-		accept   = "push-server/engine/accept"
-		budget   = "push-server/engine/budget"
-		feed     = "push-server/engine/feed"
-		gnet     = "github.com/panjf2000/gnet/v2"
-		fasthttp = "github.com/valyala/fasthttp"
-		rueidis  = "github.com/redis/rueidis"
-		cobra    = "github.com/spf13/cobra"
+		protocol   = "push-server/protocol"
+		testclient = "push-server/protocol/testclient"
+		poll       = "push-server/poll"
+		engine     = "push-server/engine"
+		accept     = "push-server/engine/accept"
+		budget     = "push-server/engine/budget"
+		feed       = "push-server/engine/feed"
+		gnet       = "github.com/panjf2000/gnet/v2"
+		fasthttp   = "github.com/valyala/fasthttp"
+		rueidis    = "github.com/redis/rueidis"
+		cobra      = "github.com/spf13/cobra"
 	)
 	f := func(pattern string, allowed ...string) {
 		t.Helper()
@@ -35,6 +36,7 @@ func TestDirections(t *testing.T) {
 		}
 	}
 	f(protocol)
+	f(testclient, protocol)
 	f(poll, protocol, fasthttp)
 	f("push-server/redisbus", protocol, rueidis)
 	f(accept)
@@ -45,6 +47,22 @@ func TestDirections(t *testing.T) {
 	f("push-server/engine/ops", engine, accept, budget, feed, protocol, poll, fasthttp, gnet)
 	f("push-server/configs", protocol)
 	f("push-server/bench/...", protocol)
+}
+
+// TestTestclientIsForTests: nothing that is shipped contains the clients of the tests.
+func TestTestclientIsForTests(t *testing.T) {
+	const testclient = "push-server/protocol/testclient"
+	for _, pkg := range list(t, "push-server/cmd/push-server", "push-server/cmd/push-bench") {
+		if slices.Contains(list(t, "-deps", pkg), testclient) {
+			t.Errorf("%s contains %s", pkg, testclient)
+		}
+	}
+	for _, dep := range list(t, "-f", "{{range .Imports}}{{.}} {{end}}", testclient) {
+		library := strings.Contains(dep, ".") && dep != "github.com/gobwas/ws"
+		if library || strings.HasPrefix(dep, "push-server/") && dep != "push-server/protocol" {
+			t.Errorf("%s imports %s", testclient, dep)
+		}
+	}
 }
 
 // list runs go list and returns its lines.

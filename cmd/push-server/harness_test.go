@@ -20,7 +20,7 @@ import (
 
 	"go.uber.org/goleak"
 
-	"push-server/cmd/push-server/internal/client"
+	"push-server/protocol/testclient"
 	"push-server/redisbus/redistest"
 )
 
@@ -362,11 +362,11 @@ func (in *installation) pubURL() string { return "http://" + in.pub + pubPath }
 // waitDelivering waits until what is published reaches a client of each process.
 func (in *installation) waitDelivering(t *testing.T) {
 	t.Helper()
-	backend := client.NewHTTP(false)
-	ch := client.NewChannel(testKey)
+	backend := testclient.NewHTTP(false)
+	ch := testclient.NewChannel(testKey)
 	for _, sub := range in.subs {
 		eventually(t, "messages pass", func() error {
-			w, err := client.Dial(t.Context(), sub, subPath+client.Query(false, "", ch.Signed()))
+			w, err := testclient.Dial(t.Context(), sub, subPath+testclient.Query(false, "", ch.Signed()))
 			if err != nil {
 				return err
 			}

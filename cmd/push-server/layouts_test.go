@@ -11,7 +11,7 @@ import (
 	"syscall"
 	"testing"
 
-	"push-server/cmd/push-server/internal/client"
+	"push-server/protocol/testclient"
 	"push-server/redisbus/redistest"
 )
 
@@ -74,13 +74,13 @@ func serveEntrypoint(t *testing.T, env map[string]string) {
 	in := &installation{subs: []string{fmt.Sprint("127.0.0.1:", sub)}, pub: fmt.Sprint("127.0.0.1:", pub)}
 	p.waitListening(in.subs[0])
 	p.waitListening(in.pub)
-	ch := client.NewChannel(key)
-	socket, err := client.Dial(t.Context(), in.subs[0], subPath+client.Query(true, "", ch.Signed()))
+	ch := testclient.NewChannel(key)
+	socket, err := testclient.Dial(t.Context(), in.subs[0], subPath+testclient.Query(true, "", ch.Signed()))
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer socket.Close()
-	if reply, err := client.NewHTTP(false).PublishText(t.Context(), in.pubURL(), numbered(1), 60, ch.Private); err != nil || reply.Status != 200 {
+	if reply, err := testclient.NewHTTP(false).PublishText(t.Context(), in.pubURL(), numbered(1), 60, ch.Private); err != nil || reply.Status != 200 {
 		t.Fatalf("answered %d, %v", reply.Status, err)
 	}
 	if err := followSocket(socket).until(numbered(1)); err != nil {
@@ -115,14 +115,14 @@ func TestOwnNginx(t *testing.T) {
 	}
 	runNginx(t, dir)
 
-	ch := client.NewChannel(c["security"].(map[string]any)["key"].(string))
-	var socket *client.WebSocket
+	ch := testclient.NewChannel(c["security"].(map[string]any)["key"].(string))
+	var socket *testclient.Conn
 	eventually(t, "nginx serves", func() (err error) {
-		socket, err = client.Dial(t.Context(), site, subPath+client.Query(false, "", ch.Signed()))
+		socket, err = testclient.Dial(t.Context(), site, subPath+testclient.Query(false, "", ch.Signed()))
 		return err
 	})
 	defer socket.Close()
-	h := client.NewHTTP(true)
+	h := testclient.NewHTTP(true)
 	defer h.Close()
 	if reply, err := h.PublishText(t.Context(), "http://"+backend+pubPath, numbered(1), 60, ch.Private); err != nil || reply.Status != 200 {
 		t.Fatalf("answered %d, %v", reply.Status, err)
@@ -131,13 +131,13 @@ func TestOwnNginx(t *testing.T) {
 		t.Error(err)
 	}
 	for range 2 { // the second over a connection that nginx has kept
-		reply, err := h.Poll(t.Context(), "http://"+site+"/bitrix/sub/"+client.Query(false, strings.Repeat("0", 26), ch.Signed()))
+		reply, err := h.Poll(t.Context(), "http://"+site+"/bitrix/sub/"+testclient.Query(false, strings.Repeat("0", 26), ch.Signed()))
 		if err != nil || !strings.Contains(string(reply.Body), numbered(1)) {
 			t.Errorf("poll answered %d %s, %v", reply.Status, reply.Body, err)
 		}
 	}
-	batch := client.AppendPublish(nil, client.Publication{Receivers: []client.Receiver{ch.PublicReceiver()}, Body: numbered(2), Expiry: 60})
-	if reply, err := h.Post(t.Context(), "http://"+site+restPath+client.Query(false, "", ch.Signed()), batch); err != nil || reply.Status != http.StatusOK {
+	batch := testclient.AppendPublish(nil, testclient.Publication{Receivers: []testclient.Receiver{ch.PublicReceiver()}, Body: numbered(2), Expiry: 60})
+	if reply, err := h.Post(t.Context(), "http://"+site+restPath+testclient.Query(false, "", ch.Signed()), batch); err != nil || reply.Status != http.StatusOK {
 		t.Errorf("rest answered %d %s, %v", reply.Status, reply.Body, err)
 	}
 }

@@ -7,7 +7,7 @@ import (
 	"testing"
 	"time"
 
-	"push-server/cmd/push-server/internal/client"
+	"push-server/protocol/testclient"
 	"push-server/redisbus/redistest"
 )
 
@@ -36,25 +36,25 @@ func allRoutes(t *testing.T, redis *redistest.Server) (in *installation, ports m
 func TestLargestRequest(t *testing.T) {
 	onEachBus(t, func(t *testing.T, redis *redistest.Server) {
 		in, ports := allRoutes(t, redis)
-		backend := client.NewHTTP(true)
+		backend := testclient.NewHTTP(true)
 		defer backend.Close()
-		ch := client.NewChannel(testKey)
-		var others []client.Receiver
+		ch := testclient.NewChannel(testKey)
+		var others []testclient.Receiver
 		for range maxOfEach {
-			others = append(others, client.NewChannel(testKey).PrivateReceiver())
+			others = append(others, testclient.NewChannel(testKey).PrivateReceiver())
 		}
-		socket := dialSubscriber(t, in.subs[0], client.Query(true, "", ch.Signed()))
-		publications := func(n, receivers int) (ps []client.Publication) {
+		socket := dialSubscriber(t, in.subs[0], testclient.Query(true, "", ch.Signed()))
+		publications := func(n, receivers int) (ps []testclient.Publication) {
 			for i := range n {
-				to := append([]client.Receiver{ch.PrivateReceiver()}, others...)
-				ps = append(ps, client.Publication{Receivers: to[:receivers], Body: numbered(i), Expiry: 60})
+				to := append([]testclient.Receiver{ch.PrivateReceiver()}, others...)
+				ps = append(ps, testclient.Publication{Receivers: to[:receivers], Body: numbered(i), Expiry: 60})
 			}
 			return ps
 		}
 		for name, addr := range ports {
 			f := func(n, receivers, status int, body string) {
 				t.Helper()
-				reply, err := backend.Request(t.Context(), "http://"+addr+pubPath, client.AppendPublish(nil, publications(n, receivers)...))
+				reply, err := backend.Request(t.Context(), "http://"+addr+pubPath, testclient.AppendPublish(nil, publications(n, receivers)...))
 				if err != nil || reply.Status != status || string(reply.Body) != body {
 					t.Errorf("%s: %d messages to %d channels: %d %s %v", name, n, receivers, reply.Status, reply.Body, err)
 				}
@@ -73,38 +73,38 @@ func TestLargestRequest(t *testing.T) {
 // The same by WebSocket, which a client's too large request ends.
 func TestLargestRequestOfAClient(t *testing.T) {
 	in, _ := allRoutes(t, nil)
-	ch := client.NewChannel(testKey)
-	f := func(n, receivers int, want *client.CloseError) {
+	ch := testclient.NewChannel(testKey)
+	f := func(n, receivers int, want *testclient.CloseError) {
 		t.Helper()
-		socket := dialSubscriber(t, in.subs[0], client.Query(true, "", ch.Signed()))
-		p := client.Publication{Body: numbered(1)}
+		socket := dialSubscriber(t, in.subs[0], testclient.Query(true, "", ch.Signed()))
+		p := testclient.Publication{Body: numbered(1)}
 		for range receivers {
 			p.Receivers = append(p.Receivers, ch.PublicReceiver())
 		}
-		var all []client.Publication
+		var all []testclient.Publication
 		for range n {
 			all = append(all, p)
 		}
-		if err := socket.Send(client.AppendPublish(nil, all...)); err != nil {
+		if err := socket.Send(testclient.AppendPublish(nil, all...)); err != nil {
 			t.Fatal(err)
 		}
 		_, err := receive(socket, n)
-		var closed *client.CloseError
+		var closed *testclient.CloseError
 		if want == nil && err != nil || want != nil && (!errors.As(err, &closed) || *closed != *want) {
 			t.Errorf("%d messages to %d channels: %v", n, receivers, err)
 		}
 		socket.Close()
 	}
 	f(maxOfEach, maxOfEach, nil)
-	f(maxOfEach+1, 1, &client.CloseError{Code: 4016, Reason: "4016: Request exceeded the maximum number of messages."})
-	f(1, maxOfEach+1, &client.CloseError{Code: 4018, Reason: "4018: Request exceeded the maximum number of channels."})
+	f(maxOfEach+1, 1, &testclient.CloseError{Code: 4016, Reason: "4016: Request exceeded the maximum number of messages."})
+	f(1, maxOfEach+1, &testclient.CloseError{Code: 4018, Reason: "4018: Request exceeded the maximum number of channels."})
 }
 
 // A body of exactly maxPayload passes, on every port and route; one byte more does not.
 func TestLargestBody(t *testing.T) {
 	in, ports := allRoutes(t, nil)
-	ch := client.NewChannel(testKey)
-	socket := dialSubscriber(t, in.subs[0], client.Query(true, "", ch.Signed()))
+	ch := testclient.NewChannel(testKey)
+	socket := dialSubscriber(t, in.subs[0], testclient.Query(true, "", ch.Signed()))
 	length := func(n int) string { return fmt.Sprintf("Content-Length: %d\r\n\r\n", n) }
 	chunk := func(n int) string { return fmt.Sprintf("Transfer-Encoding: chunked\r\n\r\n%x\r\n", n) }
 	for name, addr := range ports {
@@ -129,7 +129,7 @@ func TestLargestBody(t *testing.T) {
 			}
 		}
 		text := pubPath + "?CHANNEL_ID=" + ch.Private
-		rest := restPath + client.Query(true, "", ch.Signed())
+		rest := restPath + testclient.Query(true, "", ch.Signed())
 		body, more := strings.Repeat("x", maxPayload), strings.Repeat("x", maxPayload+1)
 		f(text, length(maxPayload), body, "", maxPayload)
 		f(text, chunk(maxPayload), body, "\r\n0\r\n\r\n", maxPayload)
@@ -150,8 +150,8 @@ func TestLargestBody(t *testing.T) {
 // A message of exactly maxPayload passes as a WebSocket frame; one byte more ends the connection.
 func TestLargestFrame(t *testing.T) {
 	in, _ := allRoutes(t, nil)
-	ch := client.NewChannel(testKey)
-	socket := dialSubscriber(t, in.subs[0], client.Query(true, "", ch.Signed()))
+	ch := testclient.NewChannel(testKey)
+	socket := dialSubscriber(t, in.subs[0], testclient.Query(true, "", ch.Signed()))
 	batch, inside := batchOf(maxPayload, ch.PublicReceiver())
 	if err := socket.Send([]byte(batch)); err != nil {
 		t.Fatal(err)
@@ -162,18 +162,17 @@ func TestLargestFrame(t *testing.T) {
 	batch, _ = batchOf(maxPayload+1, ch.PublicReceiver())
 	_ = socket.Send([]byte(batch)) // the server hangs up while it is still being sent
 	_, err := socket.Receive()
-	var closed *client.CloseError
+	var closed *testclient.CloseError
 	if !errors.As(err, &closed) || closed.Code != 1009 {
 		t.Errorf("%d bytes: %v", len(batch), err)
 	}
 }
 
 // batchOf is a request of exactly n bytes, and the length of the body in it.
-func batchOf(n int, to client.Receiver) (batch string, body int) {
-	for body = n - 200; ; body++ {
-		b := client.AppendPublish(nil, client.Publication{Receivers: []client.Receiver{to}, Body: strings.Repeat("x", body), Expiry: 60})
-		if len(b) == n {
-			return string(b), body
-		}
+func batchOf(n int, to testclient.Receiver) (batch string, body int) {
+	for len(batch) != n {
+		body += n - len(batch)
+		batch = string(testclient.AppendPublish(nil, testclient.Publication{Receivers: []testclient.Receiver{to}, Body: strings.Repeat("x", body), Expiry: 60}))
 	}
+	return batch, body
 }

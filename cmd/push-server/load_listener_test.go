@@ -9,7 +9,7 @@ import (
 	"slices"
 	"time"
 
-	"push-server/cmd/push-server/internal/client"
+	"push-server/protocol/testclient"
 )
 
 // A listener is one client of a load. It loses its connection again and again and comes back to any of the processes.
@@ -29,7 +29,7 @@ type listener struct {
 func (w *listener) listen() error {
 	session := w.webSocketSession
 	if w.polls {
-		http := client.NewHTTP(true)
+		http := testclient.NewHTTP(true)
 		defer http.Close()
 		session = func(messages int) error { return w.pollSession(http, messages) }
 	}
@@ -72,13 +72,13 @@ func (w *listener) stayAway() error {
 // target is where to connect now.
 func (w *listener) target() (addr, target string) {
 	subs := w.load.in.subs
-	return subs[rand.IntN(len(subs))], subPath + client.Query(w.binary, w.mid, w.channels[0].Signed(), w.channels[1].Signed())
+	return subs[rand.IntN(len(subs))], subPath + testclient.Query(w.binary, w.mid, w.channels[0].Signed(), w.channels[1].Signed())
 }
 
 // webSocketSession takes that many messages and then loses the connection.
 func (w *listener) webSocketSession(messages int) error {
 	addr, target := w.target()
-	socket, err := client.Dial(w.load.ctx, addr, target)
+	socket, err := testclient.Dial(w.load.ctx, addr, target)
 	if err != nil {
 		return fmt.Errorf("connect: %w", err)
 	}
@@ -102,7 +102,7 @@ func (w *listener) webSocketSession(messages int) error {
 }
 
 // pollSession polls until it has that many messages; then it loses the answer of the next poll.
-func (w *listener) pollSession(http *client.HTTP, messages int) error {
+func (w *listener) pollSession(http *testclient.HTTP, messages int) error {
 	for messages > 0 && !w.done() {
 		batch, err := w.poll(w.load.ctx, http, patience)
 		if errors.Is(err, context.DeadlineExceeded) {
@@ -126,7 +126,7 @@ func (w *listener) pollSession(http *client.HTTP, messages int) error {
 	return err
 }
 
-func (w *listener) poll(ctx context.Context, http *client.HTTP, timeout time.Duration) ([]client.Message, error) {
+func (w *listener) poll(ctx context.Context, http *testclient.HTTP, timeout time.Duration) ([]testclient.Message, error) {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	addr, target := w.target()
@@ -143,7 +143,7 @@ func (w *listener) stuck(err error) error {
 		w.mid, w.channels[0].behind(w), w.channels[1].behind(w), w.farewells, err)
 }
 
-func (w *listener) take(batch []client.Message) error {
+func (w *listener) take(batch []testclient.Message) error {
 	for _, m := range batch {
 		if m.ID <= w.mid {
 			return fmt.Errorf("id %s after %s: %s", m.ID, w.mid, m.Body)

@@ -10,7 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"push-server/cmd/push-server/internal/client"
+	"push-server/protocol/testclient"
 	"push-server/redisbus/redistest"
 )
 
@@ -66,7 +66,7 @@ func newLoad(t *testing.T, in *installation) *load {
 	l.ctx, l.fail = context.WithCancelCause(t.Context())
 	t.Cleanup(func() { l.fail(nil) })
 	for i := range loadChannels {
-		ch := &loadChannel{Channel: client.NewChannel(testKey), name: fmt.Sprint(i), seen: map[*listener]int{}}
+		ch := &loadChannel{Channel: testclient.NewChannel(testKey), name: fmt.Sprint(i), seen: map[*listener]int{}}
 		ch.changed.L = &ch.mu
 		context.AfterFunc(l.ctx, ch.changed.Broadcast)
 		l.channels = append(l.channels, ch)
@@ -107,7 +107,7 @@ func (l *load) listen() *sync.WaitGroup {
 
 // waitReady publishes greetings until everybody has got one, and with it an id to come back with.
 func (l *load) waitReady() {
-	backend := client.NewHTTP(true)
+	backend := testclient.NewHTTP(true)
 	defer backend.Close()
 	eventually(l.t, "all listen", func() error {
 		for _, ch := range l.channels {
@@ -136,7 +136,7 @@ func (l *load) notReady() error {
 func (l *load) publish() <-chan struct{} {
 	var all sync.WaitGroup
 	for i := range loadPublishers {
-		p := &publisher{load: l, http: client.NewHTTP(true)}
+		p := &publisher{load: l, http: testclient.NewHTTP(true)}
 		for at := i; at < loadChannels; at += loadPublishers {
 			p.channels = append(p.channels, l.channels[at])
 		}
@@ -188,7 +188,7 @@ func (l *load) count(n int) {
 
 // A loadChannel numbers its publications. Nobody may fall back further than history reaches, so publishers wait for the slowest listener.
 type loadChannel struct {
-	client.Channel
+	testclient.Channel
 	name string
 
 	mu        sync.Mutex
@@ -243,7 +243,7 @@ func (ch *loadChannel) behind(who *listener) int {
 // A publisher is the only one that publishes to its channels, so that their numbers come in order.
 type publisher struct {
 	load     *load
-	http     *client.HTTP
+	http     *testclient.HTTP
 	channels []*loadChannel
 }
 
@@ -274,7 +274,7 @@ func (p *publisher) request(n int) error {
 		}
 		return p.text(ch, fmt.Sprintf(`{%q:%d}`, ch.name, number))
 	}
-	var batch []client.Publication
+	var batch []testclient.Publication
 	for range n {
 		publication, err := p.publication()
 		if err != nil {
@@ -282,12 +282,12 @@ func (p *publisher) request(n int) error {
 		}
 		batch = append(batch, publication)
 	}
-	return p.accepted(p.http.Request(p.load.ctx, p.load.in.pubURL(), client.AppendPublish(nil, batch...)))
+	return p.accepted(p.http.Request(p.load.ctx, p.load.in.pubURL(), testclient.AppendPublish(nil, batch...)))
 }
 
 // publication is one for a channel, now and then for two, to private ids mostly, to public ones sometimes.
-func (p *publisher) publication() (client.Publication, error) {
-	out := client.Publication{Expiry: 3600, Body: "{"}
+func (p *publisher) publication() (testclient.Publication, error) {
+	out := testclient.Publication{Expiry: 3600, Body: "{"}
 	first := rand.IntN(len(p.channels))
 	for i := range 1 + rand.IntN(8)/7 {
 		ch := p.channels[(first+i)%len(p.channels)]
@@ -297,7 +297,7 @@ func (p *publisher) publication() (client.Publication, error) {
 		}
 		receiver := ch.PrivateReceiver()
 		if rand.IntN(4) == 0 {
-			receiver = client.Receiver{ID: ch.PublicReceiver().ID}
+			receiver = testclient.Receiver{ID: ch.PublicReceiver().ID}
 		}
 		out.Receivers = append(out.Receivers, receiver)
 		out.Body += fmt.Sprintf(`%q:%d,`, ch.name, number)
@@ -311,7 +311,7 @@ func (p *publisher) text(ch *loadChannel, body string) error {
 }
 
 // accepted is 200, or 202 when the store is slow.
-func (p *publisher) accepted(reply client.Reply, err error) error {
+func (p *publisher) accepted(reply testclient.Reply, err error) error {
 	if err == nil && reply.Status != 200 && reply.Status != 202 {
 		err = fmt.Errorf("publication answered %d %s", reply.Status, reply.Body)
 	}

@@ -16,7 +16,7 @@ import (
 
 	"github.com/gobwas/ws"
 
-	"push-server/cmd/push-server/internal/client"
+	"push-server/protocol/testclient"
 	"push-server/redisbus/redistest"
 )
 
@@ -83,8 +83,8 @@ func TestLogFiles(t *testing.T) {
 	post(t, url+"&testKey=secret", "")
 	post(t, url, "10.0.0.1, 10.0.0.2")
 	post(t, url, "10.0.0.1, 10.0.0.2")
-	ch := client.NewChannel(c["security"].(map[string]any)["key"].(string))
-	socket, err := client.Dial(t.Context(), c.addr("sub"), subPath+client.Query(true, "", ch.Signed()))
+	ch := testclient.NewChannel(c["security"].(map[string]any)["key"].(string))
+	socket, err := testclient.Dial(t.Context(), c.addr("sub"), subPath+testclient.Query(true, "", ch.Signed()))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -93,7 +93,7 @@ func TestLogFiles(t *testing.T) {
 	if err := ws.WriteFrame(socket, frame); err != nil {
 		t.Fatal(err)
 	}
-	var end *client.CloseError
+	var end *testclient.CloseError
 	if _, err := socket.Receive(); !errors.As(err, &end) || end.Code != 4013 {
 		t.Error(err)
 	}
@@ -157,8 +157,8 @@ func TestTrafficOfASubscriber(t *testing.T) {
 	dir := t.TempDir()
 	c := logged(t, dir, map[string]any{"ip": []any{"::ffff:127.0.0.1"}})
 	p := start(t, c)
-	ch := client.NewChannel(c["security"].(map[string]any)["key"].(string))
-	socket, err := client.Dial(t.Context(), c.addr("sub"), subPath+client.Query(false, "", ch.Signed()))
+	ch := testclient.NewChannel(c["security"].(map[string]any)["key"].(string))
+	socket, err := testclient.Dial(t.Context(), c.addr("sub"), subPath+testclient.Query(false, "", ch.Signed()))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -201,19 +201,19 @@ func reply(lines ...string) []string {
 func TestTrafficOfPublishers(t *testing.T) {
 	onEachBus(t, func(t *testing.T, redis *redistest.Server) {
 		f, c := startFollowing(t, redis)
-		backend := client.NewHTTP(false)
+		backend := testclient.NewHTTP(false)
 		key := c["security"].(map[string]any)["key"].(string)
-		ch := client.NewChannel(key)
-		pub, rest := "http://"+c.addr("pub")+pubPath, "http://"+c.addr("rest")+restPath+client.Query(true, "", ch.Signed())
-		must := func(_ client.Reply, err error) {
+		ch := testclient.NewChannel(key)
+		pub, rest := "http://"+c.addr("pub")+pubPath, "http://"+c.addr("rest")+restPath+testclient.Query(true, "", ch.Signed())
+		must := func(_ testclient.Reply, err error) {
 			t.Helper()
 			if err != nil {
 				t.Fatal(err)
 			}
 		}
-		two := client.AppendPublish(nil, client.Publication{Receivers: []client.Receiver{ch.PublicReceiver()}, Body: "1", Expiry: 60},
-			client.Publication{Receivers: []client.Receiver{ch.PublicReceiver()}, Body: "2"})
-		question := client.AppendChannelStats(nil, ch.PublicReceiver())
+		two := testclient.AppendPublish(nil, testclient.Publication{Receivers: []testclient.Receiver{ch.PublicReceiver()}, Body: "1", Expiry: 60},
+			testclient.Publication{Receivers: []testclient.Receiver{ch.PublicReceiver()}, Body: "2"})
+		question := testclient.AppendChannelStats(nil, ch.PublicReceiver())
 
 		must(backend.PublishText(t.Context(), pub, "{}", 60, ch.Private))
 		f.add(1, reply(`\[TCP-CONNECTION\] TIME IP`, `\[POST\] /bitrix/pub/\?CHANNEL_ID=[0-9a-f]{32} IP`, `\[MESSAGE-SET\] BUFFER \d+ms IP`)...)
@@ -229,7 +229,7 @@ func TestTrafficOfPublishers(t *testing.T) {
 		must(backend.Poll(t.Context(), "http://"+c.addr("stat")+statPath))
 		f.add(6, reply(`\[TCP-CONNECTION\] TIME IP`, `\[GET\] /server-stat/ IP`, `\[SERVER-STATS\] \d+ms IP`, `\[HTTPREQUEST-SEND\] \d+B \{"serverStats":1\} \[\]`)...)
 
-		socket, err := client.Dial(t.Context(), c.addr("sub"), subPath+client.Query(true, "", ch.Signed()))
+		socket, err := testclient.Dial(t.Context(), c.addr("sub"), subPath+testclient.Query(true, "", ch.Signed()))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -239,8 +239,8 @@ func TestTrafficOfPublishers(t *testing.T) {
 			t.Fatal(err)
 		}
 		f.add(7, `\[CHANNELS-STATS\] 1 \d+ms IP`, `\[WEBSOCKET-SEND\] \d+B \{"channelStats":1\} \[\]`)
-		other := client.NewChannel(key)
-		if err := socket.Send(client.AppendPublish(nil, client.Publication{Receivers: []client.Receiver{other.PublicReceiver()}, Body: "3"})); err != nil {
+		other := testclient.NewChannel(key)
+		if err := socket.Send(testclient.AppendPublish(nil, testclient.Publication{Receivers: []testclient.Receiver{other.PublicReceiver()}, Body: "3"})); err != nil {
 			t.Fatal(err)
 		}
 		f.add(7, `\[MESSAGE-SET\] BUFFER \d+ms IP`)
@@ -252,11 +252,11 @@ func TestTrafficOfPublishers(t *testing.T) {
 func TestTrafficOfAPoll(t *testing.T) {
 	onEachBus(t, func(t *testing.T, redis *redistest.Server) {
 		f, c := startFollowing(t, redis)
-		backend := client.NewHTTP(false)
-		ch := client.NewChannel(c["security"].(map[string]any)["key"].(string))
+		backend := testclient.NewHTTP(false)
+		ch := testclient.NewChannel(c["security"].(map[string]any)["key"].(string))
 		poll := func(want int) {
 			t.Helper()
-			if reply, err := backend.Poll(t.Context(), "http://"+c.addr("sub")+subPath+client.Query(false, "", ch.Signed())); err != nil || reply.Status != want {
+			if reply, err := backend.Poll(t.Context(), "http://"+c.addr("sub")+subPath+testclient.Query(false, "", ch.Signed())); err != nil || reply.Status != want {
 				t.Fatal(reply.Status, err)
 			}
 		}
@@ -279,8 +279,8 @@ func TestTrafficOverTLS(t *testing.T) {
 	c["debug"] = map[string]any{"folderName": dir, "ip": []any{"127.0.0.1"}}
 	p := start(t, c)
 	f := debugFile{t: t, dir: dir, process: p, ip: `::ffff:127\.0\.0\.1`}
-	ch := client.NewChannel(c["security"].(map[string]any)["key"].(string))
-	socket, err := client.DialTLS(t.Context(), trusting, c.addr("sub"), subPath+client.Query(false, "", ch.Signed()))
+	ch := testclient.NewChannel(c["security"].(map[string]any)["key"].(string))
+	socket, err := testclient.DialTLS(t.Context(), trusting, c.addr("sub"), subPath+testclient.Query(false, "", ch.Signed()))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -13,7 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"push-server/cmd/push-server/internal/client"
+	"push-server/protocol/testclient"
 )
 
 // TestLoopEnds takes away what an event loop waits at. The server does not stay with what is left of it: it says why and ends, although
@@ -32,9 +32,9 @@ func TestLoopEnds(t *testing.T) {
 		return err
 	})
 	eventually(t, "a publication", func() error {
-		backend := client.NewHTTP(false)
+		backend := testclient.NewHTTP(false)
 		defer backend.Close()
-		reply, err := backend.PublishText(t.Context(), "http://"+c.addr("pub")+pubPath, "1", 60, client.NewChannel(testKey).Private)
+		reply, err := backend.PublishText(t.Context(), "http://"+c.addr("pub")+pubPath, "1", 60, testclient.NewChannel(testKey).Private)
 		if err == nil && reply.Status != 202 {
 			err = fmt.Errorf("status %d", reply.Status)
 		}

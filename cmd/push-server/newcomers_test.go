@@ -8,7 +8,7 @@ import (
 	"testing"
 	"time"
 
-	"push-server/cmd/push-server/internal/client"
+	"push-server/protocol/testclient"
 	"push-server/redisbus/redistest"
 )
 
@@ -34,10 +34,10 @@ func TestNewcomers(t *testing.T) {
 }
 
 func checkNewcomer(t *testing.T, in *installation) error {
-	backend := client.NewHTTP(true)
+	backend := testclient.NewHTTP(true)
 	defer backend.Close()
-	ch := client.NewChannel(testKey)
-	first, err := client.Dial(t.Context(), in.subs[0], subPath+client.Query(true, "", ch.Signed()))
+	ch := testclient.NewChannel(testKey)
+	first, err := testclient.Dial(t.Context(), in.subs[0], subPath+testclient.Query(true, "", ch.Signed()))
 	if err != nil {
 		return err
 	}
@@ -45,7 +45,7 @@ func checkNewcomer(t *testing.T, in *installation) error {
 	if err := tell(t, in, backend, ch, 1, first); err != nil {
 		return fmt.Errorf("the one before: %w", err)
 	}
-	newcomer, err := client.Dial(t.Context(), in.subs[0], subPath+client.Query(true, strings.Repeat("0", 26), ch.Signed()))
+	newcomer, err := testclient.Dial(t.Context(), in.subs[0], subPath+testclient.Query(true, strings.Repeat("0", 26), ch.Signed()))
 	if err != nil {
 		return err
 	}
@@ -54,7 +54,7 @@ func checkNewcomer(t *testing.T, in *installation) error {
 }
 
 // tell publishes number n, which is the next thing that the subscriber has to hear.
-func tell(t *testing.T, in *installation, backend *client.HTTP, ch client.Channel, n int, subscriber *client.WebSocket) error {
+func tell(t *testing.T, in *installation, backend *testclient.HTTP, ch testclient.Channel, n int, subscriber *testclient.Conn) error {
 	if _, err := backend.PublishText(t.Context(), in.pubURL(), numbered(n), 0, ch.Private); err != nil {
 		return err
 	}

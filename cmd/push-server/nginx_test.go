@@ -16,7 +16,7 @@ import (
 	"testing"
 	"time"
 
-	"push-server/cmd/push-server/internal/client"
+	"push-server/protocol/testclient"
 )
 
 // A site is an nginx with the layout of a BitrixVM before two servers for subscribers and two for publications.
@@ -127,11 +127,11 @@ func (s *site) dialFrom(t *testing.T, network int, to string) net.Conn {
 
 // webSocket connects from networks that end up at either server, and gets what comes in through either.
 func (s *site) webSocket(t *testing.T) {
-	ch := client.NewChannel(testKey)
+	ch := testclient.NewChannel(testKey)
 	var sockets []*follower
 	for network := range 8 {
-		target := subPath + client.Query(network%2 == 0, "", ch.Signed())
-		socket, err := client.DialFrom(t.Context(), loopback(network), s.subs[0], target)
+		target := subPath + testclient.Query(network%2 == 0, "", ch.Signed())
+		socket, err := testclient.DialFrom(t.Context(), loopback(network), s.subs[0], target)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -159,16 +159,16 @@ func (s *site) webSocket(t *testing.T) {
 
 // poll gets messages by all paths, a long one compressed by nginx.
 func (s *site) poll(t *testing.T) {
-	backend, poller := client.NewHTTP(false), client.NewHTTP(true)
+	backend, poller := testclient.NewHTTP(false), testclient.NewHTTP(true)
 	defer poller.Close()
-	ch := client.NewChannel(testKey)
+	ch := testclient.NewChannel(testKey)
 	body := `{"text":"` + strings.Repeat("a", 5000) + `"}`
 	if _, err := backend.PublishText(t.Context(), s.pubURL(), body, 60, ch.Private); err != nil {
 		t.Fatal(err)
 	}
 	f := func(base string, binary bool, origins int) {
 		t.Helper()
-		reply, err := poller.Poll(t.Context(), base+client.Query(binary, strings.Repeat("0", 26), ch.Signed()))
+		reply, err := poller.Poll(t.Context(), base+testclient.Query(binary, strings.Repeat("0", 26), ch.Signed()))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -189,12 +189,12 @@ func (s *site) poll(t *testing.T) {
 }
 
 func (s *site) emptyPoll(t *testing.T) {
-	poller := client.NewHTTP(true)
+	poller := testclient.NewHTTP(true)
 	defer poller.Close()
 	mid := strings.Repeat("9", 26)
 	f := func(path string) {
 		t.Helper()
-		reply, err := poller.Poll(t.Context(), "http://"+s.subs[0]+path+client.Query(true, mid, client.NewChannel(testKey).Signed()))
+		reply, err := poller.Poll(t.Context(), "http://"+s.subs[0]+path+testclient.Query(true, mid, testclient.NewChannel(testKey).Signed()))
 		if err := errors.Join(err, checkEmptyAnswer(reply, mid)); err != nil {
 			t.Errorf("%s: %v", path, err)
 		}
@@ -209,7 +209,7 @@ func (s *site) emptyPoll(t *testing.T) {
 // pathsWithDots is for strangers who reach what is open to all and would be a back end: to nginx these are /bitrix/rest/ and
 // /bitrix/subws/, which it passes on as they were sent.
 func (s *site) pathsWithDots(t *testing.T) {
-	ch := client.NewChannel(testKey)
+	ch := testclient.NewChannel(testKey)
 	f := func(method, target, body string) {
 		t.Helper()
 		conn := s.dialFrom(t, 0, s.subs[0])
@@ -228,14 +228,14 @@ func (s *site) pathsWithDots(t *testing.T) {
 }
 
 func (s *site) rest(t *testing.T) {
-	from, to := client.NewChannel(testKey), client.NewChannel(testKey)
-	socket, err := client.Dial(t.Context(), s.subs[0], subPath+client.Query(true, "", to.Signed()))
+	from, to := testclient.NewChannel(testKey), testclient.NewChannel(testKey)
+	socket, err := testclient.Dial(t.Context(), s.subs[0], subPath+testclient.Query(true, "", to.Signed()))
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer socket.Close()
-	batch := client.AppendPublish(nil, client.Publication{Receivers: []client.Receiver{to.PublicReceiver()}, Body: numbered(1)})
-	reply, err := client.NewHTTP(false).Post(t.Context(), "http://"+s.subs[0]+restPath+client.Query(false, "", from.Signed()), batch)
+	batch := testclient.AppendPublish(nil, testclient.Publication{Receivers: []testclient.Receiver{to.PublicReceiver()}, Body: numbered(1)})
+	reply, err := testclient.NewHTTP(false).Post(t.Context(), "http://"+s.subs[0]+restPath+testclient.Query(false, "", from.Signed()), batch)
 	if err != nil || reply.Status != 200 || len(reply.Body) > 0 {
 		t.Fatalf("answered %d %s, %v", reply.Status, reply.Body, err)
 	}
@@ -246,13 +246,13 @@ func (s *site) rest(t *testing.T) {
 
 // backendLeaves closes as soon as everything is sent, as PHP does that has no time.
 func (s *site) backendLeaves(t *testing.T) {
-	ch := client.NewChannel(testKey)
-	socket, err := client.Dial(t.Context(), s.subs[0], subPath+client.Query(true, "", ch.Signed()))
+	ch := testclient.NewChannel(testKey)
+	socket, err := testclient.Dial(t.Context(), s.subs[0], subPath+testclient.Query(true, "", ch.Signed()))
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer socket.Close()
-	batch := client.AppendPublish(nil, client.Publication{Receivers: []client.Receiver{ch.PrivateReceiver()}, Body: numbered(1), Expiry: 60})
+	batch := testclient.AppendPublish(nil, testclient.Publication{Receivers: []testclient.Receiver{ch.PrivateReceiver()}, Body: numbered(1), Expiry: 60})
 	conn := s.dialFrom(t, 0, s.pub)
 	fmt.Fprintf(conn, "POST %s?binaryMode=true&hostname=x HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"+
 		"Content-Type: application/x-www-form-urlencoded\r\nContent-Length: %d\r\n\r\n%s", pubPath, len(batch), batch)
@@ -264,8 +264,8 @@ func (s *site) backendLeaves(t *testing.T) {
 
 // online asks both ways, the old one with a body behind GET.
 func (s *site) online(t *testing.T) {
-	ch, away := client.NewChannel(testKey), client.NewChannel(testKey)
-	socket, err := client.Dial(t.Context(), s.subs[0], subPath+client.Query(true, "", ch.Signed()))
+	ch, away := testclient.NewChannel(testKey), testclient.NewChannel(testKey)
+	socket, err := testclient.Dial(t.Context(), s.subs[0], subPath+testclient.Query(true, "", ch.Signed()))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -280,7 +280,7 @@ func (s *site) online(t *testing.T) {
 	if reply, err := io.ReadAll(conn); err != nil || !bytes.Contains(reply, []byte(want)) {
 		t.Errorf("answered %q, %v", reply, err)
 	}
-	reply, err := client.NewHTTP(false).Request(t.Context(), s.pubURL(), client.AppendChannelStats(nil, away.PrivateReceiver(), ch.PrivateReceiver()))
+	reply, err := testclient.NewHTTP(false).Request(t.Context(), s.pubURL(), testclient.AppendChannelStats(nil, away.PrivateReceiver(), ch.PrivateReceiver()))
 	stats := "0a32 1230 0a16 0a10" + away.Private + "1001 1800 0a16 0a10" + ch.Private + "1001 1801"
 	if got := hex.EncodeToString(reply.Body); err != nil || got != strings.ReplaceAll(stats, " ", "") {
 		t.Errorf("answered %s, %v, want %s", got, err, stats)
@@ -288,7 +288,7 @@ func (s *site) online(t *testing.T) {
 }
 
 func (s *site) statistics(t *testing.T) {
-	reply, err := client.NewHTTP(false).Poll(t.Context(), "http://"+s.pub+"/server-stat/")
+	reply, err := testclient.NewHTTP(false).Poll(t.Context(), "http://"+s.pub+"/server-stat/")
 	if err != nil || reply.Status != 200 || strings.Count(string(reply.Body), `"processUniqueId"`) != 4 {
 		t.Errorf("answered %d %s, %v; want four processes", reply.Status, reply.Body, err)
 	}
@@ -297,7 +297,7 @@ func (s *site) statistics(t *testing.T) {
 // siteChecker is the test of the portal that operators see: a poll by HTTP/1.0, a publication that is not JSON and not kept,
 // and one single read of the answer.
 func (s *site) siteChecker(t *testing.T) {
-	ch := client.NewChannel(testKey)
+	ch := testclient.NewChannel(testKey)
 	conn := s.dialFrom(t, 0, s.subs[0])
 	fmt.Fprintf(conn, "GET /bitrix/sub/?CHANNEL_ID=%s HTTP/1.0\r\nHost: x\r\nIf-Modified-Since: %s\r\n\r\n",
 		ch.Alone(), time.Now().Format(time.RFC1123Z))
@@ -305,7 +305,7 @@ func (s *site) siteChecker(t *testing.T) {
 		t.Fatal(err)
 	}
 	text := fmt.Sprintf("%x", md5.Sum([]byte(t.Name())))
-	if _, err := client.NewHTTP(false).PublishText(t.Context(), s.pubURL(), text, 0, ch.Private); err != nil {
+	if _, err := testclient.NewHTTP(false).PublishText(t.Context(), s.pubURL(), text, 0, ch.Private); err != nil {
 		t.Fatal(err)
 	}
 	answer := make([]byte, 4096)

@@ -13,7 +13,7 @@ import (
 	"github.com/redis/rueidis"
 	"google.golang.org/protobuf/encoding/protowire"
 
-	"push-server/cmd/push-server/internal/client"
+	"push-server/protocol/testclient"
 	"push-server/redisbus/redistest"
 )
 
@@ -78,7 +78,7 @@ func (n *nodeProcess) do(command ...string) rueidis.RedisResult {
 // A nodeMessage is what one publication is to Node.
 type nodeMessage struct {
 	id        string // 26 digits
-	receivers []client.Receiver
+	receivers []testclient.Receiver
 	body      string
 	expiry    uint64 // seconds
 	created   uint32
@@ -135,7 +135,7 @@ func (n *nodeProcess) send(m nodeMessage) {
 	n.do("PUBLISH", n.channel, string(m.envelope()))
 }
 
-func nodeHistory(r client.Receiver) string {
+func nodeHistory(r testclient.Receiver) string {
 	if r.Private {
 		return "channel:messages:" + string(r.ID)
 	}
@@ -149,9 +149,9 @@ func (m *nodeMessage) outgoing() []byte {
 	b = appendNumber(b, 3, m.expiry)
 	b = protowire.AppendFixed32(protowire.AppendTag(b, 4, protowire.Fixed32Type), m.created)
 	if m.from == "" {
-		return appendBytes(b, 5, string(appendNumber(nil, 1, client.SenderBackend)))
+		return appendBytes(b, 5, string(appendNumber(nil, 1, testclient.SenderBackend)))
 	}
-	return appendBytes(b, 5, string(appendBytes(appendNumber(nil, 1, client.SenderClient), 2, fromHex(m.from))))
+	return appendBytes(b, 5, string(appendBytes(appendNumber(nil, 1, testclient.SenderClient), 2, fromHex(m.from))))
 }
 
 // envelope is the NotificationBatch with m. Clients, whose receivers are signed, leave isPrivate out, and so it stays.

@@ -15,7 +15,7 @@ import (
 	"strings"
 	"testing"
 
-	"push-server/cmd/push-server/internal/client"
+	"push-server/protocol/testclient"
 )
 
 // An operator has an installation made by make install in a folder, with ports of its own, and works with push-server-multi.
@@ -189,10 +189,10 @@ func (o *operator) deliver() {
 	if key == nil {
 		o.t.Fatal("the settings have no key")
 	}
-	backend := client.NewHTTP(false)
+	backend := testclient.NewHTTP(false)
 	for i, port := range o.subs {
-		ch := client.NewChannel(key[1])
-		socket, err := client.Dial(o.t.Context(), "127.0.0.1:"+port, subPath+client.Query(i%2 == 0, "", ch.Signed()))
+		ch := testclient.NewChannel(key[1])
+		socket, err := testclient.Dial(o.t.Context(), "127.0.0.1:"+port, subPath+testclient.Query(i%2 == 0, "", ch.Signed()))
 		if err != nil {
 			o.t.Fatal(err)
 		}

@@ -7,7 +7,7 @@ import (
 	"testing"
 	"time"
 
-	"push-server/cmd/push-server/internal/client"
+	"push-server/protocol/testclient"
 	"push-server/redisbus/redistest"
 )
 
@@ -16,8 +16,8 @@ import (
 type outage struct {
 	t       *testing.T
 	in      *installation
-	channel client.Channel
-	backend *client.HTTP
+	channel testclient.Channel
+	backend *testclient.HTTP
 	sent    int
 	socket  *follower
 	polls   *follower
@@ -25,7 +25,7 @@ type outage struct {
 }
 
 func newOutage(t *testing.T, in *installation) *outage {
-	o := &outage{t: t, in: in, channel: client.NewChannel(testKey), backend: client.NewHTTP(true), parked: make(chan error, 1)}
+	o := &outage{t: t, in: in, channel: testclient.NewChannel(testKey), backend: testclient.NewHTTP(true), parked: make(chan error, 1)}
 	t.Cleanup(o.backend.Close)
 	return o
 }
@@ -59,9 +59,9 @@ func (o *outage) firstArrived() {
 	}
 }
 
-func (o *outage) dial(mid string) *client.WebSocket {
+func (o *outage) dial(mid string) *testclient.Conn {
 	o.t.Helper()
-	socket, err := client.Dial(o.t.Context(), o.in.subs[0], subPath+client.Query(true, mid, o.channel.Signed()))
+	socket, err := testclient.Dial(o.t.Context(), o.in.subs[0], subPath+testclient.Query(true, mid, o.channel.Signed()))
 	if err != nil {
 		o.t.Fatal(err)
 	}
@@ -85,17 +85,17 @@ func (o *outage) publish(n, status int) {
 // try gives the status of a publication of the next n.
 func (o *outage) try(n int) int {
 	o.t.Helper()
-	reply, err := client.Reply{}, error(nil)
+	reply, err := testclient.Reply{}, error(nil)
 	if n == 1 {
 		reply, err = o.backend.PublishText(o.t.Context(), o.in.pubURL(), numbered(o.sent+1), 600, o.channel.Private)
 	} else {
-		var batch []client.Publication
+		var batch []testclient.Publication
 		for i := range n {
-			batch = append(batch, client.Publication{
-				Receivers: []client.Receiver{o.channel.PrivateReceiver()}, Body: numbered(o.sent + 1 + i), Expiry: 600,
+			batch = append(batch, testclient.Publication{
+				Receivers: []testclient.Receiver{o.channel.PrivateReceiver()}, Body: numbered(o.sent + 1 + i), Expiry: 600,
 			})
 		}
-		reply, err = o.backend.Request(o.t.Context(), o.in.pubURL(), client.AppendPublish(nil, batch...))
+		reply, err = o.backend.Request(o.t.Context(), o.in.pubURL(), testclient.AppendPublish(nil, batch...))
 	}
 	if err != nil {
 		o.t.Fatal(err)
@@ -232,21 +232,21 @@ func TestQueueFull(t *testing.T) {
 // fillBySocket publishes as a client to somebody else, until it is told to come again later.
 func (o *outage) fillBySocket() {
 	o.t.Helper()
-	sender := client.NewChannel(testKey)
-	socket, err := client.Dial(o.t.Context(), o.in.subs[0], subPath+client.Query(true, "", sender.Signed()))
+	sender := testclient.NewChannel(testKey)
+	socket, err := testclient.Dial(o.t.Context(), o.in.subs[0], subPath+testclient.Query(true, "", sender.Signed()))
 	if err != nil {
 		o.t.Fatal(err)
 	}
 	defer socket.Close()
-	message := client.Publication{Receivers: []client.Receiver{client.NewChannel(testKey).PublicReceiver()}, Body: "{}", Expiry: 60}
+	message := testclient.Publication{Receivers: []testclient.Receiver{testclient.NewChannel(testKey).PublicReceiver()}, Body: "{}", Expiry: 60}
 	for range 11 {
-		if err := socket.Send(client.AppendPublish(nil, message)); err != nil {
+		if err := socket.Send(testclient.AppendPublish(nil, message)); err != nil {
 			break // closed already
 		}
 	}
 	socket.SetReadDeadline(time.Now().Add(patience))
 	_, err = socket.Receive()
-	if closed, ok := err.(*client.CloseError); !ok || closed.Code != 1013 {
+	if closed, ok := err.(*testclient.CloseError); !ok || closed.Code != 1013 {
 		o.t.Errorf("a client that fills the queue gets %v, want close 1013", err)
 	}
 }

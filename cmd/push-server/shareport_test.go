@@ -9,7 +9,7 @@ import (
 	"testing"
 	"time"
 
-	"push-server/cmd/push-server/internal/client"
+	"push-server/protocol/testclient"
 )
 
 // TestSharedPorts runs two processes with the same ports: both get clients, and what is published reaches the clients of both.
@@ -17,10 +17,10 @@ func TestSharedPorts(t *testing.T) {
 	redis := startRedis(t)
 	first, windowOfFirst := sharing(t, nil, socketOf(redis))
 	_, windowOfSecond := sharing(t, first, socketOf(redis))
-	ch := client.NewChannel(testKey)
-	var clients []*client.WebSocket
+	ch := testclient.NewChannel(testKey)
+	var clients []*testclient.Conn
 	eventually(t, "both processes have clients", func() error {
-		w, err := client.Dial(t.Context(), first.addr("sub"), subPath+client.Query(false, "", ch.Signed()))
+		w, err := testclient.Dial(t.Context(), first.addr("sub"), subPath+testclient.Query(false, "", ch.Signed()))
 		if err != nil {
 			return err
 		}
@@ -41,7 +41,7 @@ func TestSharedPorts(t *testing.T) {
 		}
 		return nil
 	})
-	backend := client.NewHTTP(false)
+	backend := testclient.NewHTTP(false)
 	for i := range 4 {
 		body := strconv.Itoa(i)
 		if _, err := backend.PublishText(t.Context(), "http://"+first.addr("pub")+pubPath, body, 0, ch.Private); err != nil {

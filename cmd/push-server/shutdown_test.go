@@ -7,7 +7,7 @@ import (
 	"syscall"
 	"testing"
 
-	"push-server/cmd/push-server/internal/client"
+	"push-server/protocol/testclient"
 	"push-server/redisbus/redistest"
 )
 
@@ -17,13 +17,13 @@ func TestDrain(t *testing.T) {
 		in := install(t, "single", redis, 1)
 		url := "http://" + in.subs[0] + subPath
 		mid := strings.Repeat("9", 26)
-		poller := client.NewHTTP(true)
+		poller := testclient.NewHTTP(true)
 		defer poller.Close()
 		polls := make(chan error, 2)
 		for _, mid := range []string{"", mid} {
-			ch := client.NewChannel(testKey)
+			ch := testclient.NewChannel(testKey)
 			go func() {
-				reply, err := poller.Poll(t.Context(), url+client.Query(false, mid, ch.Signed()))
+				reply, err := poller.Poll(t.Context(), url+testclient.Query(false, mid, ch.Signed()))
 				polls <- errors.Join(err, checkEmptyAnswer(reply, mid))
 			}()
 			if err := waitOnline(t, in, ch); err != nil {
@@ -32,7 +32,7 @@ func TestDrain(t *testing.T) {
 		}
 		closed := make(chan error, 2)
 		for _, binary := range []bool{false, true} {
-			socket, err := client.Dial(t.Context(), in.subs[0], subPath+client.Query(binary, "", client.NewChannel(testKey).Signed()))
+			socket, err := testclient.Dial(t.Context(), in.subs[0], subPath+testclient.Query(binary, "", testclient.NewChannel(testKey).Signed()))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -48,7 +48,7 @@ func TestDrain(t *testing.T) {
 		}
 		for range 2 {
 			err := <-closed
-			if end, ok := err.(*client.CloseError); !ok || end.Code != 1001 {
+			if end, ok := err.(*testclient.CloseError); !ok || end.Code != 1001 {
 				t.Errorf("a WebSocket ends with %v, want close 1001", err)
 			}
 			if err := <-polls; err != nil {
@@ -59,7 +59,7 @@ func TestDrain(t *testing.T) {
 }
 
 // checkEmptyAnswer wants the answer that a poll regularly gets when nothing has happened.
-func checkEmptyAnswer(reply client.Reply, mid string) error {
+func checkEmptyAnswer(reply testclient.Reply, mid string) error {
 	switch last := reply.Header.Get("Last-Message-Id"); {
 	case reply.Status != http.StatusNotModified:
 		return errors.New("status is not 304: " + string(reply.Body))

@@ -14,7 +14,7 @@ import (
 
 	"github.com/redis/rueidis"
 
-	"push-server/cmd/push-server/internal/client"
+	"push-server/protocol/testclient"
 	"push-server/redisbus/redistest"
 )
 
@@ -25,8 +25,8 @@ var (
 	recordedSignature = []byte(fromHex("cbe0c27ecb99cb0061b558050a4feb7dc50ed852"))
 )
 
-func recordedChannel(private, public string) client.Channel {
-	ch := client.NewChannel(testKey)
+func recordedChannel(private, public string) testclient.Channel {
+	ch := testclient.NewChannel(testKey)
 	ch.Private, ch.Public = private, public
 	return ch
 }
@@ -37,7 +37,7 @@ func TestNodePublishesToOurClients(t *testing.T) {
 	in := installBesideNode(t, redis, 2)
 	node := startNode(t, redis, "n0desrv1")
 	redis.Do("SET", "server:messagecounter", "1000")
-	f := func(payload string, want nodeMessage, receivers ...client.Channel) {
+	f := func(payload string, want nodeMessage, receivers ...testclient.Channel) {
 		t.Helper()
 		want.created = recordedCreated
 		hear := listenEverywhere(t, in, receivers)
@@ -50,30 +50,30 @@ func TestNodePublishesToOurClients(t *testing.T) {
 		}
 	}
 	f(`0a3f 0a3d 0a3b 0a14 0a100123456789abcdef0123456789abcdef 1001 1a23 0a0d17954638490000000000000001 12077b2261223a317d 183c 25a99a046b 2a020802`,
-		nodeMessage{id: recordedID(1), body: `{"a":1}`, expiry: 60, receivers: []client.Receiver{recordedA.PrivateReceiver()}},
+		nodeMessage{id: recordedID(1), body: `{"a":1}`, expiry: 60, receivers: []testclient.Receiver{recordedA.PrivateReceiver()}},
 		recordedA)
 	f(`0a56 0a54 0a52 0a14 0a100123456789abcdef0123456789abcdef 1001 0a14 0a1000112233445566778899aabbccddeeff 1001
 		1a24 0a0d17954638490000000000000002 12077b2262223a327d 18901c 25a99a046b 2a020802`,
 		nodeMessage{id: recordedID(2), body: `{"b":2}`, expiry: 3600,
-			receivers: []client.Receiver{recordedA.PrivateReceiver(), recordedB.PrivateReceiver()}},
+			receivers: []testclient.Receiver{recordedA.PrivateReceiver(), recordedB.PrivateReceiver()}},
 		recordedA, recordedB)
 	toB := recordedB.PublicReceiver()
 	toB.Signature = recordedSignature
 	f(`0a65 0a63 0a61 0a28 0a10ffeeddccbbaa99887766554433221100 1a14cbe0c27ecb99cb0061b558050a4feb7dc50ed852
 		1a35 0a0d17954638490000000000000003 12077b2263223a337d 1800 25a99a046b 2a14 0801 1210fedcba9876543210fedcba9876543210`,
-		nodeMessage{id: recordedID(3), body: `{"c":3}`, receivers: []client.Receiver{toB}, from: recordedA.Public},
+		nodeMessage{id: recordedID(3), body: `{"c":3}`, receivers: []testclient.Receiver{toB}, from: recordedA.Public},
 		recordedB)
 }
 
 // listenEverywhere has a client of each kind listen to each channel at each process. Each of the functions waits for what one of
 // them gets.
-func listenEverywhere(t *testing.T, in *besideNode, channels []client.Channel) (hear []func(want nodeMessage)) {
+func listenEverywhere(t *testing.T, in *besideNode, channels []testclient.Channel) (hear []func(want nodeMessage)) {
 	t.Helper()
 	for _, addr := range in.subs {
 		for _, ch := range channels {
 			hear = append(hear, listenByPoll(t, addr, ch))
 			for _, binary := range []bool{false, true} {
-				socket := dialSubscriber(t, addr, client.Query(binary, "", ch.Signed()))
+				socket := dialSubscriber(t, addr, testclient.Query(binary, "", ch.Signed()))
 				hear = append(hear, func(want nodeMessage) {
 					t.Helper()
 					got, err := receive(socket, 1)
@@ -88,28 +88,28 @@ func listenEverywhere(t *testing.T, in *besideNode, channels []client.Channel) (
 	return hear
 }
 
-func checkSender(t *testing.T, binary bool, got []client.Message, want nodeMessage) {
+func checkSender(t *testing.T, binary bool, got []testclient.Message, want nodeMessage) {
 	t.Helper()
-	sender := uint64(client.SenderBackend)
+	sender := uint64(testclient.SenderBackend)
 	if want.from != "" {
-		sender = client.SenderClient
+		sender = testclient.SenderClient
 	}
 	if binary && len(got) == 1 && (got[0].Sender != sender || got[0].From != want.from) {
 		t.Errorf("sender %d %s, want %d %s", got[0].Sender, got[0].From, sender, want.from)
 	}
 }
 
-func listenByPoll(t *testing.T, addr string, ch client.Channel) func(want nodeMessage) {
+func listenByPoll(t *testing.T, addr string, ch testclient.Channel) func(want nodeMessage) {
 	t.Helper()
 	type answer struct {
-		client.Reply
+		testclient.Reply
 		error
 	}
 	answers := make(chan answer, 1)
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	t.Cleanup(cancel)
 	go func() {
-		reply, err := client.NewHTTP(false).Poll(ctx, "http://"+addr+subPath+client.Query(true, "", ch.Signed()))
+		reply, err := testclient.NewHTTP(false).Poll(ctx, "http://"+addr+subPath+testclient.Query(true, "", ch.Signed()))
 		answers <- answer{reply, err}
 	}()
 	return func(want nodeMessage) {
@@ -186,12 +186,12 @@ func fetch(t *testing.T, url string) []byte {
 func TestWePublishToNode(t *testing.T) {
 	redis := recordedRedis(t, 1000)
 	in := installBesideNode(t, redis, 2)
-	a, b := client.NewChannel(testKey), client.NewChannel(testKey)
-	sender := dialSubscriber(t, in.subs[0], client.Query(true, "", a.Signed()))
-	receiver := dialSubscriber(t, in.subs[1], client.Query(true, "", b.Signed()))
+	a, b := testclient.NewChannel(testKey), testclient.NewChannel(testKey)
+	sender := dialSubscriber(t, in.subs[0], testclient.Query(true, "", a.Signed()))
+	receiver := dialSubscriber(t, in.subs[1], testclient.Query(true, "", b.Signed()))
 	in.awaitListening(t, 2)
 	heard := listenAsNode(t, redis)
-	backend := client.NewHTTP(true)
+	backend := testclient.NewHTTP(true)
 	defer backend.Close()
 	f := func(want nodeMessage, publish func() error) {
 		t.Helper()
@@ -208,30 +208,30 @@ func TestWePublishToNode(t *testing.T) {
 		checkSender(t, true, got, want)
 		checkEnvelope(t, heard, want, begin)
 	}
-	answered := func(reply client.Reply, err error) error {
+	answered := func(reply testclient.Reply, err error) error {
 		if err == nil && reply.Status != 200 {
 			err = fmt.Errorf("%d %s", reply.Status, reply.Body)
 		}
 		return err
 	}
-	privately, publicly := []client.Receiver{b.PrivateReceiver()}, []client.Receiver{b.PublicReceiver()}
+	privately, publicly := []testclient.Receiver{b.PrivateReceiver()}, []testclient.Receiver{b.PublicReceiver()}
 	text := nodeMessage{body: `{"text":1}`, expiry: 60, receivers: privately}
 	f(text, func() error { return answered(backend.PublishText(t.Context(), in.pubURL(), text.body, 60, b.Private)) })
-	trusted := nodeMessage{body: `{"trusted":1}`, expiry: 3600, receivers: []client.Receiver{a.PrivateReceiver(), publicOf(b)}}
+	trusted := nodeMessage{body: `{"trusted":1}`, expiry: 3600, receivers: []testclient.Receiver{a.PrivateReceiver(), publicOf(b)}}
 	f(trusted, func() error {
-		return answered(backend.Request(t.Context(), in.pubURL(), client.AppendPublish(nil, published(trusted))))
+		return answered(backend.Request(t.Context(), in.pubURL(), testclient.AppendPublish(nil, published(trusted))))
 	})
 	socket := nodeMessage{body: `{"socket":1}`, receivers: publicly, from: a.Public}
-	f(socket, func() error { return sender.Send(client.AppendPublish(nil, published(socket))) })
+	f(socket, func() error { return sender.Send(testclient.AppendPublish(nil, published(socket))) })
 	rest := nodeMessage{body: `{"rest":1}`, expiry: 60, receivers: publicly, from: a.Public}
 	f(rest, func() error {
-		url := "http://" + in.pub + restPath + client.Query(true, "", a.Signed())
-		return answered(backend.Post(t.Context(), url, client.AppendPublish(nil, published(rest))))
+		url := "http://" + in.pub + restPath + testclient.Query(true, "", a.Signed())
+		return answered(backend.Post(t.Context(), url, testclient.AppendPublish(nil, published(rest))))
 	})
 }
 
-func published(m nodeMessage) client.Publication {
-	return client.Publication{Receivers: m.receivers, Body: m.body, Expiry: uint32(m.expiry)}
+func published(m nodeMessage) testclient.Publication {
+	return testclient.Publication{Receivers: m.receivers, Body: m.body, Expiry: uint32(m.expiry)}
 }
 
 // checkEnvelope waits until want comes by in the bytes in which Node would have sent it at some second since begin.

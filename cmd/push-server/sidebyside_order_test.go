@@ -10,7 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"push-server/cmd/push-server/internal/client"
+	"push-server/protocol/testclient"
 	"push-server/redisbus/redistest"
 )
 
@@ -19,12 +19,12 @@ import (
 func TestConcurrentNodePublishers(t *testing.T) {
 	redis := startRedis(t)
 	in := installBesideNode(t, redis, 2)
-	a, b, shared := client.NewChannel(testKey), client.NewChannel(testKey), client.NewChannel(testKey)
+	a, b, shared := testclient.NewChannel(testKey), testclient.NewChannel(testKey), testclient.NewChannel(testKey)
 	signed := []string{a.Signed(), b.Signed(), shared.Alone()}
-	sockets := map[string]*client.WebSocket{}
+	sockets := map[string]*testclient.Conn{}
 	for i, addr := range in.subs {
 		for _, binary := range []bool{false, true} {
-			sockets[fmt.Sprintf("process %d, binary mode %v", i, binary)] = dialSubscriber(t, addr, client.Query(binary, "", signed...))
+			sockets[fmt.Sprintf("process %d, binary mode %v", i, binary)] = dialSubscriber(t, addr, testclient.Query(binary, "", signed...))
 		}
 	}
 	in.awaitListening(t, len(sockets))
@@ -74,7 +74,7 @@ const (
 type nodeTraffic struct {
 	t     *testing.T
 	nodes []*nodeProcess
-	to    []client.Receiver
+	to    []testclient.Receiver
 	work  sync.WaitGroup
 	asked int64 // reads of history, if each client that comes back needs one for each of its channels
 
@@ -84,7 +84,7 @@ type nodeTraffic struct {
 	latest time.Duration // longest way from an id to its publication
 }
 
-func newNodeTraffic(t *testing.T, redis *redistest.Server, to ...client.Receiver) *nodeTraffic {
+func newNodeTraffic(t *testing.T, redis *redistest.Server, to ...testclient.Receiver) *nodeTraffic {
 	f := &nodeTraffic{t: t, to: to}
 	for i := range nodePublishers {
 		f.nodes = append(f.nodes, startNode(t, redis, fmt.Sprintf("n0desrv%d", i)))
@@ -119,7 +119,7 @@ func (f *nodeTraffic) publish(node *nodeProcess, random *rand.Rand, done <-chan 
 		case <-tick.C:
 		}
 		taken := time.Now()
-		m := nodeMessage{id: node.takeID(), created: uint32(taken.Unix()), body: numbered(n), expiry: 60, receivers: []client.Receiver{f.to[random.IntN(len(f.to))]}}
+		m := nodeMessage{id: node.takeID(), created: uint32(taken.Unix()), body: numbered(n), expiry: 60, receivers: []testclient.Receiver{f.to[random.IntN(len(f.to))]}}
 		if !m.receivers[0].Private {
 			m.from = strings.Repeat("ab", 16)
 		}
@@ -180,18 +180,18 @@ func (f *nodeTraffic) comeBack(addr string, signed []string, n int) (inOrder boo
 	if len(missed) == 0 {
 		return true
 	}
-	socket := dialSubscriber(f.t, addr, client.Query(true, mid, signed...))
+	socket := dialSubscriber(f.t, addr, testclient.Query(true, mid, signed...))
 	defer socket.Close()
 	got, err := receiveUntil(socket, missed)
 	if err != nil {
 		f.t.Errorf("replay: %v after %d messages, %d missed", err, len(got), len(missed))
 	}
 	f.checkComplete("replay", got, mid, missed)
-	return slices.IsSortedFunc(got, func(x, y client.Message) int { return strings.Compare(x.ID, y.ID) })
+	return slices.IsSortedFunc(got, func(x, y testclient.Message) int { return strings.Compare(x.ID, y.ID) })
 }
 
 // receiveUntil receives until all of want have come, among others.
-func receiveUntil(socket *client.WebSocket, want []nodeMessage) (got []client.Message, err error) {
+func receiveUntil(socket *testclient.Conn, want []nodeMessage) (got []testclient.Message, err error) {
 	open := map[string]bool{}
 	for _, m := range want {
 		open[m.id] = true
@@ -210,7 +210,7 @@ func receiveUntil(socket *client.WebSocket, want []nodeMessage) (got []client.Me
 }
 
 // checkComplete wants each message of want once. What came in the meantime may be there as well, but nothing up to mid.
-func (f *nodeTraffic) checkComplete(who string, got []client.Message, mid string, want []nodeMessage) {
+func (f *nodeTraffic) checkComplete(who string, got []testclient.Message, mid string, want []nodeMessage) {
 	f.t.Helper()
 	seen := map[string]string{}
 	for _, m := range got {

@@ -10,7 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"push-server/cmd/push-server/internal/client"
+	"push-server/protocol/testclient"
 )
 
 // Whoever is connected to one server is online for the other: marks of 130 seconds for the first channel of a connection.
@@ -18,19 +18,19 @@ func TestOnlineBesideNode(t *testing.T) {
 	redis := startRedis(t)
 	in := installBesideNode(t, redis, 1)
 	node := startNode(t, redis, "n0desrv1")
-	here, second, alone, away, polling := client.NewChannel(testKey), client.NewChannel(testKey), client.NewChannel(testKey),
-		client.NewChannel(testKey), client.NewChannel(testKey)
-	dialSubscriber(t, in.subs[0], client.Query(true, "", here.Signed(), second.Signed()))
-	dialSubscriber(t, in.subs[0], client.Query(false, "", alone.Alone(), second.Signed()))
+	here, second, alone, away, polling := testclient.NewChannel(testKey), testclient.NewChannel(testKey), testclient.NewChannel(testKey),
+		testclient.NewChannel(testKey), testclient.NewChannel(testKey)
+	dialSubscriber(t, in.subs[0], testclient.Query(true, "", here.Signed(), second.Signed()))
+	dialSubscriber(t, in.subs[0], testclient.Query(false, "", alone.Alone(), second.Signed()))
 	listenByPoll(t, in.subs[0], polling)
 	node.transaction([]string{"SETEX", onlineKey(away.PrivateReceiver()), "130", "1"}, []string{"SETEX", onlineKey(away.PublicReceiver()), "130", "1"})
 
-	for _, ch := range []client.Channel{here, alone, away, polling} {
+	for _, ch := range []testclient.Channel{here, alone, away, polling} {
 		if err := waitOnline(t, in.installation, ch); err != nil {
 			t.Fatal(err)
 		}
 	}
-	f := func(r client.Receiver, online bool) {
+	f := func(r testclient.Receiver, online bool) {
 		t.Helper()
 		value, err := node.do("GET", onlineKey(r)).ToString()
 		if ttl := redis.Int("TTL", onlineKey(r)); online && (err != nil || value != "1" || ttl < 120 || ttl > 130) || !online && ttl != -2 {
@@ -44,15 +44,15 @@ func TestOnlineBesideNode(t *testing.T) {
 	f(polling.PublicReceiver(), true)
 	f(second.PrivateReceiver(), false)
 	f(second.PublicReceiver(), false)
-	reply, err := client.NewHTTP(false).Request(t.Context(), in.pubURL(),
-		client.AppendChannelStats(nil, away.PrivateReceiver(), publicOf(away), second.PrivateReceiver(), publicOf(here)))
+	reply, err := testclient.NewHTTP(false).Request(t.Context(), in.pubURL(),
+		testclient.AppendChannelStats(nil, away.PrivateReceiver(), publicOf(away), second.PrivateReceiver(), publicOf(here)))
 	want := channelStats(away.PrivateReceiver(), true, publicOf(away), true, second.PrivateReceiver(), false, publicOf(here), true)
 	if err != nil || string(reply.Body) != string(want) {
 		t.Errorf("%v\n got %x\nwant %x", err, reply.Body, want)
 	}
 }
 
-func onlineKey(r client.Receiver) string {
+func onlineKey(r testclient.Receiver) string {
 	if r.Private {
 		return "channel:online:" + string(r.ID)
 	}
@@ -63,7 +63,7 @@ func onlineKey(r client.Receiver) string {
 func channelStats(pairs ...any) []byte {
 	var list []byte
 	for pair := range slices.Chunk(pairs, 2) {
-		r := pair[0].(client.Receiver)
+		r := pair[0].(testclient.Receiver)
 		stats := appendNumber(appendBytes(nil, 1, string(r.ID)), 2, number(r.Private))
 		list = appendBytes(list, 1, string(appendNumber(stats, 3, number(pair[1].(bool)))))
 	}
@@ -92,7 +92,7 @@ func TestStatisticsBesideNode(t *testing.T) {
 	}
 	redis.Do("HSET", "stats", "pub-18113", fresh, "4711", numbered)
 	in := installBesideNode(t, redis, 1)
-	socket := dialSubscriber(t, in.subs[0], client.Query(false, "", client.NewChannel(testKey).Signed()))
+	socket := dialSubscriber(t, in.subs[0], testclient.Query(false, "", testclient.NewChannel(testKey).Signed()))
 	defer socket.Close()
 
 	all := statistics(t, in.installation)

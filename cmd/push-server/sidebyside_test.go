@@ -9,7 +9,7 @@ import (
 	"testing"
 	"time"
 
-	"push-server/cmd/push-server/internal/client"
+	"push-server/protocol/testclient"
 	"push-server/redisbus/redistest"
 )
 
@@ -45,7 +45,7 @@ func newLibrary(t *testing.T) *library {
 }
 
 // add stores a message as Node does.
-func (l *library) add(receivers ...client.Receiver) nodeMessage {
+func (l *library) add(receivers ...testclient.Receiver) nodeMessage {
 	m := nodeMessage{id: recordedID(l.next), receivers: receivers, body: numbered(l.next), expiry: 3600, created: recordedCreated}
 	l.next++
 	l.node.store(m)
@@ -53,18 +53,18 @@ func (l *library) add(receivers ...client.Receiver) nodeMessage {
 }
 
 // addExpired stores one whose time is over: Node leaves its id in the histories.
-func (l *library) addExpired(receivers ...client.Receiver) {
+func (l *library) addExpired(receivers ...testclient.Receiver) {
 	l.redis.Do("DEL", "message:"+fromHex(l.add(receivers...).id))
 }
 
 // addSpoilt stores one and then puts something else in its place.
-func (l *library) addSpoilt(command string, args []string, receivers ...client.Receiver) {
+func (l *library) addSpoilt(command string, args []string, receivers ...testclient.Receiver) {
 	key := "message:" + fromHex(l.add(receivers...).id)
 	l.redis.Do("DEL", key)
 	l.redis.Do(append([]string{command, key}, args...)...)
 }
 
-func publicOf(ch client.Channel) client.Receiver {
+func publicOf(ch testclient.Channel) testclient.Receiver {
 	r := ch.PublicReceiver()
 	r.Signature = nil
 	return r
@@ -73,8 +73,8 @@ func publicOf(ch client.Channel) client.Receiver {
 // What Node has stored is replayed: to the byte to a poll in binary mode, and the same to every other client.
 func TestRedisFilledByNode(t *testing.T) {
 	l := newLibrary(t)
-	plain, mixed, full, spoilt, wrong := client.NewChannel(testKey), client.NewChannel(testKey), client.NewChannel(testKey),
-		client.NewChannel(testKey), client.NewChannel(testKey)
+	plain, mixed, full, spoilt, wrong := testclient.NewChannel(testKey), testclient.NewChannel(testKey), testclient.NewChannel(testKey),
+		testclient.NewChannel(testKey), testclient.NewChannel(testKey)
 	var ofPlain, ofMixed []nodeMessage
 	for range 3 {
 		ofPlain = append(ofPlain, l.add(plain.PrivateReceiver()))
@@ -134,19 +134,19 @@ func checkReplay(t *testing.T, in *installation, mid, signed string, want []node
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
-	poller := client.NewHTTP(false)
-	reply, err := poller.Poll(ctx, "http://"+in.subs[0]+subPath+client.Query(true, mid, signed))
+	poller := testclient.NewHTTP(false)
+	reply, err := poller.Poll(ctx, "http://"+in.subs[0]+subPath+testclient.Query(true, mid, signed))
 	if err != nil || reply.Status != 200 || string(reply.Body) != string(response(want...)) {
 		t.Errorf("binary poll: %d %v\n got %x\nwant %x", reply.Status, err, reply.Body, response(want...))
 	}
-	reply, err = poller.Poll(ctx, "http://"+in.subs[0]+subPath+client.Query(false, mid, signed))
+	reply, err = poller.Poll(ctx, "http://"+in.subs[0]+subPath+testclient.Query(false, mid, signed))
 	if err != nil {
 		t.Fatal(err)
 	}
 	got, err := reply.Messages()
 	checkMessages(t, "poll", got, err, want)
 	for _, binary := range []bool{false, true} {
-		socket := dialSubscriber(t, in.subs[0], client.Query(binary, mid, signed))
+		socket := dialSubscriber(t, in.subs[0], testclient.Query(binary, mid, signed))
 		got, err := receive(socket, len(want))
 		checkMessages(t, fmt.Sprintf("WebSocket, binary mode %v", binary), got, err, want)
 		socket.Close()
@@ -154,17 +154,17 @@ func checkReplay(t *testing.T, in *installation, mid, signed string, want []node
 }
 
 // checkMessages compares what every client sees.
-func checkMessages(t *testing.T, who string, got []client.Message, err error, want []nodeMessage) {
+func checkMessages(t *testing.T, who string, got []testclient.Message, err error, want []nodeMessage) {
 	t.Helper()
-	same := func(m client.Message, n nodeMessage) bool { return m.ID == n.id && m.Body == n.body }
+	same := func(m testclient.Message, n nodeMessage) bool { return m.ID == n.id && m.Body == n.body }
 	if err != nil || !slices.EqualFunc(got, want, same) {
 		t.Errorf("%s: %v\n got %+v\nwant %+v", who, err, got, want)
 	}
 }
 
-func dialSubscriber(t *testing.T, addr, query string) *client.WebSocket {
+func dialSubscriber(t *testing.T, addr, query string) *testclient.Conn {
 	t.Helper()
-	socket, err := client.Dial(t.Context(), addr, subPath+query)
+	socket, err := testclient.Dial(t.Context(), addr, subPath+query)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -174,7 +174,7 @@ func dialSubscriber(t *testing.T, addr, query string) *client.WebSocket {
 }
 
 // receive waits for n messages, and returns more if they come in the same frame.
-func receive(socket *client.WebSocket, n int) (all []client.Message, err error) {
+func receive(socket *testclient.Conn, n int) (all []testclient.Message, err error) {
 	for len(all) < n {
 		some, err := socket.Receive()
 		if err != nil {
@@ -187,7 +187,7 @@ func receive(socket *client.WebSocket, n int) (all []client.Message, err error) 
 
 func publishText(t *testing.T, in *installation, body string, expiry int, ids ...string) {
 	t.Helper()
-	backend := client.NewHTTP(false)
+	backend := testclient.NewHTTP(false)
 	reply, err := backend.PublishText(t.Context(), in.pubURL(), body, expiry, ids...)
 	if err != nil || reply.Status != 200 {
 		t.Fatalf("publication: %d %v", reply.Status, err)
@@ -195,11 +195,11 @@ func publishText(t *testing.T, in *installation, body string, expiry int, ids ..
 }
 
 // awaitReplay polls until there is something behind mid.
-func awaitReplay(t *testing.T, in *installation, mid, signed string) []client.Message {
+func awaitReplay(t *testing.T, in *installation, mid, signed string) []testclient.Message {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
-	reply, err := client.NewHTTP(false).Poll(ctx, "http://"+in.subs[0]+subPath+client.Query(false, mid, signed))
+	reply, err := testclient.NewHTTP(false).Poll(ctx, "http://"+in.subs[0]+subPath+testclient.Query(false, mid, signed))
 	if err != nil {
 		t.Fatal(err)
 	}

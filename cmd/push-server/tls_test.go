@@ -21,7 +21,7 @@ import (
 	"testing"
 	"time"
 
-	"push-server/cmd/push-server/internal/client"
+	"push-server/protocol/testclient"
 )
 
 // encrypted is a configuration whose listeners have a certificate in the folder dir.
@@ -82,8 +82,8 @@ func TestTLS(t *testing.T) {
 	c := encrypted(t, dir)
 	p := start(t, c)
 	backend := &http.Client{Transport: &http.Transport{TLSClientConfig: trusting, DisableKeepAlives: true}}
-	ch := client.NewChannel(c["security"].(map[string]any)["key"].(string))
-	socket, err := client.DialTLS(t.Context(), trusting, c.addr("sub"), subPath+client.Query(false, "", ch.Signed()))
+	ch := testclient.NewChannel(c["security"].(map[string]any)["key"].(string))
+	socket, err := testclient.DialTLS(t.Context(), trusting, c.addr("sub"), subPath+testclient.Query(false, "", ch.Signed()))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -114,7 +114,7 @@ func TestTLS(t *testing.T) {
 	}
 	publish(`{"n":1}`)
 	receive(`{"n":1}`)
-	resp, err := backend.Get("https://" + c.addr("sub") + subPath + client.Query(false, strings.Repeat("0", 26), ch.Signed()))
+	resp, err := backend.Get("https://" + c.addr("sub") + subPath + testclient.Query(false, strings.Repeat("0", 26), ch.Signed()))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -164,7 +164,7 @@ func TestTLS(t *testing.T) {
 	if code := p.signal(syscall.SIGTERM); code != 0 {
 		t.Errorf("exit code %d", code)
 	}
-	var end *client.CloseError
+	var end *testclient.CloseError
 	if err := <-closed; !errors.As(err, &end) || end.Code != 1001 {
 		t.Errorf("the WebSocket ends with %v, want close 1001", err)
 	}

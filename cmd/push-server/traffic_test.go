@@ -8,7 +8,7 @@ import (
 	"testing"
 	"time"
 
-	"push-server/cmd/push-server/internal/client"
+	"push-server/protocol/testclient"
 )
 
 // A traffic is that of people who do nothing wrong: publications, one after the other, to a WebSocket in each mode and to a
@@ -28,7 +28,7 @@ func startTraffic(t *testing.T, in *installation) *traffic {
 	f := &traffic{t: t, in: in, stop: make(chan struct{})}
 	for _, binary := range []bool{false, true} {
 		ch := f.channel()
-		socket, err := client.Dial(t.Context(), in.subs[0], subPath+client.Query(binary, "", ch.Signed()))
+		socket, err := testclient.Dial(t.Context(), in.subs[0], subPath+testclient.Query(binary, "", ch.Signed()))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -46,8 +46,8 @@ func startTraffic(t *testing.T, in *installation) *traffic {
 	return f
 }
 
-func (f *traffic) channel() client.Channel {
-	ch := client.NewChannel(testKey)
+func (f *traffic) channel() testclient.Channel {
+	ch := testclient.NewChannel(testKey)
 	f.ids = append(f.ids, ch.Private)
 	return ch
 }
@@ -65,7 +65,7 @@ func (f *traffic) report(who string, err error) {
 }
 
 func (f *traffic) publish() error {
-	backend := client.NewHTTP(true)
+	backend := testclient.NewHTTP(true)
 	defer backend.Close()
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
@@ -91,26 +91,26 @@ func numbered(n int) string { return fmt.Sprintf(`{"n":%d}`, n) }
 
 // A follower receives numbered publications and wants each of them once, in order.
 type follower struct {
-	receive func(mid string) ([]client.Message, error)
+	receive func(mid string) ([]testclient.Message, error)
 	mid     string // of the last one
 	next    int
-	pending []client.Message // received together with the last one
+	pending []testclient.Message // received together with the last one
 }
 
-func followSocket(socket *client.WebSocket) *follower {
-	return &follower{next: 1, receive: func(string) ([]client.Message, error) {
+func followSocket(socket *testclient.Conn) *follower {
+	return &follower{next: 1, receive: func(string) ([]testclient.Message, error) {
 		socket.SetReadDeadline(time.Now().Add(patience))
 		return socket.Receive()
 	}}
 }
 
-func followPolls(ctx context.Context, addr string, ch client.Channel) *follower {
-	poller := client.NewHTTP(true)
+func followPolls(ctx context.Context, addr string, ch testclient.Channel) *follower {
+	poller := testclient.NewHTTP(true)
 	context.AfterFunc(ctx, poller.Close)
-	return &follower{next: 1, receive: func(mid string) ([]client.Message, error) {
+	return &follower{next: 1, receive: func(mid string) ([]testclient.Message, error) {
 		ctx, cancel := context.WithTimeout(ctx, patience)
 		defer cancel()
-		reply, err := poller.Poll(ctx, "http://"+addr+subPath+client.Query(false, mid, ch.Signed()))
+		reply, err := poller.Poll(ctx, "http://"+addr+subPath+testclient.Query(false, mid, ch.Signed()))
 		if err != nil {
 			return nil, err
 		}
@@ -140,8 +140,8 @@ func (f *follower) until(last string) error {
 }
 
 // waitOnline waits until the server says that somebody listens to the channel.
-func waitOnline(t *testing.T, in *installation, ch client.Channel) error {
-	backend := client.NewHTTP(true)
+func waitOnline(t *testing.T, in *installation, ch testclient.Channel) error {
+	backend := testclient.NewHTTP(true)
 	defer backend.Close()
 	deadline := time.Now().Add(patience)
 	for {

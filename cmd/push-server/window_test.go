@@ -8,7 +8,7 @@ import (
 	"strings"
 	"testing"
 
-	"push-server/cmd/push-server/internal/client"
+	"push-server/protocol/testclient"
 )
 
 // What happens to clients is on the page for operators.
@@ -30,8 +30,8 @@ func TestWindowForOperators(t *testing.T) {
 		return err
 	}
 	eventually(t, "the server is ready", func() error { return look("/readyz", "ready\n") })
-	ch := client.NewChannel(c["security"].(map[string]any)["key"].(string))
-	w, err := client.Dial(t.Context(), c.addr("sub"), subPath+client.Query(false, "", ch.Signed()))
+	ch := testclient.NewChannel(c["security"].(map[string]any)["key"].(string))
+	w, err := testclient.Dial(t.Context(), c.addr("sub"), subPath+testclient.Query(false, "", ch.Signed()))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,4 +1,4 @@
-package client
+package testclient
 
 import (
 	"encoding/hex"
@@ -6,10 +6,38 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+
+	"push-server/protocol"
 )
 
 var a = Channel{"0123456789abcdef0123456789abcdef", "fedcba9876543210fedcba9876543210", "example-key"}
 var b = Channel{"00112233445566778899aabbccddeeff", "ffeeddccbbaa99887766554433221100", "example-key"}
+
+func TestChannelOf(t *testing.T) {
+	lone := Channel{Private: a.Private, key: a.key}
+	for _, c := range []Channel{a, b, lone} {
+		if got := ChannelOf(c.key, c.Item()); got != c {
+			t.Errorf("got %+v, want %+v", got, c)
+		}
+	}
+	if lone.Signed() != a.Alone() {
+		t.Errorf("without a public id: %s", lone.Signed())
+	}
+}
+
+// TestItems has the server check what is signed here.
+func TestItems(t *testing.T) {
+	signer, err := protocol.NewSigner("", []byte("example-key"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := NewChannel("example-key")
+	list := c.Signed() + "/" + c.Alone()
+	items, ok := protocol.AppendItems(nil, []byte(list), protocol.TrustNone, signer)
+	if !ok || len(items) != 2 || items[0] != c.Item() {
+		t.Errorf("%s is %v, %v", list, items, ok)
+	}
+}
 
 func TestSignatures(t *testing.T) {
 	f := func(got, want string) {
@@ -49,6 +77,12 @@ func TestParse(t *testing.T) {
 			in = string(raw)
 		}
 		got, err := Parse([]byte(in), binary)
+		for i := range got {
+			if !strings.Contains(in, got[i].Raw) || got[i].Raw == "" {
+				t.Errorf("%q did not come", got[i].Raw)
+			}
+			got[i].Raw = ""
+		}
 		if (err != nil) != (want == nil) || !reflect.DeepEqual(got, want) {
 			t.Errorf("got %v, %v; want %v", got, err, want)
 		}
@@ -60,10 +94,16 @@ func TestParse(t *testing.T) {
 	one := Message{ID: "17954638490000000000000002", Body: `{"b":2}`}
 	f(text, false, one)
 	f(text+text, false, one, one)
+	f(`#!NGINXNMS!#{"mid":"17954638490000000000000002","text":early}#!NGINXNME!#`, false, Message{ID: one.ID, Body: "early"})
 	f(text[1:], false)
+	f(text[:len(text)-1], false)
+	f(`#!NGINXNMS!#{"mid":"17954638490000000000000002"#!NGINXNME!#`, false)
+	f(`#!NGINXNMS!#{"mid":17,"text":early}#!NGINXNME!#`, false)
 	f("0a27 0a25 0a23 0a0d17954638490000000000000001 12077b2261223a317d 183c 25a99a046b 2a020802", true,
-		Message{"17954638490000000000000001", `{"a":1}`, SenderBackend, ""})
+		Message{"17954638490000000000000001", `{"a":1}`, SenderBackend, "", ""})
 	f("0a39 0a37 0a35 0a0d17954638490000000000000003 12077b2263223a337d 1800 253b2ffc09 2a14 0801 1210fedcba9876543210fedcba9876543210", true,
-		Message{"17954638490000000000000003", `{"c":3}`, SenderClient, a.Public})
+		Message{"17954638490000000000000003", `{"c":3}`, SenderClient, a.Public, ""})
 	f("0a27 0a25 0a24", true)
+	f("0a27 0a25 0a23 0a0d17954638490000000000000001 12077b2261223a317d 183c 25", true)
+	f("0a13 0a11 0a0f 0a0d17954638490000000000000001", true) // of nobody
 }

@@ -1,10 +1,8 @@
-package client
+package testclient
 
 import (
 	"bytes"
 	"context"
-	"fmt"
-	"io"
 	"net/http"
 	"strconv"
 	"strings"
@@ -12,7 +10,7 @@ import (
 )
 
 // An HTTP is a client over HTTP/1.1 with connections of its own: a poller,
-// or a backend. It is safe for concurrent use.
+// or a back end. It is safe for concurrent use.
 type HTTP struct {
 	client    http.Client
 	transport *http.Transport
@@ -28,38 +26,18 @@ func NewHTTP(keepAlive bool) *HTTP {
 // Close closes idle connections.
 func (h *HTTP) Close() { h.transport.CloseIdleConnections() }
 
-// A Reply is a whole HTTP response.
-type Reply struct {
-	Status int
-	Header http.Header
-	Body   []byte
-}
-
 // Poll asks once and waits for the answer.
 func (h *HTTP) Poll(ctx context.Context, url string) (Reply, error) {
 	return h.do(ctx, http.MethodGet, url, nil, 0)
 }
 
-// Messages gives the messages of a poll's answer; 304 has none.
-func (r Reply) Messages() ([]Message, error) {
-	switch {
-	case r.Status == http.StatusNotModified:
-		return nil, nil
-	case r.Status != http.StatusOK:
-		return nil, fmt.Errorf("client: poll answered %d %s", r.Status, r.Body)
-	case len(r.Body) == 0:
-		return nil, fmt.Errorf("%w: 200 without a body", ErrFraming)
-	}
-	return Parse(r.Body, r.Header.Get("Content-Type") == "application/octet-stream")
-}
-
-// PublishText publishes body to channels given by their ids, as a backend
+// PublishText publishes body to channels given by their ids, as a back end
 // without protobuf does. Expiry is in seconds.
 func (h *HTTP) PublishText(ctx context.Context, url, body string, expiry int, ids ...string) (Reply, error) {
 	return h.do(ctx, http.MethodPost, url+"?CHANNEL_ID="+strings.Join(ids, "/"), []byte(body), expiry)
 }
 
-// Request sends a RequestBatch, as a backend of version 4 does.
+// Request sends a RequestBatch, as a back end of version 4 does.
 func (h *HTTP) Request(ctx context.Context, url string, batch []byte) (Reply, error) {
 	return h.Post(ctx, url+"?binaryMode=true&hostname=portal.example", batch)
 }
@@ -81,7 +59,5 @@ func (h *HTTP) do(ctx context.Context, method, url string, body []byte, expiry i
 	if err != nil {
 		return Reply{}, err
 	}
-	defer res.Body.Close()
-	answer, err := io.ReadAll(res.Body)
-	return Reply{res.StatusCode, res.Header, answer}, err
+	return readReply(res)
 }

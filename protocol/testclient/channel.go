@@ -1,8 +1,4 @@
-// Package client holds the small clients with which the tests drive a push
-// server: a subscriber by WebSocket, a subscriber by long poll, and a backend
-// that publishes. They share no code with the server, so that a mistake in
-// its encoders is not repeated in its tests.
-package client
+package testclient
 
 import (
 	"crypto/hmac"
@@ -11,10 +7,12 @@ import (
 	"encoding/hex"
 	"net/url"
 	"strings"
+
+	"push-server/protocol"
 )
 
-// A Channel is what a portal hands out to one user: 32 hex digits for what
-// is private, 32 for what others may write to.
+// A Channel is what a portal hands out to one user: 32 hex digits for what is
+// private, 32 for what others may write to. Public may be empty.
 type Channel struct {
 	Private, Public string
 	key             string
@@ -23,6 +21,15 @@ type Channel struct {
 // NewChannel invents a channel of the portal with this security key.
 func NewChannel(key string) Channel {
 	return Channel{randomID(), randomID(), key}
+}
+
+// ChannelOf is the channel that the server knows as item.
+func ChannelOf(key string, item protocol.Item) Channel {
+	c := Channel{Private: hex.EncodeToString(item.Private[:]), key: key}
+	if item.HasPublic {
+		c.Public = hex.EncodeToString(item.Public[:])
+	}
+	return c
 }
 
 func randomID() string {
@@ -38,8 +45,12 @@ func (c Channel) Sign(text string) []byte {
 	return mac.Sum(nil)
 }
 
-// Signed is what the owner says in CHANNEL_ID: priv:pub.signature.
+// Signed is what the owner says in CHANNEL_ID: priv:pub.signature, or
+// priv.signature if there is no public id.
 func (c Channel) Signed() string {
+	if c.Public == "" {
+		return c.Alone()
+	}
 	item := c.Private + ":" + c.Public
 	return item + "." + hex.EncodeToString(c.Sign(item))
 }
@@ -49,7 +60,16 @@ func (c Channel) Alone() string {
 	return c.Private + "." + hex.EncodeToString(c.Sign(c.Private))
 }
 
-// PrivateReceiver is the channel as the backend names it in a publication.
+// Item is the channel as the server knows it.
+func (c Channel) Item() protocol.Item {
+	item := protocol.Item{Private: [16]byte(decodeHex(c.Private)), HasPublic: c.Public != ""}
+	if item.HasPublic {
+		item.Public = [16]byte(decodeHex(c.Public))
+	}
+	return item
+}
+
+// PrivateReceiver is the channel as the back end names it in a publication.
 func (c Channel) PrivateReceiver() Receiver {
 	return Receiver{ID: decodeHex(c.Private), Private: true}
 }
@@ -62,7 +82,7 @@ func (c Channel) PublicReceiver() Receiver {
 func decodeHex(digits string) []byte {
 	b, err := hex.DecodeString(digits)
 	if err != nil {
-		panic("client: " + err.Error())
+		panic("BUG: " + err.Error())
 	}
 	return b
 }
