@@ -9,6 +9,8 @@ import (
 	gneterrors "github.com/panjf2000/gnet/v2/pkg/errors"
 	"github.com/panjf2000/gnet/v2/pkg/netpoll"
 	"golang.org/x/sys/unix"
+
+	"push-server/protocol/testclient"
 )
 
 // What gnet's poller does with an accept that failed, which a new version may change.
@@ -41,7 +43,7 @@ func TestFailedAcceptEndsNoPoller(t *testing.T) {
 func TestLoopLooksAway(t *testing.T) {
 	e := startMemory(t, func(o *Options) { o.Loops = 1 })
 	a := newItem()
-	live := subscribed(t, e, query(t, "", a))
+	live := subscribed(t, e, query("", a))
 	order := func(f func(l *loop)) {
 		t.Helper()
 		if err := askLoops(t.Context(), e.loops, f); err != nil {
@@ -58,23 +60,23 @@ func TestLoopLooksAway(t *testing.T) {
 		l.acceptor.deafSince = time.Now().Add(time.Hour)
 	})
 	c := dial(t, e)
-	c.poll(query(t, "", a))
+	c.Get(testSub + query("", a))
 	for range 10 {
 		publish(t, e, "1", 0, private(a))
-		live.texts(1)
+		live.Bodies(1)
 	}
 	if st := e.Stats(); st.Connections != 1 || st.AcceptFailures != acceptTries {
 		t.Errorf("%d connections, %d failures", st.Connections, st.AcceptFailures)
 	}
 	order(func(l *loop) { l.acceptor.deafSince = time.Now().Add(-acceptPause) })
-	waitFor(t, "the poll", func() bool { return e.Stats().Polls == 1 })
+	testclient.Await(t, "the poll", func() bool { return e.Stats().Polls == 1 })
 }
 
 // Where the loop does not know its listeners it goes on trying, and serves.
 func TestLoopWithoutProc(t *testing.T) {
 	e := startMemory(t, func(o *Options) { o.Loops = 1 })
 	a := newItem()
-	live := subscribed(t, e, query(t, "", a))
+	live := subscribed(t, e, query("", a))
 	if err := askLoops(t.Context(), e.loops, func(l *loop) {
 		l.acceptor.poller, l.acceptor.listeners = -1, nil
 		for range 2 * acceptTries {
@@ -84,8 +86,8 @@ func TestLoopWithoutProc(t *testing.T) {
 		t.Fatal(err)
 	}
 	publish(t, e, "1", 0, private(a))
-	live.texts(1)
-	subscribed(t, e, query(t, "", a))
+	live.Bodies(1)
+	subscribed(t, e, query("", a))
 }
 
 // A request that is handed off takes a second place. Where there is none the client is told.
@@ -93,13 +95,13 @@ func TestNoRoomForHandOff(t *testing.T) {
 	e := startMemory(t, func(o *Options) { o.MaxConnections = 1 })
 	f := func(head string) {
 		t.Helper()
-		waitFor(t, "the place", func() bool { return e.Stats().Connections == 0 })
+		testclient.Await(t, "the place", func() bool { return e.Stats().Connections == 0 })
 		c := dial(t, e)
-		c.send("POST /bitrix/pub/" + query(t, "", newItem()) + " HTTP/1.1\r\nHost: test\r\n" + head + "\r\n\r\n")
-		if resp := c.response("POST"); resp.StatusCode != http.StatusServiceUnavailable || resp.Header.Get("Retry-After") == "" {
-			t.Errorf("%s %v", resp.Status, resp.Header)
+		c.Say("POST /bitrix/pub/" + query("", newItem()) + " HTTP/1.1\r\nHost: test\r\n" + head + "\r\n\r\n")
+		if resp := c.Reply("POST"); resp.Status != http.StatusServiceUnavailable || resp.Header.Get("Retry-After") == "" {
+			t.Errorf("%s %v", resp, resp.Header)
 		}
-		_ = c.conn.Close()
+		_ = c.Close()
 	}
 	f("Transfer-Encoding: chunked")
 	f("Content-Length: 1000000")
@@ -118,7 +120,7 @@ func TestLoopLooksAwayForNoSingleFailure(t *testing.T) {
 		}); err != nil {
 			t.Fatal(err)
 		}
-		subscribed(t, e, query(t, "", newItem()))
+		subscribed(t, e, query("", newItem()))
 	}
 }
 

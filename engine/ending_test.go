@@ -8,6 +8,7 @@ import (
 
 	"push-server/engine/membus"
 	"push-server/protocol"
+	"push-server/protocol/testclient"
 )
 
 // A loop that ends although nobody asked takes its own sessions with it. Nobody waits for it, neither a question nor a drain: the
@@ -15,10 +16,10 @@ import (
 func TestLoopEndsUnasked(t *testing.T) {
 	e := startMemory(t, nil)
 	a := newItem()
-	var cs []*client
+	var cs []*testclient.Client
 	on := func(l *loop) bool { return l.stats.webSockets.Load() > 0 }
 	for !on(e.loops[0]) || !on(e.loops[1]) {
-		cs = append(cs, subscribed(t, e, query(t, "", a)))
+		cs = append(cs, subscribed(t, e, query("", a)))
 	}
 	told := e.loops[1].stats.webSockets.Load()
 	e.loops[0].call(func(l *loop) { l.ending = true })
@@ -38,10 +39,10 @@ func TestLoopEndsUnasked(t *testing.T) {
 	drained := make(chan error, 1)
 	go func() { drained <- e.Drain(ctx) }()
 	for _, c := range cs {
-		if c.closed() == 1001 {
+		if c.End() == 1001 {
 			told--
 		}
-		_ = c.conn.Close()
+		_ = c.Close()
 	}
 	if err := errors.Join(<-drained, ctx.Err()); err != nil {
 		t.Error(err)

@@ -15,6 +15,7 @@ import (
 
 	"push-server/engine/feed"
 	"push-server/protocol"
+	"push-server/protocol/testclient"
 )
 
 // nullLoop is a bare loop whose n sessions write to /dev/null, which leaves our own share of a delivery.
@@ -137,14 +138,14 @@ func BenchmarkIdleConnections(b *testing.B) {
 		if err := unix.Connect(fd, &sa); err != nil {
 			b.Fatalf("connection %d: %v", i, err)
 		}
-		handshake := strings.Join([]string{"GET " + testSub + query(b, "", newItem(), newShared()) + " HTTP/1.1", "Host: test",
+		handshake := strings.Join([]string{"GET " + testSub + query("", newItem(), newShared()) + " HTTP/1.1", "Host: test",
 			"Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13",
 			"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==", "", ""}, "\r\n")
 		if _, err := unix.Write(fd, []byte(handshake)); err != nil {
 			b.Fatal(err)
 		}
 	}
-	waitFor(b, "all connections", func() bool { return e.Stats().WebSockets == n })
+	testclient.Await(b, "all connections", func() bool { return e.Stats().WebSockets == n })
 	for b.Loop() {
 		runtime.GC()
 	}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"push-server/protocol"
+	"push-server/protocol/testclient"
 )
 
 // quietBus is a bus without echoes until it is opened.
@@ -41,12 +42,12 @@ func TestPublicationBeforeTheFirstEcho(t *testing.T) {
 	bus := &quietBus{newSimBus(1, simFaults{}), make(chan struct{})}
 	e := startWithout(t, bus, nil)
 	a := newItem()
-	live := subscribed(t, e, query(t, "", a))
+	live := subscribed(t, e, query("", a))
 	publish(t, e, "early", 600, private(a))
 	close(bus.open)
-	waitFor(t, "the first echo", e.Ready)
+	testclient.Await(t, "the first echo", e.Ready)
 	publish(t, e, "next", 600, private(a))
-	if got, want := live.texts(2), []string{"early", "next"}; !slices.Equal(got, want) {
+	if got, want := live.Bodies(2), []string{"early", "next"}; !slices.Equal(got, want) {
 		t.Errorf("got %q, want %q", got, want)
 	}
 }
@@ -57,7 +58,7 @@ func TestBusComesLate(t *testing.T) {
 	bus := &lateBus{quietBus{newSimBus(1, simFaults{}), make(chan struct{})}}
 	e := startWithout(t, bus, func(o *Options) { o.EchoInterval = 20 * time.Millisecond })
 	a := newItem()
-	live := subscribed(t, e, query(t, "", a))
+	live := subscribed(t, e, query("", a))
 	old := publication("old", 600, private(a))
 	bus.publishAs(old, bus.takeID())
 	bus.mu.Lock()
@@ -72,13 +73,13 @@ func TestBusComesLate(t *testing.T) {
 		t.Error("ready without a bus")
 	}
 	close(bus.open)
-	waitFor(t, "the first echo", e.Ready)
+	testclient.Await(t, "the first echo", e.Ready)
 	publish(t, e, "next", 600, private(a))
-	if got, want := live.texts(2), []string{"early", "next"}; !slices.Equal(got, want) {
+	if got, want := live.Bodies(2), []string{"early", "next"}; !slices.Equal(got, want) {
 		t.Errorf("got %q, want %q", got, want)
 	}
-	back := webSocket(t, e, query(t, "&mid=00000000000000000000000000", a))
-	if got, want := back.texts(3), []string{"old", "early", "next"}; !slices.Equal(got, want) {
+	back := webSocket(t, e, query("&mid=00000000000000000000000000", a))
+	if got, want := back.Bodies(3), []string{"old", "early", "next"}; !slices.Equal(got, want) {
 		t.Errorf("got %q, want %q", got, want)
 	}
 	if n := e.Stats().Gaps; n != 0 {
@@ -103,20 +104,20 @@ func (b *slowReads) History(ctx context.Context, queries []protocol.HistoryQuery
 func TestIDUnderWayInTwoGaps(t *testing.T) {
 	bus := &slowReads{newSimBus(1, simFaults{}), make(chan struct{}), make(chan struct{})}
 	e := startWithout(t, bus, nil)
-	waitFor(t, "the first echo", e.Ready)
+	testclient.Await(t, "the first echo", e.Ready)
 	a := newItem()
-	live := subscribed(t, e, query(t, "", a))
+	live := subscribed(t, e, query("", a))
 	before := bus.takeID()
 	publish(t, e, "1", 600, private(a))
-	live.messages(1)
+	live.Messages(1)
 
 	bus.Reconnect()
 	<-bus.reading
 	during := bus.takeID()
 	bus.publishAs(publication("2", 600, private(a)), bus.takeID())
-	waitFor(t, "a publication that is held", func() bool { return e.feed.Held() > 0 })
+	testclient.Await(t, "a publication that is held", func() bool { return e.feed.Held() > 0 })
 	bus.read <- struct{}{}
-	live.messages(1)
+	live.Messages(1)
 
 	bus.mu.Lock()
 	bus.deaf = true
@@ -126,7 +127,7 @@ func TestIDUnderWayInTwoGaps(t *testing.T) {
 	bus.Reconnect()
 	<-bus.reading
 	bus.read <- struct{}{}
-	if got, want := live.texts(2), []string{"before", "during"}; !slices.Equal(got, want) {
+	if got, want := live.Bodies(2), []string{"before", "during"}; !slices.Equal(got, want) {
 		t.Errorf("got %q, want %q", got, want)
 	}
 }
@@ -144,13 +145,13 @@ func TestEverythingFromAnEmptyStore(t *testing.T) {
 	foreign.ID, foreign.Created = protocol.MakeMessageID(bus.start, 1), uint32(time.Now().Unix())
 	bus.stored = append(bus.stored, foreign)
 	bus.mu.Unlock()
-	live := subscribed(t, e, query(t, "", a))
+	live := subscribed(t, e, query("", a))
 	bus.takeID()
 	publish(t, e, "first", 600, private(a))
-	first := live.messages(1)[0].mid
+	first := live.Messages(1)[0].ID
 	f := func(mid string, want ...string) {
 		t.Helper()
-		if got := webSocket(t, e, query(t, "&mid="+mid, a)).texts(len(want)); !slices.Equal(got, want) {
+		if got := webSocket(t, e, query("&mid="+mid, a)).Bodies(len(want)); !slices.Equal(got, want) {
 			t.Errorf("after %s: got %q, want %q", mid, got, want)
 		}
 	}
@@ -158,7 +159,7 @@ func TestEverythingFromAnEmptyStore(t *testing.T) {
 	f("16000000000000000000000001", "stored by hand", "first")
 	reads := e.Stats().ReplaysHistory
 	publish(t, e, "second", 600, private(a))
-	live.messages(1)
+	live.Messages(1)
 	f(first, "second")
 	if n := e.Stats().ReplaysHistory; n != reads {
 		t.Errorf("history was read for what the window has")

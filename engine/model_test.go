@@ -1,13 +1,10 @@
 package engine
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"math/rand/v2"
-	"net"
 	"net/http"
 	"slices"
 	"strconv"
@@ -16,9 +13,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/gobwas/ws"
-
 	"push-server/protocol"
+	"push-server/protocol/testclient"
 )
 
 // The model: real loops and sockets over a bus on which everything goes wrong, and clients that come and go. Every client must
@@ -37,7 +33,7 @@ type watcher struct {
 	query  string
 	byPoll bool
 	rng    *rand.Rand
-	got    []message
+	got    []testclient.Message
 	mid    string
 }
 
@@ -52,24 +48,41 @@ func (w *watcher) watch(ctx context.Context, last string) error {
 }
 
 func (w *watcher) done(last string) bool {
-	return len(w.got) > 0 && w.got[len(w.got)-1].text == last
+	return len(w.got) > 0 && w.got[len(w.got)-1].Body == last
 }
 
-// visit connects once and stays for some messages.
+// visit connects once and stays for some messages. That it is cut off is no error: it comes again.
 func (w *watcher) visit(ctx context.Context, last string) error {
-	conn, err := net.Dial("tcp", w.addr)
+	conn, err := testclient.Connect(ctx, w.addr)
 	if err != nil {
 		return err
 	}
 	defer conn.Close()
 	stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
 	defer stop()
-	r := bufio.NewReader(conn)
-	stay := 1 + w.rng.IntN(60)
+	receive := conn.Receive
 	if w.byPoll {
-		return w.polls(conn, r, stay, last)
+		receive = func() ([]testclient.Message, error) { return w.poll(conn) }
+	} else if err := conn.Upgrade(w.target()); err != nil {
+		return nil
 	}
-	return w.frames(conn, r, stay, last)
+	for range 1 + w.rng.IntN(60) {
+		ms, err := receive()
+		if errors.Is(err, testclient.ErrFraming) || errors.Is(err, errRefused) {
+			return err
+		}
+		if err != nil {
+			return nil
+		}
+		if len(ms) > 0 {
+			w.got = append(w.got, ms...)
+			w.mid = ms[len(ms)-1].ID
+		}
+		if w.done(last) {
+			return nil
+		}
+	}
+	return nil
 }
 
 func (w *watcher) target() string {
@@ -80,100 +93,39 @@ func (w *watcher) target() string {
 	return testSub + q
 }
 
-func (w *watcher) polls(conn net.Conn, r *bufio.Reader, stay int, last string) error {
-	for range stay {
-		if _, err := fmt.Fprintf(conn, "GET %s HTTP/1.1\r\nHost: test\r\n\r\n", w.target()); err != nil {
-			return nil
-		}
-		resp, err := http.ReadResponse(r, nil)
-		if err != nil {
-			return nil // cut off: comes again
-		}
-		body, err := io.ReadAll(resp.Body)
-		if err != nil {
-			return nil
-		}
-		switch resp.StatusCode {
-		case http.StatusOK:
-			if err := w.take(string(body)); err != nil {
-				return err
-			}
-		case http.StatusNotModified:
-			if mid := resp.Header.Get("Last-Message-Id"); mid != "" {
-				w.mid = mid
-			}
-		default:
-			return errors.New(resp.Status)
-		}
-		if w.done(last) {
-			return nil
-		}
-	}
-	return nil
-}
+var errRefused = errors.New("refused")
 
-func (w *watcher) frames(conn net.Conn, r *bufio.Reader, stay int, last string) error {
-	_, err := fmt.Fprintf(conn, "GET %s HTTP/1.1\r\nHost: test\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"+
-		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n", w.target())
+func (w *watcher) poll(conn *testclient.Conn) ([]testclient.Message, error) {
+	reply, err := conn.Poll(w.target())
 	if err != nil {
-		return nil
+		return nil, err
 	}
-	if _, err := http.ReadResponse(r, nil); err != nil {
-		return nil
+	if mid := reply.Header.Get("Last-Message-Id"); reply.Status == http.StatusNotModified && mid != "" {
+		w.mid = mid
 	}
-	for range stay {
-		f, err := ws.ReadFrame(r)
-		if err != nil {
-			return nil
-		}
-		if f.Header.OpCode == ws.OpClose {
-			return nil
-		}
-		if f.Header.OpCode != ws.OpText {
-			continue
-		}
-		if err := w.take(string(f.Payload)); err != nil {
-			return err
-		}
-		if w.done(last) {
-			return nil
-		}
+	if reply.Status != http.StatusOK && reply.Status != http.StatusNotModified {
+		return nil, fmt.Errorf("%w: %v", errRefused, reply)
 	}
-	return nil
-}
-
-func (w *watcher) take(s string) error {
-	for s != "" {
-		m, rest, ok := strings.Cut(s, "#!NGINXNME!#")
-		if !ok {
-			return fmt.Errorf("no framing: %q", s)
-		}
-		_, mid, _ := strings.Cut(m, `"mid":"`)
-		_, text, _ := strings.Cut(m, `"text":`)
-		w.mid = mid[:26]
-		w.got = append(w.got, message{w.mid, strings.TrimSuffix(text, "}")})
-		s = rest
-	}
-	return nil
+	return reply.Messages()
 }
 
 // check compares what was seen with what was published: exactly once and in order.
 func (w *watcher) check(want []string) error {
-	if !slices.IsSortedFunc(w.got, func(a, b message) int { return strings.Compare(a.mid, b.mid) }) {
+	if !slices.IsSortedFunc(w.got, func(a, b testclient.Message) int { return strings.Compare(a.ID, b.ID) }) {
 		return fmt.Errorf("%s: not in the order of ids: %s", w.name, disorder(w.got))
 	}
-	if got := bodies(w.got); !slices.Equal(got, want) {
+	if got := testclient.Bodies(w.got); !slices.Equal(got, want) {
 		return fmt.Errorf("%s: %s", w.name, difference(got, want))
 	}
 	return nil
 }
 
 // disorder shows the places where ids go back.
-func disorder(got []message) string {
+func disorder(got []testclient.Message) string {
 	var places []string
 	for i := 1; i < len(got); i++ {
-		if got[i].mid < got[i-1].mid {
-			places = append(places, fmt.Sprint(bodies(got[max(0, i-2):min(len(got), i+2)])))
+		if got[i].ID < got[i-1].ID {
+			places = append(places, fmt.Sprint(testclient.Bodies(got[max(0, i-2):min(len(got), i+2)])))
 		}
 	}
 	return strings.Join(places, ", ")
@@ -223,7 +175,7 @@ func runModel(t *testing.T, seed uint64, faults simFaults, change func(o *Option
 		a, b := rng.IntN(modelChannels), rng.IntN(modelChannels)
 		channels[i] = [2]int{a, b}
 		watchers[i] = &watcher{
-			name: fmt.Sprintf("client %d", i), addr: e.Addrs()[0], query: query(t, "", items[a], items[b]),
+			name: fmt.Sprintf("client %d", i), addr: e.Addrs()[0], query: query("", items[a], items[b]),
 			byPoll: i%3 == 0, mid: "00000000000000000000000000", rng: rand.New(rand.NewPCG(seed, uint64(i)+10)),
 		}
 	}
@@ -318,10 +270,10 @@ func runNode(t *testing.T, seed uint64, faults simFaults, change func(o *Options
 	for i := range items {
 		items[i] = newItem()
 	}
-	clients := make([]*client, modelClients)
+	clients := make([]*testclient.Client, modelClients)
 	wants := make([]map[string]int, modelClients)
 	for i := range clients {
-		clients[i] = subscribed(t, e, query(t, "", items[i%modelChannels], items[(i+1)%modelChannels]))
+		clients[i] = subscribed(t, e, query("", items[i%modelChannels], items[(i+1)%modelChannels]))
 		wants[i] = make(map[string]int)
 	}
 	var publishers sync.WaitGroup
@@ -348,7 +300,7 @@ func runNode(t *testing.T, seed uint64, faults simFaults, change func(o *Options
 	}
 	publishers.Wait()
 	for i, c := range clients {
-		for _, text := range c.texts(len(wants[i])) {
+		for _, text := range c.Bodies(len(wants[i])) {
 			wants[i][text]--
 		}
 		for text, n := range wants[i] {

@@ -5,6 +5,8 @@ import (
 	"testing"
 
 	"github.com/gobwas/ws"
+
+	"push-server/protocol/testclient"
 )
 
 // A refused request of a WebSocket has a line that names the client.
@@ -14,29 +16,29 @@ func TestRefusalsNameTheClient(t *testing.T) {
 		o.ErrorLog = func(text, addr string) { lines <- text + " " + addr }
 		o.TestKey = "secret"
 	})
-	refuse := func(c *client, more, forwarded string) {
+	refuse := func(c *testclient.Client, more, forwarded string) {
 		t.Helper()
 		head := []string{}
 		if forwarded != "" {
 			head = append(head, "X-Forwarded-For: "+forwarded)
 		}
-		c.upgrade(query(t, "&binaryMode=true"+more, newItem()), head...)
-		c.sendFrame(ws.OpBinary, []byte("nonsense"))
-		if code := c.closed(); code != 4013 {
+		c.Upgrade(testSub+query("&binaryMode=true"+more, newItem()), head...)
+		c.SendFrame(ws.OpBinary, []byte("nonsense"))
+		if code := c.End(); code != 4013 {
 			t.Errorf("close code %d", code)
 		}
 	}
-	f := func(dial func() *client, forwarded, want string) {
+	f := func(dial func() *testclient.Client, forwarded, want string) {
 		t.Helper()
 		refuse(dial(), "&testKey=secret", forwarded)
 		refuse(dial(), "&testKey=wrong", forwarded)
-		waitFor(t, "a line", func() bool { return len(lines) == 1 })
+		testclient.Await(t, "a line", func() bool { return len(lines) == 1 })
 		if got := <-lines; got != "4013: Wrong Request Data. "+want {
 			t.Errorf("got %q, want %q", got, want)
 		}
 	}
-	encrypted := func() *client { return dialTLS(t, e) }
-	plain := func() *client { return dialAt(t, e, 1) }
+	encrypted := func() *testclient.Client { return dialTLS(t, e) }
+	plain := func() *testclient.Client { return testclient.Open(t, e.Addrs()[1]) }
 	f(plain, "", "::ffff:127.0.0.1")
 	f(plain, "10.0.0.1", "10.0.0.1")
 	f(plain, "10.0.0.1, 192.168.1.1", "10.0.0.1, 192.168.1.1")
@@ -46,5 +48,5 @@ func TestRefusalsNameTheClient(t *testing.T) {
 	f(encrypted, "", "::ffff:127.0.0.1")
 	f(encrypted, "10.0.0.1", "10.0.0.1")
 	f(encrypted, "a, b", "a, b")
-	waitFor(t, "the sessions to go", func() bool { return e.Stats().WebSockets == 0 })
+	testclient.Await(t, "the sessions to go", func() bool { return e.Stats().WebSockets == 0 })
 }

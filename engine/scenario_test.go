@@ -18,6 +18,7 @@ import (
 
 	"push-server/poll"
 	"push-server/protocol"
+	"push-server/protocol/testclient"
 )
 
 // startSim starts an engine on a simulated bus whose probes follow each other quickly.
@@ -36,18 +37,18 @@ func startSim(t testing.TB, faults simFaults, change func(o *Options)) (*Engine,
 func TestLateIDsReachLiveSessions(t *testing.T) {
 	e, bus := startSim(t, simFaults{}, nil)
 	a := newItem()
-	live := subscribed(t, e, query(t, "", a))
+	live := subscribed(t, e, query("", a))
 	late, early := bus.takeID(), bus.takeID()
 	bus.publishAs(publication("early", 60, private(a)), early)
-	if got := live.texts(1); got[0] != "early" {
+	if got := live.Bodies(1); got[0] != "early" {
 		t.Fatalf("got %q", got)
 	}
 	bus.publishAs(publication("late", 60, private(a)), late)
-	if got := live.texts(1); got[0] != "late" {
+	if got := live.Bodies(1); got[0] != "late" {
 		t.Errorf("got %q", got)
 	}
-	back := webSocket(t, e, query(t, "&mid=00000000000000000000000000", a))
-	if got, want := back.texts(2), []string{"late", "early"}; !slices.Equal(got, want) {
+	back := webSocket(t, e, query("&mid=00000000000000000000000000", a))
+	if got, want := back.Bodies(2), []string{"late", "early"}; !slices.Equal(got, want) {
 		t.Errorf("replay %q, want %q: by id", got, want)
 	}
 }
@@ -73,13 +74,13 @@ func TestHolesCauseNoReads(t *testing.T) {
 	bus := &countingBus{simBus: newSimBus(1, simFaults{})}
 	e := startEngine(t, bus, func(o *Options) { o.EchoInterval = 20 * time.Millisecond })
 	a := newItem()
-	live := subscribed(t, e, query(t, "", a))
+	live := subscribed(t, e, query("", a))
 	for i := range 50 {
 		bus.takeID()
 		publish(t, e, fmt.Sprint(i), 60, private(a))
 	}
-	live.texts(50)
-	waitFor(t, "the holes to be given up", func() bool { return e.feed.Missing() == 0 })
+	live.Bodies(50)
+	testclient.Await(t, "the holes to be given up", func() bool { return e.feed.Missing() == 0 })
 	if n := bus.reads.Load(); n != 0 {
 		t.Errorf("%d reads of history", n)
 	}
@@ -95,7 +96,7 @@ func TestHolesCauseNoReads(t *testing.T) {
 func TestMissingPublicationIsFetched(t *testing.T) {
 	e, bus := startSim(t, simFaults{}, nil)
 	a := newItem()
-	live := subscribed(t, e, query(t, "", a))
+	live := subscribed(t, e, query("", a))
 	bus.mu.Lock()
 	bus.counter++
 	lost := publication("lost", 60, private(a))
@@ -103,7 +104,7 @@ func TestMissingPublicationIsFetched(t *testing.T) {
 	bus.stored = append(bus.stored, lost) // stored, but not sent
 	bus.mu.Unlock()
 	publish(t, e, "next", 60, private(a))
-	if got, want := live.texts(2), []string{"next", "lost"}; !slices.Equal(got, want) {
+	if got, want := live.Bodies(2), []string{"next", "lost"}; !slices.Equal(got, want) {
 		t.Errorf("got %q, want %q", got, want)
 	}
 	if n := e.Stats().Gaps; n != 1 {
@@ -115,16 +116,16 @@ func TestMissingPublicationIsFetched(t *testing.T) {
 func TestMidOfTheFuture(t *testing.T) {
 	e := startMemory(t, nil)
 	a := newItem()
-	c := webSocket(t, e, query(t, "&mid=99999999999999999999999999", a))
+	c := webSocket(t, e, query("&mid=99999999999999999999999999", a))
 	p := dial(t, e)
-	p.poll(query(t, "&mid=99999999999999999999999999", a))
-	waitFor(t, "both", func() bool { st := e.Stats(); return st.WebSockets == 1 && st.Polls == 1 })
+	p.Get(testSub + query("&mid=99999999999999999999999999", a))
+	testclient.Await(t, "both", func() bool { st := e.Stats(); return st.WebSockets == 1 && st.Polls == 1 })
 	publish(t, e, "1", 60, private(a))
-	if got := c.texts(1); got[0] != "1" {
+	if got := c.Bodies(1); got[0] != "1" {
 		t.Errorf("WebSocket got %q", got)
 	}
-	if resp := p.response("GET"); resp.StatusCode != http.StatusOK {
-		t.Errorf("poll: %s", resp.Status)
+	if resp := p.Reply("GET"); resp.Status != http.StatusOK {
+		t.Errorf("poll: %s", resp)
 	}
 }
 
@@ -132,24 +133,24 @@ func TestMidOfTheFuture(t *testing.T) {
 func TestStoreIsEmptied(t *testing.T) {
 	e, bus := startSim(t, simFaults{}, nil)
 	a := newItem()
-	live := subscribed(t, e, query(t, "", a))
+	live := subscribed(t, e, query("", a))
 	for range 10 {
 		publish(t, e, "old", 60, private(a))
 	}
-	old := live.messages(10)
+	old := live.Messages(10)
 	bus.flush()
 	publish(t, e, "new", 60, private(a))
-	if got := live.texts(1); got[0] != "new" {
+	if got := live.Bodies(1); got[0] != "new" {
 		t.Errorf("got %q", got)
 	}
 	f := func(mid string, want ...string) {
 		t.Helper()
-		if got := webSocket(t, e, query(t, "&mid="+mid, a)).texts(len(want)); !slices.Equal(got, want) {
+		if got := webSocket(t, e, query("&mid="+mid, a)).Bodies(len(want)); !slices.Equal(got, want) {
 			t.Errorf("after %s: got %q, want %q", mid, got, want)
 		}
 	}
-	f(old[9].mid, "new")
-	f(old[7].mid, "old", "old", "new")
+	f(old[9].ID, "new")
+	f(old[7].ID, "old", "old", "new")
 }
 
 // replaying is the number of sessions whose history is being read.
@@ -171,9 +172,9 @@ func (e *Engine) replaying() (n int) {
 func TestNobodyGetsMessagesSwapped(t *testing.T) {
 	e := startMemory(t, func(o *Options) { o.TurnBudget = 1 })
 	a := newShared()
-	var cs []*client
+	var cs []*testclient.Client
 	for range 200 {
-		cs = append(cs, subscribed(t, e, query(t, "", a)))
+		cs = append(cs, subscribed(t, e, query("", a)))
 	}
 	const messages = 50
 	var want []string
@@ -182,7 +183,7 @@ func TestNobodyGetsMessagesSwapped(t *testing.T) {
 		publish(t, e, want[i], 60, private(a))
 	}
 	for i, c := range cs {
-		if got := c.texts(messages); !slices.Equal(got, want) {
+		if got := c.Bodies(messages); !slices.Equal(got, want) {
 			t.Fatalf("client %d: %v", i, got)
 		}
 	}
@@ -192,21 +193,21 @@ func TestNobodyGetsMessagesSwapped(t *testing.T) {
 func TestPollEndsWhileABroadcastIsUnderWay(t *testing.T) {
 	e := startMemory(t, func(o *Options) { o.TurnBudget = 1; o.PollTimeout = 500 * time.Millisecond })
 	a := newShared()
-	witness := subscribed(t, e, query(t, "", a))
+	witness := subscribed(t, e, query("", a))
 	const polls = 200
-	cs := make([]*client, polls)
+	cs := make([]*testclient.Client, polls)
 	for i := range cs {
 		cs[i] = dial(t, e)
-		cs[i].poll(query(t, "", a))
+		cs[i].Get(testSub + query("", a))
 	}
-	waitFor(t, "all polls", func() bool { return e.Stats().Polls == polls })
-	waitFor(t, "the first one to time out", func() bool { return e.Stats().Polls < polls })
+	testclient.Await(t, "all polls", func() bool { return e.Stats().Polls == polls })
+	testclient.Await(t, "the first one to time out", func() bool { return e.Stats().Polls < polls })
 	publish(t, e, "1", 60, private(a))
-	mid := witness.messages(1)[0].mid
+	mid := witness.Messages(1)[0].ID
 	for _, c := range cs {
-		resp := c.response("GET")
-		if position := resp.Header.Get("Last-Message-Id"); resp.StatusCode != http.StatusOK && position >= mid {
-			t.Errorf("%s names %s: message %s is lost", resp.Status, position, mid)
+		resp := c.Reply("GET")
+		if position := resp.Header.Get("Last-Message-Id"); resp.Status != http.StatusOK && position >= mid {
+			t.Errorf("%s names %s: message %s is lost", resp, position, mid)
 		}
 	}
 }
@@ -220,19 +221,19 @@ func TestLargeReplayToASlowReader(t *testing.T) {
 	for range messages {
 		publish(t, e, body, 600, private(a))
 	}
-	c := webSocket(t, e, query(t, "&mid=00000000000000000000000000", a))
-	waitFor(t, "the first part to be written", func() bool { return e.Stats().Delivered > 0 })
+	c := webSocket(t, e, query("&mid=00000000000000000000000000", a))
+	testclient.Await(t, "the first part to be written", func() bool { return e.Stats().Delivered > 0 })
 	publish(t, e, "small", 600, private(a)) // behind the replay
 	const part = 1<<20 + 200<<10
 	if n := e.buffered(); n > 2*part {
 		t.Errorf("%d bytes wait for a reader that is slow", n)
 	}
 	for range messages {
-		if got := c.texts(1); got[0] != body {
+		if got := c.Bodies(1); got[0] != body {
 			t.Fatalf("a message of %d bytes", len(got[0]))
 		}
 	}
-	if got := c.texts(1); got[0] != "small" {
+	if got := c.Bodies(1); got[0] != "small" {
 		t.Errorf("got %q", got)
 	}
 }
@@ -250,26 +251,26 @@ func (e *Engine) buffered() int {
 func TestSlowReaderIsClosed(t *testing.T) {
 	e := startMemory(t, func(o *Options) { o.MaxBuffered = 256 << 10 })
 	a := newItem()
-	slow := subscribed(t, e, query(t, "", a))
-	quick := subscribed(t, e, query(t, "", a))
+	slow := subscribed(t, e, query("", a))
+	quick := subscribed(t, e, query("", a))
 	body := strings.Repeat("x", 200<<10)
 	for i := 0; e.Stats().Closes["slow_reader"] == 0; i++ {
 		if i == 1000 {
 			t.Fatal("200 MB were buffered")
 		}
 		publish(t, e, body, 60, private(a))
-		if got := quick.texts(1); got[0] != body {
+		if got := quick.Bodies(1); got[0] != body {
 			t.Fatalf("a message of %d bytes", len(got[0]))
 		}
 	}
-	_, _ = io.Copy(io.Discard, slow.r) // ends
+	_, _ = io.Copy(io.Discard, slow) // ends
 }
 
 // Short writes and full sockets must not lose or swap a byte: the remainder goes through gnet's buffer.
 func TestEveryByteArrivesInOrder(t *testing.T) {
 	e := startMemory(t, func(o *Options) { o.MaxBuffered = 64 << 20; o.Loops = 1 })
 	a := newItem()
-	c := subscribed(t, e, query(t, "", a))
+	c := subscribed(t, e, query("", a))
 	const messages = 400
 	var want []string
 	for i := range messages {
@@ -288,7 +289,7 @@ func TestEveryByteArrivesInOrder(t *testing.T) {
 	if err := <-sent; err != nil { // nobody reads until all is sent
 		t.Fatal(err)
 	}
-	if got := c.texts(messages); !slices.Equal(got, want) {
+	if got := c.Bodies(messages); !slices.Equal(got, want) {
 		t.Error("messages are damaged or out of order")
 	}
 }
@@ -297,37 +298,37 @@ func TestEveryByteArrivesInOrder(t *testing.T) {
 func TestConnectionLimit(t *testing.T) {
 	e := startMemory(t, func(o *Options) { o.MaxConnections = 3 })
 	a := newItem()
-	var cs []*client
+	var cs []*testclient.Client
 	for range 3 {
-		cs = append(cs, subscribed(t, e, query(t, "", a)))
+		cs = append(cs, subscribed(t, e, query("", a)))
 	}
 	for range 3 {
 		extra := dial(t, e)
-		extra.poll(query(t, "", a))
-		if resp := extra.response("GET"); resp.StatusCode != http.StatusServiceUnavailable || resp.Header.Get("Retry-After") == "" {
-			t.Errorf("a connection too many: %s %v", resp.Status, resp.Header)
+		extra.Get(testSub + query("", a))
+		if resp := extra.Reply("GET"); resp.Status != http.StatusServiceUnavailable || resp.Header.Get("Retry-After") == "" {
+			t.Errorf("a connection too many: %s %v", resp, resp.Header)
 		}
 	}
 	publish(t, e, "1", 0, private(a))
 	for _, c := range cs {
-		c.texts(1)
+		c.Bodies(1)
 	}
-	_ = cs[0].conn.Close()
-	waitFor(t, "a place", func() bool { return e.Stats().Connections == 2 })
-	subscribed(t, e, query(t, "", a))
+	_ = cs[0].Close()
+	testclient.Await(t, "a place", func() bool { return e.Stats().Connections == 2 })
+	subscribed(t, e, query("", a))
 }
 
 // No goroutine per connection.
 func TestGoroutinesDoNotGrowWithConnections(t *testing.T) {
 	e := startMemory(t, nil)
 	a := newShared()
-	subscribed(t, e, query(t, "", a))
+	subscribed(t, e, query("", a))
 	before := runtime.NumGoroutine()
 	for range 300 {
-		webSocket(t, e, query(t, "", a))
-		dial(t, e).poll(query(t, "", a))
+		webSocket(t, e, query("", a))
+		dial(t, e).Get(testSub + query("", a))
 	}
-	waitFor(t, "all", func() bool { st := e.Stats(); return st.WebSockets == 301 && st.Polls == 300 })
+	testclient.Await(t, "all", func() bool { st := e.Stats(); return st.WebSockets == 301 && st.Polls == 300 })
 	if after := runtime.NumGoroutine(); after > before+5 {
 		t.Errorf("%d goroutines before, %d after 600 connections", before, after)
 	}
@@ -337,23 +338,23 @@ func TestGoroutinesDoNotGrowWithConnections(t *testing.T) {
 func TestCloseDuringFanOut(t *testing.T) {
 	e := startMemory(t, nil)
 	a := newShared()
-	var stay []*client
+	var stay []*testclient.Client
 	for i := range 200 {
-		c := subscribed(t, e, query(t, "", a))
+		c := subscribed(t, e, query("", a))
 		if i%2 == 0 {
 			stay = append(stay, c)
 			continue
 		}
-		go func() { _ = c.conn.Close() }()
+		go func() { _ = c.Close() }()
 	}
 	const messages = 100
 	for i := range messages {
 		publish(t, e, fmt.Sprint(i), 60, private(a))
 	}
 	for _, c := range stay {
-		c.texts(messages)
+		c.Bodies(messages)
 	}
-	waitFor(t, "the others to be gone", func() bool { return e.Stats().WebSockets == len(stay) })
+	testclient.Await(t, "the others to be gone", func() bool { return e.Stats().WebSockets == len(stay) })
 }
 
 // A loop that ends unasked is told: the process has to end.
@@ -377,17 +378,17 @@ func TestLoopThatEndsIsAFailure(t *testing.T) {
 // A frame that arrives byte by byte, in the same segments as others, is understood.
 func TestFramesInPieces(t *testing.T) {
 	e := startMemory(t, nil)
-	c := subscribed(t, e, query(t, "", newItem()))
+	c := subscribed(t, e, query("", newItem()))
 	var all []byte
 	for i := range 3 {
 		all = append(all, ws.MustCompileFrame(ws.MaskFrame(ws.NewPingFrame(fmt.Appendf(nil, "ping %d", i))))...)
 	}
 	for i := range all {
-		c.send(string(all[i : i+1]))
+		c.Say(string(all[i : i+1]))
 	}
-	c.send(string(all))
+	c.Say(string(all))
 	for i := range 6 {
-		if f := c.frame(); string(f.Payload) != fmt.Sprintf("ping %d", i%3) {
+		if f := c.Frame(); string(f.Payload) != fmt.Sprintf("ping %d", i%3) {
 			t.Errorf("%v %q", f.Header, f.Payload)
 		}
 	}
@@ -402,7 +403,7 @@ func TestPublishWhileTheBusIsAway(t *testing.T) {
 		o.PublishQueue = 10
 	})
 	a := newItem()
-	live := subscribed(t, e, query(t, "", a))
+	live := subscribed(t, e, query("", a))
 	bus.away.Store(true)
 	var want []string
 	for i := range 10 {
@@ -417,7 +418,7 @@ func TestPublishWhileTheBusIsAway(t *testing.T) {
 		t.Errorf("publication beyond the queue: %v", err)
 	}
 	bus.away.Store(false)
-	if got := live.texts(10); !slices.Equal(got, want) {
+	if got := live.Bodies(10); !slices.Equal(got, want) {
 		t.Errorf("got %q", got)
 	}
 }
@@ -438,21 +439,21 @@ func (b *awayBus) Publish(ctx context.Context, ps []*protocol.Publication) (int,
 func TestFloodBehindAPoll(t *testing.T) {
 	e := startMemory(t, nil)
 	c := dial(t, e)
-	c.poll(query(t, "", newItem()))
-	waitFor(t, "the poll", func() bool { return e.Stats().Polls == 1 })
+	c.Get(testSub + query("", newItem()))
+	testclient.Await(t, "the poll", func() bool { return e.Stats().Polls == 1 })
 	flood := bytes.Repeat([]byte("x"), 64<<10)
 	for e.Stats().Closes["input_overflow"] == 0 {
-		if _, err := c.conn.Write(flood); err != nil {
+		if _, err := c.Write(flood); err != nil {
 			break
 		}
 	}
-	waitFor(t, "the end", func() bool { return e.Stats().Closes["input_overflow"] == 1 })
+	testclient.Await(t, "the end", func() bool { return e.Stats().Closes["input_overflow"] == 1 })
 }
 
 // A peer that does not answer the goodbye does not hold up the end.
 func TestDrainDoesNotWaitForTheDead(t *testing.T) {
 	e := startMemory(t, nil)
-	c := subscribed(t, e, query(t, "", newItem()))
+	c := subscribed(t, e, query("", newItem()))
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	if err := e.Drain(ctx); err != nil {
@@ -469,12 +470,12 @@ func TestOnlineOverAllLoops(t *testing.T) {
 	e := startMemory(t, func(o *Options) { o.Loops = 4 })
 	items := make([]protocol.Item, 20)
 	chs := make([]protocol.ChannelID, 0, 2*len(items))
-	var cs []*client
+	var cs []*testclient.Client
 	for i := range items {
 		items[i] = newItem()
 		chs = items[i].AppendChannels(chs)
 		for range 2 {
-			cs = append(cs, subscribed(t, e, query(t, "", items[i])))
+			cs = append(cs, subscribed(t, e, query("", items[i])))
 		}
 	}
 	f := func(what string, want bool) {
@@ -489,14 +490,14 @@ func TestOnlineOverAllLoops(t *testing.T) {
 	}
 	f("all are connected", true)
 	for i := range items {
-		_ = cs[2*i].conn.Close()
+		_ = cs[2*i].Close()
 	}
-	waitFor(t, "one of each to go", func() bool { return e.Stats().WebSockets == len(items) })
+	testclient.Await(t, "one of each to go", func() bool { return e.Stats().WebSockets == len(items) })
 	f("one of each is left", true)
 	for i := range items {
-		_ = cs[2*i+1].conn.Close()
+		_ = cs[2*i+1].Close()
 	}
-	waitFor(t, "all to go", func() bool { return e.Stats().WebSockets == 0 })
+	testclient.Await(t, "all to go", func() bool { return e.Stats().WebSockets == 0 })
 	f("nobody is left", false)
 }
 
@@ -506,9 +507,9 @@ func TestNewcomerMissesNothing(t *testing.T) {
 	e := startMemory(t, nil)
 	for i := range 300 {
 		a := newItem()
-		c := webSocket(t, e, query(t, "", a))
+		c := webSocket(t, e, query("", a))
 		publish(t, e, fmt.Sprint(i), 0, private(a))
-		if got := c.texts(1); got[0] != fmt.Sprint(i) {
+		if got := c.Bodies(1); got[0] != fmt.Sprint(i) {
 			t.Fatalf("got %q", got)
 		}
 	}

@@ -1,7 +1,6 @@
 package engine
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"crypto/ecdsa"
@@ -23,6 +22,8 @@ import (
 	"time"
 
 	"github.com/gobwas/ws"
+
+	"push-server/protocol/testclient"
 )
 
 // selfSigned makes a certificate for 127.0.0.1.
@@ -58,41 +59,41 @@ func startTLS(t testing.TB, change func(o *Options)) *Engine {
 }
 
 // dialTLS connects to the first listener.
-func dialTLS(t testing.TB, e *Engine) *client {
+func dialTLS(t testing.TB, e *Engine) *testclient.Client {
 	t.Helper()
-	conn := tls.Client(dial(t, e).conn, &tls.Config{InsecureSkipVerify: true, NextProtos: []string{"h2", "http/1.1"}})
+	conn := tls.Client(dial(t, e).Conn.Conn, &tls.Config{InsecureSkipVerify: true, NextProtos: []string{"h2", "http/1.1"}})
 	if err := conn.Handshake(); err != nil {
 		t.Fatal(err)
 	}
-	return &client{t, conn, bufio.NewReader(conn)}
+	return testclient.OpenOver(t, conn)
 }
 
 func TestWebSocketOverTLS(t *testing.T) {
 	e := startTLS(t, nil)
 	a := newItem()
 	c := dialTLS(t, e)
-	c.upgrade(query(t, "", a))
-	if state := c.conn.(*tls.Conn).ConnectionState(); state.Version != tls.VersionTLS13 || state.NegotiatedProtocol != "" {
+	c.Upgrade(testSub + query("", a))
+	if state := c.Conn.Conn.(*tls.Conn).ConnectionState(); state.Version != tls.VersionTLS13 || state.NegotiatedProtocol != "" {
 		t.Errorf("version %x, protocol %q", state.Version, state.NegotiatedProtocol)
 	}
-	c.sendFrame(ws.OpPing, []byte("there?"))
-	if f := c.frame(); f.Header.OpCode != ws.OpPong || string(f.Payload) != "there?" {
+	c.SendFrame(ws.OpPing, []byte("there?"))
+	if f := c.Frame(); f.Header.OpCode != ws.OpPong || string(f.Payload) != "there?" {
 		t.Fatalf("%v %q instead of a pong", f.Header, f.Payload)
 	}
 	publish(t, e, `{"a":1}`, 60, private(a))
-	if got := c.texts(1); got[0] != `{"a":1}` {
+	if got := c.Bodies(1); got[0] != `{"a":1}` {
 		t.Errorf("got %q", got)
 	}
 	st := e.Stats()
 	if st.Connections != 1 || st.Encrypted != 1 || st.WebSockets != 1 || int64(st.Free) != e.admission.max.Load()-3 {
 		t.Errorf("%+v", st)
 	}
-	c.sendFrame(ws.OpClose, ws.NewCloseFrameBody(1000, "bye"))
-	if code := c.closed(); code != 1000 {
+	c.SendFrame(ws.OpClose, ws.NewCloseFrameBody(1000, "bye"))
+	if code := c.End(); code != 1000 {
 		t.Errorf("close code %d", code)
 	}
-	_ = c.conn.Close()
-	waitFor(t, "the places", func() bool { return int64(e.Stats().Free) == e.admission.max.Load() })
+	_ = c.Close()
+	testclient.Await(t, "the places", func() bool { return int64(e.Stats().Free) == e.admission.max.Load() })
 }
 
 func TestPollOverTLS(t *testing.T) {
@@ -100,11 +101,11 @@ func TestPollOverTLS(t *testing.T) {
 	a := newItem()
 	c := dialTLS(t, e)
 	for _, body := range []string{"1", "2"} {
-		c.poll(query(t, "", a))
-		waitFor(t, "the poll", func() bool { return e.Stats().Polls == 1 })
+		c.Get(testSub + query("", a))
+		testclient.Await(t, "the poll", func() bool { return e.Stats().Polls == 1 })
 		publish(t, e, body, 60, private(a))
-		if ms := parseText(t, c.response("GET").body); len(ms) != 1 || ms[0].text != body {
-			t.Errorf("got %q, want %q", ms, body)
+		if ms, err := c.Reply("GET").Messages(); err != nil || len(ms) != 1 || ms[0].Body != body {
+			t.Errorf("got %v, want %q", ms, body)
 		}
 	}
 }
@@ -113,30 +114,30 @@ func TestPollOverTLS(t *testing.T) {
 func TestEndOverTLS(t *testing.T) {
 	e := startTLS(t, nil)
 	c := dialTLS(t, e)
-	c.send("GET /nothing HTTP/1.0\r\n\r\n")
-	if reply, err := io.ReadAll(c.r); err != nil || !bytes.HasPrefix(reply, []byte("HTTP/1.1 404")) {
+	c.Say("GET /nothing HTTP/1.0\r\n\r\n")
+	if reply, err := io.ReadAll(c); err != nil || !bytes.HasPrefix(reply, []byte("HTTP/1.1 404")) {
 		t.Errorf("%v %q", err, reply)
 	}
-	_ = c.conn.Close()
-	waitFor(t, "the end", func() bool { return e.Stats().Encrypted == 0 })
+	_ = c.Close()
+	testclient.Await(t, "the end", func() bool { return e.Stats().Encrypted == 0 })
 }
 
 // A client that goes without a goodbye, or breaks the protocol, leaves nothing behind.
 func TestClientVanishesOverTLS(t *testing.T) {
 	e := startTLS(t, nil)
-	f := func(vanish func(c *client)) {
+	f := func(vanish func(c *testclient.Client)) {
 		t.Helper()
 		c := dialTLS(t, e)
-		c.upgrade(query(t, "", newItem()))
+		c.Upgrade(testSub + query("", newItem()))
 		vanish(c)
-		waitFor(t, "the end", func() bool { st := e.Stats(); return st.Encrypted == 0 && st.WebSockets == 0 && st.Connections == 0 })
+		testclient.Await(t, "the end", func() bool { st := e.Stats(); return st.Encrypted == 0 && st.WebSockets == 0 && st.Connections == 0 })
 	}
-	tcp := func(c *client) *net.TCPConn { return c.conn.(*tls.Conn).NetConn().(*net.TCPConn) }
-	f(func(c *client) { _ = c.conn.Close() })
-	f(func(c *client) { _ = tcp(c).Close() })
-	f(func(c *client) { _ = errors.Join(tcp(c).SetLinger(0), tcp(c).Close()) })
-	f(func(c *client) { _ = tcp(c).CloseWrite() })
-	f(func(c *client) { _, _ = tcp(c).Write(make([]byte, 100)) })
+	tcp := func(c *testclient.Client) *net.TCPConn { return c.Conn.Conn.(*tls.Conn).NetConn().(*net.TCPConn) }
+	f(func(c *testclient.Client) { _ = c.Close() })
+	f(func(c *testclient.Client) { _ = tcp(c).Close() })
+	f(func(c *testclient.Client) { _ = errors.Join(tcp(c).SetLinger(0), tcp(c).Close()) })
+	f(func(c *testclient.Client) { _ = tcp(c).CloseWrite() })
+	f(func(c *testclient.Client) { _, _ = tcp(c).Write(make([]byte, 100)) })
 }
 
 func TestRequestsOverTLS(t *testing.T) {
@@ -146,23 +147,23 @@ func TestRequestsOverTLS(t *testing.T) {
 	})
 	a := newItem()
 	live := dialTLS(t, e)
-	live.upgrade(query(t, "", a))
+	live.Upgrade(testSub + query("", a))
 	c := dialTLS(t, e)
-	post := func(query, body string) response {
+	post := func(query, body string) testclient.Reply {
 		t.Helper()
-		c.send("POST /bitrix/pub/" + query + " HTTP/1.1\r\nHost: test\r\nMessage-Expiry: 60\r\nContent-Length: " +
+		c.Say("POST /bitrix/pub/" + query + " HTTP/1.1\r\nHost: test\r\nMessage-Expiry: 60\r\nContent-Length: " +
 			strconv.Itoa(len(body)) + "\r\n\r\n" + body)
-		return c.response("POST")
+		return c.Reply("POST")
 	}
-	if resp := post("?binaryMode=true", "nonsense"); resp.StatusCode != 400 || *line.Load() != "4013: Wrong Request Data. ::ffff:127.0.0.1" {
-		t.Errorf("%s, log %q", resp.Status, *line.Load())
+	if resp := post("?binaryMode=true", "nonsense"); resp.Status != 400 || *line.Load() != "4013: Wrong Request Data. ::ffff:127.0.0.1" {
+		t.Errorf("%s, log %q", resp, *line.Load())
 	}
 	for _, n := range []int{10, maxInlineBody + 1} { // the second one is handed off
 		body := strings.Repeat("x", n)
-		if resp := post(query(t, "", a), body); resp.StatusCode != 200 {
-			t.Error(resp.Status)
+		if resp := post(query("", a), body); resp.Status != 200 {
+			t.Error(resp)
 		}
-		if got := live.texts(1); got[0] != body {
+		if got := live.Bodies(1); got[0] != body {
 			t.Errorf("got %d bytes, want %d", len(got[0]), n)
 		}
 	}
@@ -172,16 +173,16 @@ func TestLargeMessagesOverTLS(t *testing.T) {
 	e := startTLS(t, nil)
 	a := newItem()
 	c := dialTLS(t, e)
-	c.upgrade(query(t, "", a))
+	c.Upgrade(testSub + query("", a))
 	payload := bytes.Repeat([]byte("y"), 1<<20)
-	c.sendFrame(ws.OpText, payload) // ignored
-	c.sendFrame(ws.OpPing, []byte("there?"))
-	if f := c.frame(); f.Header.OpCode != ws.OpPong {
+	c.SendFrame(ws.OpText, payload) // ignored
+	c.SendFrame(ws.OpPing, []byte("there?"))
+	if f := c.Frame(); f.Header.OpCode != ws.OpPong {
 		t.Fatalf("%v instead of a pong", f.Header)
 	}
 	for range 3 {
 		publish(t, e, string(payload), 60, private(a))
-		if got := c.texts(1); got[0] != string(payload) {
+		if got := c.Bodies(1); got[0] != string(payload) {
 			t.Errorf("got %d bytes", len(got[0]))
 		}
 	}
@@ -191,38 +192,38 @@ func TestSlowReaderOverTLS(t *testing.T) {
 	e := startTLS(t, func(o *Options) { o.MaxBuffered = 1 << 16; o.PingInterval = 300 * time.Millisecond })
 	a := newItem()
 	c := dialTLS(t, e)
-	c.upgrade(query(t, "", a))
+	c.Upgrade(testSub + query("", a))
 	body := strings.Repeat("z", 1<<20)
-	waitFor(t, "the slow reader to be closed", func() bool {
+	testclient.Await(t, "the slow reader to be closed", func() bool {
 		publish(t, e, body, 0, private(a))
 		return e.Stats().Closes[CloseSlowReader.String()] == 1
 	})
-	waitFor(t, "the end of its connection", func() bool { return e.Stats().Encrypted == 0 })
+	testclient.Await(t, "the end of its connection", func() bool { return e.Stats().Encrypted == 0 })
 }
 
 func TestNoTLSOnAnEncryptedPort(t *testing.T) {
 	e := startTLS(t, nil)
 	c := dial(t, e)
-	c.send("GET / HTTP/1.1\r\nHost: test\r\n\r\n")
-	_, _ = io.Copy(io.Discard, c.r)
-	waitFor(t, "the end", func() bool { st := e.Stats(); return st.HandshakesFailed == 1 && st.Encrypted == 0 && st.Opened == 0 })
+	c.Say("GET / HTTP/1.1\r\nHost: test\r\n\r\n")
+	_, _ = io.Copy(io.Discard, c)
+	testclient.Await(t, "the end", func() bool { st := e.Stats(); return st.HandshakesFailed == 1 && st.Encrypted == 0 && st.Opened == 0 })
 }
 
 func TestHandshakeTakesTooLong(t *testing.T) {
 	e := startTLS(t, func(o *Options) { o.HeadTimeout = 100 * time.Millisecond })
 	c := dial(t, e)
-	if _, err := c.r.ReadByte(); err == nil {
+	if _, err := c.Read(make([]byte, 1)); err == nil {
 		t.Error("an answer to nothing")
 	}
-	waitFor(t, "the end", func() bool { return e.Stats().HandshakesFailed == 1 })
+	testclient.Await(t, "the end", func() bool { return e.Stats().HandshakesFailed == 1 })
 }
 
 func TestPlacesOverTLS(t *testing.T) {
 	e := startTLS(t, func(o *Options) { o.MaxConnections = 3 })
 	first := dialTLS(t, e)
-	first.upgrade(query(t, "", newItem()))
+	first.Upgrade(testSub + query("", newItem()))
 	second := dial(t, e)
-	if _, err := second.r.ReadByte(); err == nil {
+	if _, err := second.Read(make([]byte, 1)); err == nil {
 		t.Error("a fourth descriptor")
 	}
 	if n := e.Stats().Closes[CloseAdmission.String()]; n != 1 {
@@ -234,12 +235,12 @@ func TestDrainOverTLS(t *testing.T) {
 	e := startTLS(t, nil)
 	a, b := newItem(), newItem()
 	socket := dialTLS(t, e)
-	socket.upgrade(query(t, "", a))
+	socket.Upgrade(testSub + query("", a))
 	waiting := dialTLS(t, e)
-	waiting.poll(query(t, "&mid=00000000000000000000000001", b))
+	waiting.Get(testSub + query("&mid=00000000000000000000000001", b))
 	_ = dialTLS(t, e) // idle
 	_ = dial(t, e)    // has not begun
-	waitFor(t, "all", func() bool {
+	testclient.Await(t, "all", func() bool {
 		st := e.Stats()
 		return st.WebSockets == 1 && st.Polls == 1 && st.Encrypted == 4 && st.Connections == 3
 	})
@@ -249,14 +250,14 @@ func TestDrainOverTLS(t *testing.T) {
 		defer cancel()
 		drained <- e.Drain(ctx)
 	}()
-	if code := socket.closed(); code != 1001 {
+	if code := socket.End(); code != 1001 {
 		t.Errorf("WebSocket closed with %d", code)
 	}
-	_ = socket.conn.Close()
-	if resp := waiting.response("GET"); resp.StatusCode != http.StatusNotModified {
-		t.Errorf("poll answered with %s", resp.Status)
+	_ = socket.Close()
+	if resp := waiting.Reply("GET"); resp.Status != http.StatusNotModified {
+		t.Errorf("poll answered with %s", resp)
 	}
-	_ = waiting.conn.Close()
+	_ = waiting.Close()
 	if err := <-drained; err != nil {
 		t.Error(err)
 	}
@@ -266,7 +267,7 @@ func TestDrainOverTLS(t *testing.T) {
 func TestEverythingEncrypted(t *testing.T) {
 	e := startTLS(t, func(o *Options) { o.Listeners = o.Listeners[:1] })
 	c := dialTLS(t, e)
-	c.upgrade(query(t, "", newItem()))
+	c.Upgrade(testSub + query("", newItem()))
 	fd, err := e.loops[0].gnet.Dup()
 	if err != nil {
 		t.Fatal(err)

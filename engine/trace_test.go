@@ -1,8 +1,6 @@
 package engine
 
 import (
-	"errors"
-	"io"
 	"net/http"
 	"net/url"
 	"regexp"
@@ -15,6 +13,8 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"push-server/poll"
+
+	"push-server/protocol/testclient"
 )
 
 // follower is a Trace that follows some clients.
@@ -54,7 +54,7 @@ func (f *follower) Line(text string) {
 func (f *follower) take(t *testing.T, want ...string) {
 	t.Helper()
 	var got []string
-	waitFor(t, strings.Join(want, "\n"), func() bool {
+	testclient.Await(t, strings.Join(want, "\n"), func() bool {
 		f.mu.Lock()
 		defer f.mu.Unlock()
 		got = slices.Clone(f.got)
@@ -73,8 +73,8 @@ func TestTraceOfAWebSocket(t *testing.T) {
 	e := startMemory(t, func(o *Options) { o.Trace = trace })
 	a := newItem()
 	publish(t, e, "0", 60, private(a))
-	c := webSocket(t, e, query(t, "&mid=00000000000000000000000000", a))
-	c.texts(1)
+	c := webSocket(t, e, query("&mid=00000000000000000000000000", a))
+	c.Bodies(1)
 	target := testSub + "?CHANNEL_ID=HEX:HEX.*&mid=00000000000000000000000000"
 	trace.take(t,
 		"T1 [TCP-CONNECTION] TIME ::ffff:127.0.0.1",
@@ -83,14 +83,14 @@ func TestTraceOfAWebSocket(t *testing.T) {
 		"T1 [MESSAGE-GET] 1 Nms ::ffff:127.0.0.1",
 		`T1 [WEBSOCKET-SEND] NB {"outgoingMessages":1} [ID]`)
 	publish(t, e, "1", 60, private(a))
-	c.texts(1)
+	c.Bodies(1)
 	trace.take(t, `T1 [WEBSOCKET-SEND] NB {"outgoingMessages":1} [ID]`)
-	c.sendFrame(ws.OpClose, ws.NewCloseFrameBody(1000, "bye"))
-	c.closed()
-	_ = c.conn.Close()
+	c.SendFrame(ws.OpClose, ws.NewCloseFrameBody(1000, "bye"))
+	c.End()
+	_ = c.Close()
 	trace.take(t, "T1 [WS-CLOSED] 1000 bye Nms ::ffff:127.0.0.1")
-	c = webSocket(t, e, query(t, "", a))
-	_ = c.conn.Close()
+	c = webSocket(t, e, query("", a))
+	_ = c.Close()
 	trace.take(t,
 		"T2 [TCP-CONNECTION] TIME ::ffff:127.0.0.1",
 		"T2 [GET-UPGRADE] "+testSub+"?CHANNEL_ID=HEX:HEX.* ::ffff:127.0.0.1",
@@ -105,15 +105,15 @@ func TestTraceOfRequests(t *testing.T) {
 	c := dial(t, e)
 	ask := func(method, target, forwarded, body string) {
 		t.Helper()
-		c.send(method + " " + target + " HTTP/1.1\r\nHost: test\r\nX-Forwarded-For: " + forwarded +
+		c.Say(method + " " + target + " HTTP/1.1\r\nHost: test\r\nX-Forwarded-For: " + forwarded +
 			"\r\nContent-Length: " + string(rune('0'+len(body))) + "\r\n\r\n" + body)
 	}
-	channel := testSub + query(t, "", a)
+	channel := testSub + query("", a)
 	ask("GET", channel, "10.0.0.7", "")
-	waitFor(t, "the poll", func() bool { return e.Stats().Polls == 1 })
+	testclient.Await(t, "the poll", func() bool { return e.Stats().Polls == 1 })
 	publish(t, e, "1", 60, private(a))
-	if resp := c.response("GET"); resp.StatusCode != http.StatusOK {
-		t.Fatal(resp.Status)
+	if resp := c.Reply("GET"); resp.Status != http.StatusOK {
+		t.Fatal(resp)
 	}
 	trace.take(t,
 		"T1 [TCP-CONNECTION] TIME 10.0.0.7",
@@ -122,17 +122,17 @@ func TestTraceOfRequests(t *testing.T) {
 		"T1 [FINISHED] Nms 200 10.0.0.7",
 		"T1 [CLOSED] Nms 200 10.0.0.7")
 	ask("GET", "/nothing", "10.0.0.8", "") // is not followed
-	c.response("GET")
+	c.Reply("GET")
 	ask("POST", "/bitrix/pub/?binaryMode=true", "10.0.0.7, 10.1.1.1", "x")
-	c.response("POST")
+	c.Reply("POST")
 	trace.take(t,
 		"T2 [TCP-CONNECTION] TIME 10.0.0.7, 10.1.1.1",
 		"T2 [POST] /bitrix/pub/?binaryMode=true 10.0.0.7, 10.1.1.1",
 		"T2 [FINISHED] Nms 400 10.0.0.7, 10.1.1.1",
 		"T2 [CLOSED] Nms 400 10.0.0.7, 10.1.1.1")
 	ask("GET", channel, "10.0.0.7", "")
-	waitFor(t, "the poll", func() bool { return e.Stats().Polls == 1 })
-	_ = c.conn.Close()
+	testclient.Await(t, "the poll", func() bool { return e.Stats().Polls == 1 })
+	_ = c.Close()
 	trace.take(t,
 		"T3 [TCP-CONNECTION] TIME 10.0.0.7",
 		"T3 [GET] "+testSub+"?CHANNEL_ID=HEX:HEX.* 10.0.0.7",
@@ -143,8 +143,8 @@ func TestTraceOfTLS(t *testing.T) {
 	trace := &follower{who: "127.0.0.1"}
 	e := startTLS(t, func(o *Options) { o.Trace = trace })
 	c := dialTLS(t, e)
-	c.send("GET /nothing HTTP/1.0\r\n\r\n")
-	c.response("GET")
+	c.Say("GET /nothing HTTP/1.0\r\n\r\n")
+	c.Reply("GET")
 	trace.take(t,
 		"T1 [TCP-CONNECTION] TIME ::ffff:127.0.0.1",
 		"T1 [TLS-CONNECTION] TIME ::ffff:127.0.0.1",
@@ -181,16 +181,16 @@ func TestSignaturesAreNotTraced(t *testing.T) {
 func TestFollowedBytesOfStrangers(t *testing.T) {
 	e := startMemory(t, func(o *Options) { o.Trace = &follower{who: "127.0.0.1"} })
 	a := newItem()
-	other := subscribed(t, e, query(t, "", a))
+	other := subscribed(t, e, query("", a))
 	for _, odd := range []string{strings.Repeat("\x80", 100) + "%2E", "\xff%2e\xff", "ſſſ%2E", "%", "%2", "%2E%", strings.Repeat("%2e", 4000)} {
 		c := dial(t, e)
-		c.send("GET " + testSub + "?" + odd + " HTTP/1.1\r\nHost: x\r\n\r\n")
-		if resp := c.response("GET"); resp.StatusCode != http.StatusBadRequest {
-			t.Errorf("%q: %s", odd, resp.Status)
+		c.Say("GET " + testSub + "?" + odd + " HTTP/1.1\r\nHost: x\r\n\r\n")
+		if resp := c.Reply("GET"); resp.Status != http.StatusBadRequest {
+			t.Errorf("%q: %s", odd, resp)
 		}
 	}
 	publish(t, e, "1", 60, private(a))
-	other.texts(1)
+	other.Bodies(1)
 }
 
 // panicking is a Trace that has a bug which strangers can reach.
@@ -207,11 +207,11 @@ func (p *panicking) Begin(addr string, forwarded []byte) (id, client string) {
 func TestPanicEndsOneConnection(t *testing.T) {
 	e := startMemory(t, func(o *Options) { o.Trace = &panicking{follower{who: "127.0.0.1"}} })
 	a := newItem()
-	other := subscribed(t, e, query(t, "", a))
+	other := subscribed(t, e, query("", a))
 	for range 3 {
 		c := dial(t, e)
-		c.send("GET " + testSub + query(t, "", a) + " HTTP/1.1\r\nHost: x\r\nX-Forwarded-For: bug\r\n\r\n")
-		if _, err := c.r.ReadByte(); !errors.Is(err, io.EOF) && !isReset(err) {
+		c.Say("GET " + testSub + query("", a) + " HTTP/1.1\r\nHost: x\r\nX-Forwarded-For: bug\r\n\r\n")
+		if _, err := c.Read(make([]byte, 1)); !testclient.IsEnd(err) {
 			t.Errorf("the connection goes on: %v", err)
 		}
 	}
@@ -219,7 +219,7 @@ func TestPanicEndsOneConnection(t *testing.T) {
 		t.Errorf("%d connections were closed for a bug", n)
 	}
 	publish(t, e, "1", 60, private(a))
-	other.texts(1)
+	other.Bodies(1)
 
 	var ctx fasthttp.RequestCtx
 	ctx.Request.Header.Set("X-Forwarded-For", "bug")
