@@ -63,7 +63,7 @@ func bareLoop(t testing.TB, n int) (*loop, []*sink, protocol.ChannelID) {
 		s := l.slab.take()
 		c := newSink(t)
 		s.conn = c
-		s.set(flagWebSocket)
+		s.transport = transportWebSocket
 		s.state = stateLive
 		l.subscribe(s, []protocol.Item{shared})
 		sinks = append(sinks, c)

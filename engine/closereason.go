@@ -26,6 +26,8 @@ const (
 	CloseAdmission                  // the process is full
 	CloseDrain                      // the process is going away
 	CloseHandedOff                  // another goroutine owns the connection now
+	CloseOutputTotal                // the process holds too much output, most of it for this one
+	CloseInputTotal                 // the process holds too much unread input, most of it from this one
 	CloseBug                        // its input made us panic
 	closeReasons
 )
@@ -59,6 +61,8 @@ var closeTable = [closeReasons]closeRow{
 	CloseAdmission:      {label: "admission", log: true},
 	CloseDrain:          {label: "drain", wsCode: 1001},
 	CloseHandedOff:      {label: "handed_off"},
+	CloseOutputTotal:    {label: "output_total", log: true},
+	CloseInputTotal:     {label: "input_total", log: true},
 	CloseBug:            {label: "bug", log: true},
 }
 

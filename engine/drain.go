@@ -41,7 +41,7 @@ func (e *Engine) closeSessions(ctx context.Context) {
 		if e.admission.active.Load() == 0 {
 			return
 		}
-		if told.Load() == 0 && grace == nil {
+		if told.Load() == 0 && e.output.Used() == 0 && grace == nil {
 			grace = time.After(drainGrace)
 		}
 		select {

@@ -12,6 +12,7 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"push-server/engine/accept"
+	"push-server/engine/budget"
 	"push-server/engine/feed"
 	"push-server/poll"
 	"push-server/protocol"
@@ -39,6 +40,8 @@ type Engine struct {
 	tlsConns     atomic.Int64  // encrypted connections now
 	tlsFailed    atomic.Uint64 // handshakes
 	publishStats publishStats
+	input        *budget.Budget // unread input of all connections
+	output       *budget.Budget // output that peers have not taken
 
 	acceptFailures *accept.Failures
 
@@ -48,13 +51,13 @@ type Engine struct {
 	handlers  []fasthttp.RequestHandler // by listener
 	handedOff []*fasthttp.Server        // by listener
 
-	born     atomic.Uint64
-	running  atomic.Bool
-	stopping atomic.Bool
-	failed   chan error
-	ctx      context.Context
-	cancel   context.CancelFunc
-	tasks    sync.WaitGroup
+	subscriptions atomic.Uint64 // made so far
+	running       atomic.Bool
+	stopping      atomic.Bool
+	failed        chan error
+	ctx           context.Context
+	cancel        context.CancelFunc
+	tasks         sync.WaitGroup
 }
 
 // New makes an engine on a bus, which stays the caller's to close after Stop. The error names every problem of o.
@@ -72,6 +75,7 @@ func New(o Options, bus Bus) (*Engine, error) {
 	e.acceptFailures = accept.NewFailures(o.Logger)
 	e.admission.most = int64(o.MaxConnections)
 	e.admission.adjust()
+	e.input, e.output = budget.New(int64(o.InputTotal)), budget.New(int64(o.OutputTotal))
 	e.feed = feed.New(bus, o.feed())
 	e.publishing = newPublishQueue(bus, &e.o, &e.publishStats)
 	e.limits = newChannelLimits(&e.o, func() []*loop { return e.loops })

@@ -31,7 +31,7 @@ func nullLoop(b *testing.B, n int) (*loop, protocol.ChannelID) {
 	for range n {
 		s := l.slab.take()
 		s.conn = &sink{fd: int(null.Fd())}
-		s.set(flagWebSocket)
+		s.transport = transportWebSocket
 		s.state = stateLive
 		l.subscribe(s, []protocol.Item{shared, newItem()})
 	}

@@ -136,41 +136,7 @@ func (l *loop) flush(start time.Time) bool {
 func (l *loop) deliver(s *Session) {
 	first := s.outFirst
 	s.outFirst, s.outLast = 0, 0
-	switch s.state {
-	case stateLive:
-		l.deliverLive(s, first)
-	case stateParked:
-		l.entries = l.entries[:0]
-		for i := first; i != 0; i = l.outbox.links[i-1].next {
-			l.entries = append(l.entries, l.outbox.links[i-1].entry)
-		}
-		l.answerPoll(s, l.entries)
-		clear(l.entries)
+	if s.state == stateLive || s.state == stateParked {
+		s.via().deliver(l, s, first)
 	}
 }
-
-func (l *loop) deliverLive(s *Session, first uint32) {
-	if s.is(flagTraced) {
-		l.traceChain(s, first)
-	}
-	enc := s.encoding()
-	n := &l.outbox.links[first-1]
-	if n.next == 0 {
-		l.stats.countDelivered(1)
-		l.write(s, l.reader.Frame(n.entry, enc).Bytes)
-		return
-	}
-	l.scratch = l.scratch[:0]
-	for i := first; i != 0; i = l.outbox.links[i-1].next {
-		l.scratch = append(l.scratch, l.reader.Frame(l.outbox.links[i-1].entry, enc).Bytes...)
-		l.stats.countDelivered(1)
-		if len(l.scratch) >= scratchLimit {
-			l.write(s, l.scratch)
-			l.scratch = l.scratch[:0]
-		}
-	}
-	l.write(s, l.scratch)
-}
-
-// scratchLimit is the size from which a joined write is sent without waiting for the rest.
-const scratchLimit = 256 << 10

@@ -13,6 +13,10 @@ import (
 // handOff gives the connection, with everything read so far, to a fasthttp.Server on a goroutine: for the few requests that a
 // loop must not parse (chunks, Expect, large bodies). It does not come back: the answer ends it.
 func (l *loop) handOff(s *Session, buf []byte) (n int, more bool) {
+	if s.is(flagBacklog) { // closing our descriptor would cut off the reply before: it goes on when that has gone
+		l.deadlines.stop(s)
+		return 0, false
+	}
 	c, err := dupConn(s)
 	if err != nil {
 		l.engine.acceptFailures.Note(l.o.Listeners[s.listener].Name, err)

@@ -54,11 +54,12 @@ func (l *loop) refuse(s *Session, n int) (int, bool) {
 // route decides what becomes of the request in l.head, whose head is the first size bytes of buf.
 func (l *loop) route(s *Session, buf []byte, size int) (n int, more bool) {
 	h := &l.head
+	s.request = request{}
 	if h.HTTP10 {
-		s.set(flagHTTP10)
+		s.mark(asksHTTP10)
 	}
 	if h.Close {
-		s.set(flagClose)
+		s.mark(asksClose)
 	}
 	if l.o.Trace != nil {
 		l.traceRequest(s)
@@ -72,6 +73,10 @@ func (l *loop) route(s *Session, buf []byte, size int) (n int, more bool) {
 		return l.refuse(s, len(buf))
 	}
 	action := routes.Match(h.Header.Method(), h.Target)
+	if action == poll.ActionRefuse {
+		l.scratch = poll.AppendBadRequest(l.scratch[:0])
+		return l.refuse(s, len(buf))
+	}
 	if h.Expect || h.ContentLength < 0 {
 		return l.handOff(s, buf) // rare: 100 Continue, chunks
 	}
@@ -95,14 +100,14 @@ func (l *loop) route(s *Session, buf []byte, size int) (n int, more bool) {
 // ignoreBody lets the body of the request in l.head pass unread; a long one is not worth it.
 func (l *loop) ignoreBody(s *Session) {
 	if l.head.ContentLength > l.o.Limits.MaxPayload {
-		s.set(flagClose)
+		s.mark(asksClose)
 		return
 	}
 	s.skip = uint32(l.head.ContentLength)
 }
 
 func (s *Session) replyOptions() poll.ReplyOptions {
-	return poll.ReplyOptions{HTTP10: s.is(flagHTTP10), Close: s.is(flagClose)}
+	return poll.ReplyOptions{HTTP10: s.has(asksHTTP10), Close: s.has(asksClose)}
 }
 
 // serve gives a complete request to a worker. A larger one is handed off, a shorter one waits for the rest of its body.
@@ -128,7 +133,7 @@ func (l *loop) readBody(s *Session, buf []byte) (n int, more bool) {
 	s.gen++
 	l.deadlines.start(s, timerRequest)
 	if !l.engine.requests.ask(l, s, buf[:size]) {
-		l.close(s, CloseOverload)
+		l.unavailable(s, CloseOverload)
 	}
 	return size, true
 }
@@ -143,7 +148,7 @@ func (l *loop) headExpired(s *Session, reason CloseReason) {
 
 // reply writes the answer to the request under way and makes the session ready for the next one.
 func (l *loop) reply(s *Session, b []byte) {
-	if s.is(flagTraced) {
+	if s.has(isTraced) {
 		l.traceReply(s, b)
 	}
 	l.write(s, b)
@@ -152,12 +157,16 @@ func (l *loop) reply(s *Session, b []byte) {
 	}
 	s.gen++
 	s.outFirst, s.outLast = 0, 0
-	if s.is(flagClose) || s.is(flagHTTP10) {
+	if s.has(asksClose | asksHTTP10) {
 		l.finish(s)
 		return
 	}
 	s.state = stateHead
-	l.deadlines.start(s, timerIdle)
+	if s.is(flagBacklog) { // the time until the next request begins when the reply has gone
+		l.deadlines.stop(s)
+	} else {
+		l.deadlines.start(s, timerIdle)
+	}
 	if len(s.input) > 0 {
 		l.resumed = append(l.resumed, s.ref())
 	}
@@ -174,13 +183,12 @@ func (l *loop) finish(s *Session) {
 	}
 	s.state = stateFlushing
 	s.gen++
-	s.input, s.assembly = nil, nil
-	if s.conn.OutboundBuffered() == 0 {
-		l.shut(s)
-		return
+	l.dropInput(s)
+	if s.is(flagBacklog) {
+		l.deadlines.stop(s)
+		return // shut when it has gone
 	}
-	l.deadlines.start(s, timerClose)
-	l.unshut = append(l.unshut, s.ref())
+	l.shut(s)
 }
 
 // shut sends FIN.
@@ -191,20 +199,4 @@ func (l *loop) shut(s *Session) {
 	}
 	s.set(flagShut)
 	l.deadlines.start(s, timerLinger)
-}
-
-// shutFlushed looks which connections that are to end have got rid of their output.
-func (l *loop) shutFlushed() {
-	kept := l.unshut[:0]
-	for _, ref := range l.unshut {
-		s := l.slab.at(ref)
-		switch {
-		case s == nil:
-		case s.conn.OutboundBuffered() > 0:
-			kept = append(kept, ref)
-		default:
-			l.shut(s)
-		}
-	}
-	l.unshut = kept
 }

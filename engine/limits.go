@@ -10,7 +10,7 @@ import (
 	"push-server/protocol"
 )
 
-// channelLimits makes the oldest connection of a channel leave where the process has too many. A channel over the limit has more
+// channelLimits makes the oldest subscriber of a channel leave where the process has too many. A channel over the limit has more
 // than its share on one loop at least, so only channels that are over the share on some loop are known here: hardly any, and
 // everybody else pays for one look at a counter. A table of all channels cost 50 bytes per connection.
 type channelLimits struct {
@@ -92,18 +92,18 @@ func (c *channelLimits) run(ctx context.Context) {
 func (c *channelLimits) evictOldest(ctx context.Context, ch protocol.ChannelID) {
 	var mu sync.Mutex
 	var oldest struct {
-		loop *loop
-		ref  sessionRef
-		born uint64
+		loop  *loop
+		ref   sessionRef
+		since uint64
 	}
 	all := 0
 	err := askLoops(ctx, c.loops(), func(l *loop) {
-		n, ref, born := l.oldest(ch)
+		n, ref, since := l.oldest(ch)
 		mu.Lock()
 		defer mu.Unlock()
 		all += n
-		if n > 0 && (oldest.loop == nil || born < oldest.born) {
-			oldest.loop, oldest.ref, oldest.born = l, ref, born
+		if n > 0 && (oldest.loop == nil || since < oldest.since) {
+			oldest.loop, oldest.ref, oldest.since = l, ref, since
 		}
 	})
 	if err != nil || all <= c.max {

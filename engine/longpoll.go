@@ -1,10 +1,29 @@
 package engine
 
 import (
+	"sync/atomic"
+
 	"push-server/engine/feed"
 	"push-server/poll"
 	"push-server/protocol"
 )
+
+func init() {
+	transportTable[transportPoll] = transport{
+		label: "poll", read: (*loop).skipBody, unread: pipelined, deliver: (*loop).deliverPoll, give: (*loop).giveMissed,
+		hear: (*loop).hearReply, end: (*loop).endPolling, count: func(s *loopStats) *atomic.Int64 { return &s.polls },
+	}
+}
+
+// pipelined bounds what may come behind a request that is under way, in bytes: another head.
+const pipelined = poll.MaxHead + 2
+
+// speak notes in which dialect s gets its messages.
+func (s *Session) speak(sub *poll.Subscription) {
+	if sub.Binary {
+		s.dialect = dialectProtobuf
+	}
+}
 
 // startPoll subscribes the poll in l.head and answers it, or lets it wait. more: it was answered.
 func (l *loop) startPoll(s *Session) (more bool) {
@@ -12,11 +31,10 @@ func (l *loop) startPoll(s *Session) (more bool) {
 		l.refusePoll(s, e)
 		return true
 	}
-	if l.sub.Binary {
-		s.set(flagBinary)
-	}
+	s.transport = transportPoll
+	s.speak(&l.sub)
 	if l.sub.HasMid {
-		s.set(flagMid)
+		s.mark(asksMid)
 		s.mid = l.sub.Mid
 	}
 	s.gen++
@@ -24,7 +42,6 @@ func (l *loop) startPoll(s *Session) (more bool) {
 	l.catchUp()
 	l.subscribe(s, l.sub.Items)
 	l.touchPoll(s)
-	l.stats.polls.Add(1)
 	if l.sub.HasMid {
 		l.startReplay(s, l.sub.Mid)
 	} else {
@@ -39,18 +56,59 @@ func (l *loop) endPoll(s *Session) {
 	l.dropReplay(s)
 }
 
+// deliverPoll answers a poll with what the outbox has for it.
+func (l *loop) deliverPoll(s *Session, first uint32) {
+	l.entries = l.entries[:0]
+	for i := first; i != 0; i = l.outbox.links[i-1].next {
+		l.entries = append(l.entries, l.outbox.links[i-1].entry)
+	}
+	l.answerPoll(s, l.entries)
+	clear(l.entries)
+}
+
+// giveMissed answers a poll with what it has missed, if that is anything. Its client comes back for more.
+func (l *loop) giveMissed(s *Session, es []*feed.Entry, _ bool) {
+	l.dropReplay(s)
+	s.state = stateParked
+	if len(es) > 0 {
+		l.answerPoll(s, es)
+	}
+}
+
+// endPolling ends a poll for another reason than its own.
+func (l *loop) endPolling(s *Session, reason CloseReason) {
+	switch reason {
+	case CloseEvicted:
+		l.refusePoll(s, protocol.ErrTooManyConnections)
+	case CloseDrain:
+		l.drainPoll(s)
+	default:
+		l.close(s, reason)
+	}
+}
+
+// drainPoll gives a poll its regular empty answer: an empty 200 would make the client forget its position.
+func (l *loop) drainPoll(s *Session) {
+	s.mark(asksClose)
+	mid := l.reader.Highest()
+	if s.has(asksMid) {
+		mid = s.mid
+	}
+	l.timeoutPoll(s, mid)
+}
+
 // answerPoll answers a poll with messages, in the order given.
 func (l *loop) answerPoll(s *Session, es []*feed.Entry) {
-	if s.is(flagTraced) {
+	if s.has(isTraced) {
 		l.traceSend(s, es)
 	}
-	enc := s.encoding()
+	enc := &s.speaks().Encoding
 	size := 0
 	for _, e := range es {
 		size += len(l.reader.Frame(e, enc).Payload())
 	}
 	l.endPoll(s)
-	l.scratch = poll.AppendPollReplyHead(l.scratch[:0], s.replyOptions(), s.is(flagBinary), size)
+	l.scratch = poll.AppendPollReplyHead(l.scratch[:0], s.replyOptions(), s.speaks().binary, size)
 	for _, e := range es {
 		l.scratch = append(l.scratch, l.reader.Frame(e, enc).Payload()...)
 	}
@@ -86,7 +144,7 @@ func (l *loop) timeoutPoll(s *Session, mid protocol.MessageID) {
 
 // pollExpired ends a poll whose time is over.
 func (l *loop) pollExpired(s *Session) {
-	if s.is(flagMid) {
+	if s.has(asksMid) {
 		l.timeoutPoll(s, s.mid)
 		return
 	}

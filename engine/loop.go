@@ -46,11 +46,11 @@ type loop struct {
 	outbox    outbox
 	swept     []uint32           // closed, not yet out of the table
 	resumed   []sessionRef       // have input that waits for the parser
-	unshut    []sessionRef       // have said their last, but the peer has not taken all of it
+	backlog   backlog            // output that peers have not taken
 	busy      bool               // inside a callback that sweeps at its end
 	intricate bool               // what belongs to all sessions is being changed
 	peers     map[uint32]string  // clients of sessions with flagPeer, by index
-	traced    map[uint32]*traced // sessions with flagTraced, by index
+	traced    map[uint32]*traced // sessions with isTraced, by index
 	arrivals  []arrival          // of all sessions, by index, if somebody is followed
 
 	reader     *feed.Reader // what is published
@@ -78,6 +78,7 @@ func newLoop(e *Engine, id int, signer *protocol.Signer) *loop {
 	}
 	l.deadlines = newDeadlines(&l.slab, l.o)
 	l.reader = e.feed.NewReader(l, nil)
+	l.backlog.budget = e.output
 	return l
 }
 
@@ -219,7 +220,6 @@ func (l *loop) OnOpen(c gnet.Conn) ([]byte, gnet.Action) {
 func (l *loop) open(c gnet.Conn, listener uint16) *Session {
 	s := l.slab.take()
 	s.conn = c
-	s.born = l.engine.born.Add(1)
 	s.listener = listener
 	c.SetContext(s)
 	l.deadlines.start(s, timerHead)
@@ -300,7 +300,6 @@ func (l *loop) contained(s *Session, buf []byte) {
 		}
 		l.log.Error("BUG: panic while input of a connection was handled, closing the connection", "panic", r, "addr", l.peer(s),
 			"stack", string(debug.Stack()))
-		s.input = nil
 		l.close(s, CloseBug)
 	}()
 	l.input(s, buf)
@@ -322,6 +321,10 @@ func (l *loop) input(s *Session, buf []byte) {
 	default:
 		s.input = append([]byte(nil), rest...)
 	}
+	if s.state == stateClosed {
+		s.assembly = nil
+	}
+	l.account(s)
 	if len(s.input) > l.inputLimit(s) {
 		l.close(s, CloseInputOverflow)
 	}
@@ -329,18 +332,11 @@ func (l *loop) input(s *Session, buf []byte) {
 
 // inputLimit bounds the input that a state may leave unread: a head and its body, a frame, or what is pipelined behind a poll.
 func (l *loop) inputLimit(s *Session) int {
-	switch {
-	case s.is(flagWebSocket):
-		return l.o.Limits.MaxPayload + maxClientFrameHeader
-	case s.state == stateBody:
-		return int(s.skip) + poll.MaxHead
-	default:
-		return poll.MaxHead + 2
+	if s.state == stateBody {
+		return int(s.skip) + pipelined
 	}
+	return s.via().unread
 }
-
-// maxClientFrameHeader is the longest header of a masked frame (RFC 6455, 5.2).
-const maxClientFrameHeader = 14
 
 // consume runs the parser of each state until it wants more bytes. It returns how many it has taken.
 func (l *loop) consume(s *Session, buf []byte) (n int) {
@@ -357,16 +353,8 @@ func (l *loop) consume(s *Session, buf []byte) (n int) {
 			used, more = l.readHead(s, buf[n:])
 		case stateBody:
 			used, more = l.readBody(s, buf[n:])
-		case stateLive, stateClosing:
-			used, more = l.readFrame(s, buf[n:])
-		case stateReplaying:
-			if s.is(flagWebSocket) {
-				used, more = l.readFrame(s, buf[n:])
-			} else {
-				used, more = l.skipBody(s, buf[n:])
-			}
-		case stateParked, stateWaiting:
-			used, more = l.skipBody(s, buf[n:])
+		case stateLive, stateClosing, stateReplaying, stateParked, stateWaiting:
+			used, more = s.via().read(l, s, buf[n:])
 		case stateFlushing, stateClosed:
 			return len(buf)
 		default:
@@ -386,6 +374,21 @@ func (l *loop) skipBody(s *Session, buf []byte) (n int, more bool) {
 	return n, false
 }
 
+// end closes a session in the way that its client understands.
+func (l *loop) end(s *Session, reason CloseReason) {
+	switch s.state {
+	case stateLive, stateReplaying, stateParked:
+		s.via().end(l, s, reason)
+	case stateHead, stateBody, stateWaiting:
+		if s.is(flagBacklog) && reason == CloseDrain {
+			s.reason = reason
+			l.finish(s) // behind the reply that is under way
+			return
+		}
+		l.close(s, reason)
+	}
+}
+
 // close ends the connection now. It is the only way to: everything else follows in sweep, because a fan-out may be under way.
 func (l *loop) close(s *Session, reason CloseReason) {
 	if s.state == stateClosed {
@@ -394,7 +397,7 @@ func (l *loop) close(s *Session, reason CloseReason) {
 	if s.reason == CloseNone {
 		s.reason = reason
 	}
-	if s.is(flagTraced) {
+	if s.has(isTraced) {
 		l.traceClose(s)
 	}
 	l.deadlines.stop(s)
@@ -411,6 +414,7 @@ func (l *loop) sweep() {
 		s := l.slab.get(l.swept[len(l.swept)-1])
 		l.swept = l.swept[:len(l.swept)-1]
 		l.unsubscribe(s)
+		l.dropInput(s)
 		if !s.is(flagGone) {
 			s.conn.SetContext(nil) // OnClose has nothing to do any more
 			if err := s.conn.EventLoop().Close(s.conn); err != nil {

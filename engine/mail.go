@@ -11,20 +11,14 @@ func (l *loop) readMail() {
 		if s == nil {
 			continue // has gone, or moved on
 		}
-		l.hearReply(s, &m)
+		s.via().hear(l, s, &m)
 	}
 }
 
-// hearReply writes what a worker answers: a reply to a request, or a frame to a WebSocket.
+// hearReply writes what a worker answers to a request.
 func (l *loop) hearReply(s *Session, m *mail) {
-	if s.is(flagWebSocket) {
-		if s.state != stateClosing {
-			l.write(s, m.reply)
-		}
-		return
-	}
 	if m.close {
-		s.set(flagClose)
+		s.mark(asksClose)
 	}
 	l.reply(s, m.reply)
 }
@@ -36,7 +30,7 @@ func (l *loop) runDeadlines() {
 		return
 	}
 	l.deadlines.now = now
-	l.shutFlushed()
+	l.lookAtBacklog()
 	for k := timerNone + 1; k < timers; k++ {
 		for n := 0; ; n++ {
 			if n == expireShare {

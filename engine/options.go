@@ -6,8 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"net/netip"
 	"runtime"
+	"runtime/debug"
 	"time"
 
 	"push-server/engine/budget"
@@ -69,8 +71,10 @@ type Options struct {
 	HeldBytes         int // publications held while a gap is being closed; default: half of WindowBytes
 	ReplayBytes       int // bodies in one part of what a returning client gets, and in one answer of the bus; default 1 MiB
 	PendingBytes      int // live messages kept for one connection while its history is read; default 1 MiB, at least MaxPayload
-	PendingTotal      int // of all connections; default 64 MiB
-	AnswerTotal       int // history on its way to all connections; default 64 MiB
+	PendingTotal      int // of all connections; default share
+	AnswerTotal       int // history on its way to all connections; default share
+	InputTotal        int // unread input of all connections: heads, bodies, messages of clients; default share
+	OutputTotal       int // output that the peers of all connections have not taken; default share
 	MaxQuestions      int // questions to the bus under way; default 131,072
 
 	Logger *slog.Logger
@@ -123,8 +127,9 @@ func (o Options) withDefaults() Options {
 	orInt(&o.HeldBytes, o.WindowBytes/2)
 	orInt(&o.ReplayBytes, 1<<20)
 	orInt(&o.PendingBytes, max(1<<20, 2*o.Limits.MaxPayload))
-	orInt(&o.PendingTotal, 64<<20)
-	orInt(&o.AnswerTotal, 64<<20)
+	for _, total := range []*int{&o.PendingTotal, &o.AnswerTotal, &o.InputTotal, &o.OutputTotal} {
+		orInt(total, share())
+	}
 	orInt(&o.MaxQuestions, 1<<17)
 	if o.ProcessID == "" {
 		o.ProcessID = "push-server"
@@ -138,6 +143,17 @@ func (o Options) withDefaults() Options {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
 	return o
+}
+
+// share is what the process may hold of one kind: a sixteenth of the memory that it may have, or 64 MiB where nobody says. There are
+// seven kinds, the window among them, and none is full in good times.
+func share() int {
+	const usual, least, most = 64 << 20, 16 << 20, 1 << 30
+	limit := debug.SetMemoryLimit(-1) // reads it
+	if limit == math.MaxInt64 {
+		return usual
+	}
+	return int(min(max(limit/16, least), most))
 }
 
 // feed are the options of the feed.

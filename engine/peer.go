@@ -23,7 +23,7 @@ func (l *loop) rememberForwarded(s *Session, text []byte) {
 	text = text[:min(len(text), maxForwarded)]
 	if ip, err := netip.ParseAddr(string(text)); err == nil && ip.Is4() {
 		s.forwarded = ip.As4()
-		s.set(flagForwarded)
+		s.mark(hasForwarded)
 		return
 	}
 	l.rememberPeer(s, string(text))
@@ -47,7 +47,7 @@ func (l *loop) forgetPeer(s *Session) {
 // peer is the client of s for a log line.
 func (l *loop) peer(s *Session) string {
 	switch {
-	case s.is(flagForwarded):
+	case s.has(hasForwarded):
 		return netip.AddrFrom4(s.forwarded).String()
 	case s.is(flagPeer):
 		return l.peers[s.index]
@@ -66,13 +66,13 @@ func (l *loop) addr(s *Session) net.Addr {
 // rememberTest notes that the WebSocket in l.head belongs to somebody who tests.
 func (l *loop) rememberTest(s *Session) {
 	if l.o.TestKey != "" && string(l.head.Args.Peek("testKey")) == l.o.TestKey {
-		s.set(flagQuiet)
+		s.mark(isQuiet)
 	}
 }
 
 // logRefusal writes the line that operators know for the refusal of a request in a WebSocket.
 func (l *loop) logRefusal(s *Session, e *protocol.Error) {
-	if l.o.ErrorLog == nil || s.is(flagQuiet) {
+	if l.o.ErrorLog == nil || s.has(isQuiet) {
 		return
 	}
 	if text := poll.LogText(e); text != "" {

@@ -63,49 +63,11 @@ func (l *loop) release(start time.Time) bool {
 func (l *loop) givePart(s *Session) {
 	chs, _ := l.sessionChannels(s)
 	es, more := l.reader.Take(s.replay, chs)
-	defer l.reader.Forget()
-	if s.is(flagTraced) {
+	if s.has(isTraced) {
 		l.traceReplay(s, es)
 	}
-	if !s.is(flagWebSocket) {
-		l.dropReplay(s)
-		s.state = stateParked
-		if len(es) > 0 {
-			l.answerPoll(s, es) // the client comes back for the rest
-		}
-		return
-	}
-	l.sendMissed(s, es)
-	switch {
-	case s.state != stateReplaying: // closed
-	case more:
-		l.unfinished = append(l.unfinished, s.ref())
-		l.wake()
-	default:
-		l.dropReplay(s)
-		s.state = stateLive
-	}
-}
-
-// sendMissed writes es to a WebSocket.
-func (l *loop) sendMissed(s *Session, es []*feed.Entry) {
-	enc := s.encoding()
-	first := true
-	l.scratch = l.scratch[:0]
-	for i, e := range es {
-		l.scratch = append(l.scratch, l.reader.Frame(e, enc).Bytes...)
-		if len(l.scratch) < scratchLimit && i < len(es)-1 {
-			continue
-		}
-		if first {
-			l.write(s, l.scratch)
-		} else {
-			l.writeMore(s, l.scratch)
-		}
-		first, l.scratch = false, l.scratch[:0]
-	}
-	l.stats.countDelivered(len(es))
-	l.trimScratch()
+	s.via().give(l, s, es, more)
+	l.reader.Forget()
 }
 
 // resumeReplays goes on with replays whose last part has left.
@@ -128,7 +90,7 @@ func (l *loop) resumeReplays() {
 func (l *loop) askNewest(s *Session) {
 	chs, _ := l.sessionChannels(s)
 	l.deadlines.start(s, timerGrace)
-	if s.is(flagTraced) {
+	if s.has(isTraced) {
 		l.traceAsked(s)
 	}
 	if !l.reader.AskNewest(s.ref().tag(), chs) {
@@ -140,7 +102,7 @@ func (l *loop) askNewest(s *Session) {
 func (l *loop) hearNewestIDs() {
 	for n := l.reader.Answered(); n != nil; n = l.reader.Answered() {
 		if s := l.slab.at(refOf(n.Tag)); s != nil && s.state == stateParked {
-			if s.is(flagTraced) {
+			if s.has(isTraced) {
 				l.traceNewest(s, n.ID)
 			}
 			l.hearNewest(s, n)

@@ -9,14 +9,14 @@ import (
 
 // state is where a session is. Transitions: head → body → waiting → head … for requests that a worker answers; head → replaying
 // → parked → head … for long polls; head → replaying → live → closing for WebSocket; any → flushing or closed. One switch in
-// loop.input handles them; what cannot happen says BUG.
+// loop.consume handles them; what cannot happen says BUG.
 type state uint8
 
 const (
 	stateHead      state = iota // waits for a request head
 	stateBody                   // has a head, waits for its body
 	stateWaiting                // a worker has the request
-	stateReplaying              // subscribed; live messages go to pending until history has come
+	stateReplaying              // subscribed; what is live is kept until history has come
 	stateParked                 // a long poll that waits for a message
 	stateLive                   // a WebSocket
 	stateClosing                // a WebSocket that was sent a close frame and waits for the peer's
@@ -24,28 +24,19 @@ const (
 	stateClosed
 )
 
-// Flags of a session.
+// Flags of a connection.
 const (
-	flagWebSocket uint16 = 1 << iota
-	flagBinary           // messages in protobuf
-	flagHTTP10           // the request under way is HTTP/1.0
-	flagClose            // the connection ends with the reply under way
-	flagMid              // the poll said a mid
-	flagPinged           // a ping is out and no pong has come
-	flagGone             // gnet has closed the connection already
-	flagPublicID         // the first subscription with a public id is at Session.publicAt
-	flagLimited          // counted in the limit per channel
-	flagShut             // our side of the connection is shut down
-	flagReleased         // is in loop.released
-	flagForwarded        // a proxy said whose connection it is: Session.forwarded
-	flagPeer             // whose connection it is stands in loop.peers
-	flagQuiet            // its refusals are not logged
-	flagTraced           // an operator follows it: loop.traced
+	flagGone    uint8 = 1 << iota // gnet has closed the connection already
+	flagShut                      // our side of the connection is shut down
+	flagPeer                      // whose connection it is stands in loop.peers
+	flagBacklog                   // is in loop.backlog
 )
 
 // Session is one connection on its loop: plain data, without closures, channels or contexts, so that another process can take
-// it over. Only its loop touches it. Its size is guarded by a test; what only few sessions need hides behind replay, request
-// and assembly.
+// it over. Only its loop touches it. Its size is guarded by a test; what only few sessions need hides behind pointers.
+//
+// A connection may carry requests of different people, one after the other: proxies keep connections. So what belongs to a request is
+// a value of its own, and every head begins a new one.
 type Session struct {
 	conn gnet.Conn // the one replaceable field
 
@@ -55,18 +46,13 @@ type Session struct {
 	state  state
 	reason CloseReason // why it is going to end, once that is known
 	timer  timer       // which deadline list it is in
-	flags  uint16
+	flags  uint8
 
 	listener uint16 // whose routes hold
-	publicAt uint16 // index in subs of the first public id, which is the sender of what it publishes
 
 	// Deadline list, intrusive.
 	prev, next uint32
 	due        uint32 // tick
-
-	// What it listens to.
-	subs []subscription
-	born uint64 // order of arrival in the process; the oldest makes room
 
 	// The turn under way.
 	outFirst uint32 // first and last link in the outbox, +1
@@ -77,26 +63,47 @@ type Session struct {
 	markedAs uint32
 
 	slack uint32 // output that was buffered by one large write, on top of the limit
-	skip  uint32 // bytes of a request body that are still to be ignored
+	held  uint32 // bytes of unread input that the process's account has of it
+	input []byte // partial input: gnet's buffer is never left with bytes in it
 
-	mid       protocol.MessageID // of the poll under way
+	request
+}
+
+// request is the request or subscription under way.
+type request struct {
+	skip      uint32 // bytes of a body that are still to be ignored, or waited for
+	publicAt  uint16 // index in subs of the first public id, which is the sender of what it publishes
+	transport transportKind
+	dialect   dialectKind
+
+	subs  []subscription // what it listens to
+	since uint64         // order of subscriptions in the process; the oldest makes room
+
+	mid       protocol.MessageID // that a poll has said
 	forwarded [4]byte            // the client's address of version 4, if a proxy said so
-	input     []byte             // partial input: gnet's buffer is never left with bytes in it
-	assembly  *protocol.Assembly // a fragmented message
+	asks      uint8              // flags
+	assembly  *protocol.Assembly // a message of a client that has not come in one piece
 	replay    *feed.Replay       // while replaying
 }
 
-func (s *Session) is(flag uint16) bool { return s.flags&flag != 0 }
-func (s *Session) set(flag uint16)     { s.flags |= flag }
-func (s *Session) clear(flag uint16)   { s.flags &^= flag }
+// Flags of a request.
+const (
+	asksHTTP10   uint8 = 1 << iota // it is HTTP/1.0
+	asksClose                      // the connection ends with the reply
+	asksMid                        // the poll said a mid
+	hasPublicID                    // the first subscription with a public id is at publicAt
+	hasForwarded                   // a proxy said whose connection it is: forwarded
+	isPinged                       // a ping is out and no pong has come
+	isQuiet                        // its refusals are not logged
+	isTraced                       // an operator follows it: loop.traced
+)
 
-// encoding is how s gets its messages.
-func (s *Session) encoding() *feed.Encoding {
-	if s.is(flagBinary) {
-		return &dialectProtobuf
-	}
-	return &dialectText
-}
+func (s *Session) is(flag uint8) bool { return s.flags&flag != 0 }
+func (s *Session) set(flag uint8)     { s.flags |= flag }
+
+func (r *request) has(flag uint8) bool { return r.asks&flag != 0 }
+func (r *request) mark(flag uint8)     { r.asks |= flag }
+func (r *request) unmark(flag uint8)   { r.asks &^= flag }
 
 // sessionRef names a session as it was when a question was asked.
 type sessionRef struct {

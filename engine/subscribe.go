@@ -21,6 +21,7 @@ func (l *loop) catchUp() {
 // subscribe makes s a subscriber of the channels of items.
 func (l *loop) subscribe(s *Session, items []protocol.Item) {
 	l.enterTable(s, items)
+	s.via().count(&l.stats).Add(1)
 	if l.reader.Behind() {
 		l.wake() // it may concern s, but the feed did not know yet
 	}
@@ -34,12 +35,13 @@ func (l *loop) enterTable(s *Session, items []protocol.Item) {
 		if !items[i].HasPublic {
 			continue
 		}
-		if !s.is(flagPublicID) {
-			s.set(flagPublicID)
+		if !s.has(hasPublicID) {
+			s.mark(hasPublicID)
 			s.publicAt = uint16(len(l.channels))
 		}
 		l.channels = appendOnce(l.channels, items[i].Public, false)
 	}
+	s.since = l.engine.subscriptions.Add(1)
 	l.intricate = true
 	s.subs = make([]subscription, 0, len(l.channels))
 	for i := range l.channels {
@@ -82,12 +84,8 @@ func (l *loop) unsubscribe(s *Session) {
 	}
 	l.intricate = false
 	s.subs = nil
-	s.flags &^= flagPublicID
-	if s.is(flagWebSocket) {
-		l.stats.webSockets.Add(-1)
-	} else {
-		l.stats.polls.Add(-1)
-	}
+	s.unmark(hasPublicID)
+	s.via().count(&l.stats).Add(-1)
 }
 
 // sessionChannels returns the channels of s, and which of them have other subscribers here. Both slices are valid until the next call.
@@ -106,7 +104,7 @@ func (l *loop) touchOnline(s *Session) {
 		return
 	}
 	l.engine.presence.touch(l.table.channel(s.subs[0]))
-	if s.publicAt == 1 && s.is(flagPublicID) {
+	if s.publicAt == 1 && s.has(hasPublicID) {
 		l.engine.presence.touch(l.table.channel(s.subs[1]))
 	}
 }
@@ -124,13 +122,13 @@ func (l *loop) touchPoll(s *Session) {
 	l.touchOnline(s)
 }
 
-// oldest returns how many subscribers ch has here, and the one that came first, with the number of its arrival.
-func (l *loop) oldest(ch protocol.ChannelID) (n int, ref sessionRef, born uint64) {
+// oldest returns how many subscribers ch has here, and the one that subscribed first, with the number of its subscription.
+func (l *loop) oldest(ch protocol.ChannelID) (n int, ref sessionRef, since uint64) {
 	members := l.table.subscribers(&ch)
 	for i, m := range members {
-		if s := l.slab.get(m.session); i == 0 || s.born < born {
-			ref, born = s.ref(), s.born
+		if s := l.slab.get(m.session); i == 0 || s.since < since {
+			ref, since = s.ref(), s.since
 		}
 	}
-	return len(members), ref, born
+	return len(members), ref, since
 }

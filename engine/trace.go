@@ -47,20 +47,20 @@ func (l *loop) follow(s *Session) *traced {
 	}
 	t := &traced{followed: f, target: traceTarget(l.head.Target), code: noClose}
 	l.traced[s.index] = t
-	s.set(flagTraced)
+	s.mark(isTraced)
 	return t
 }
 
 func (l *loop) unfollow(s *Session) {
-	if s.is(flagTraced) {
+	if s.has(isTraced) {
 		delete(l.traced, s.index)
-		s.clear(flagTraced)
+		s.unmark(isTraced)
 	}
 }
 
 // followedOf returns nil if s is not followed.
 func (l *loop) followedOf(s *Session) *followed {
-	if !s.is(flagTraced) {
+	if !s.has(isTraced) {
 		return nil
 	}
 	return l.traced[s.index].followed
@@ -88,7 +88,7 @@ func (l *loop) traceWebSocket(s *Session) {
 func (l *loop) traceReplay(s *Session, es []*feed.Entry) {
 	t := l.traced[s.index]
 	t.say("[MESSAGE-GET] %d %dms %s", len(es), t.ms(), t.client)
-	if s.is(flagWebSocket) && len(es) > 0 {
+	if s.transport == transportWebSocket && len(es) > 0 {
 		l.traceSend(s, es)
 	}
 }
@@ -104,11 +104,11 @@ func (l *loop) traceChain(s *Session, first uint32) {
 // traceSend is for messages that are sent together.
 func (l *loop) traceSend(s *Session, es []*feed.Entry) {
 	kind, size, ids := "POLLING", 0, make([]string, len(es))
-	if s.is(flagWebSocket) {
+	if s.transport == transportWebSocket {
 		kind = "WEBSOCKET"
 	}
 	for i, e := range es {
-		size += len(l.reader.Frame(e, s.encoding()).Payload())
+		size += len(l.reader.Frame(e, &s.speaks().Encoding).Payload())
 		ids[i] = `"` + e.Publication.ID.String() + `"`
 	}
 	l.traced[s.index].say("[%s-SEND] %dB {\"outgoingMessages\":%d} [%s]", kind, size, len(es), strings.Join(ids, ","))
@@ -142,7 +142,7 @@ func (l *loop) traceGoodbye(s *Session, code uint16, text string) {
 func (l *loop) traceClose(s *Session) {
 	t := l.traced[s.index]
 	switch {
-	case s.is(flagWebSocket):
+	case s.transport == transportWebSocket:
 		t.say("[WS-CLOSED] %d %s %dms %s", t.code, t.text, t.ms(), t.client)
 	case s.reason == ClosePeer && (s.state == stateReplaying || s.state == stateParked || s.state == stateWaiting || s.state == stateBody):
 		t.say("[CLOSED-BY-CLIENT] %dms %s", t.ms(), t.client)

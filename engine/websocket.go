@@ -2,12 +2,22 @@ package engine
 
 import (
 	"errors"
+	"sync/atomic"
 
 	"github.com/gobwas/ws"
 
+	"push-server/engine/feed"
 	"push-server/poll"
 	"push-server/protocol"
 )
+
+func init() {
+	transportTable[transportWebSocket] = transport{
+		label: "websocket", read: (*loop).readFrame, unread: protocol.MaxUnread, pings: true, deliver: (*loop).deliverFrames,
+		give: (*loop).giveFrames, hear: (*loop).hearFrame, end: (*loop).endWebSocket,
+		count: func(s *loopStats) *atomic.Int64 { return &s.webSockets },
+	}
+}
 
 // pingPayload is that of the Node server.
 var pingFrame = protocol.AppendFrame(nil, ws.OpPing, []byte("ws ping"))
@@ -29,9 +39,8 @@ func (l *loop) upgrade(s *Session, size int, pathOK bool) (n int, more bool) {
 	if s.state == stateClosed {
 		return size, false
 	}
-	s.set(flagWebSocket)
+	s.transport = transportWebSocket
 	s.gen++
-	s.skip = 0
 	l.deadlines.start(s, timerPing)
 	l.startWebSocket(s)
 	return size, true
@@ -45,17 +54,14 @@ func (l *loop) startWebSocket(s *Session) {
 		l.rememberTest(s)
 	}
 	e := l.sub.Parse(&l.head, l.signer)
-	if l.sub.Binary {
-		s.set(flagBinary)
-	}
+	s.speak(&l.sub)
 	if e != nil {
 		l.sayGoodbye(s, CloseProtocol, e.Code, e.Reason())
 		return
 	}
 	l.subscribe(s, l.sub.Items)
 	l.touchOnline(s)
-	l.stats.webSockets.Add(1)
-	if s.is(flagTraced) {
+	if s.has(isTraced) {
 		l.traceWebSocket(s)
 	}
 	if l.sub.HasMid {
@@ -68,7 +74,7 @@ func (l *loop) sayGoodbye(s *Session, reason CloseReason, code uint16, text stri
 	if s.reason == CloseNone {
 		s.reason = reason
 	}
-	if s.is(flagTraced) {
+	if s.has(isTraced) {
 		l.traceGoodbye(s, code, text)
 	}
 	l.unsubscribe(s)
@@ -80,60 +86,109 @@ func (l *loop) sayGoodbye(s *Session, reason CloseReason, code uint16, text stri
 	}
 	s.state = stateClosing
 	s.gen++
-	s.assembly = nil
 	l.deadlines.start(s, timerClose)
 }
 
-// end closes a session in the way that its peer understands.
-func (l *loop) end(s *Session, reason CloseReason) {
+// endWebSocket closes with the code of the reason, if it has one.
+func (l *loop) endWebSocket(s *Session, reason CloseReason) {
 	row := &closeTable[reason]
-	switch s.state {
-	case stateLive, stateReplaying, stateParked:
-	case stateHead, stateBody, stateWaiting:
+	if row.wsCode == 0 {
 		l.close(s, reason)
 		return
-	default:
-		return // on its way out already
 	}
-	switch {
-	case s.is(flagWebSocket):
-		if row.wsCode == 0 {
-			l.close(s, reason)
-			return
+	l.sayGoodbye(s, reason, row.wsCode, row.wsText)
+}
+
+// deliverFrames writes the publications that the outbox has for s.
+func (l *loop) deliverFrames(s *Session, first uint32) {
+	if s.has(isTraced) {
+		l.traceChain(s, first)
+	}
+	enc := &s.speaks().Encoding
+	n := &l.outbox.links[first-1]
+	if n.next == 0 {
+		l.stats.countDelivered(1)
+		l.write(s, l.reader.Frame(n.entry, enc).Bytes)
+		return
+	}
+	l.scratch = l.scratch[:0]
+	for i := first; i != 0; i = l.outbox.links[i-1].next {
+		l.scratch = append(l.scratch, l.reader.Frame(l.outbox.links[i-1].entry, enc).Bytes...)
+		l.stats.countDelivered(1)
+		if len(l.scratch) >= scratchLimit {
+			l.write(s, l.scratch)
+			l.scratch = l.scratch[:0]
 		}
-		l.sayGoodbye(s, reason, row.wsCode, row.wsText)
-	case reason == CloseEvicted:
-		l.refusePoll(s, protocol.ErrTooManyConnections)
-	case reason == CloseDrain:
-		l.drainPoll(s)
+	}
+	l.write(s, l.scratch)
+}
+
+// scratchLimit is the size from which a joined write is sent without waiting for the rest.
+const scratchLimit = 256 << 10
+
+// giveFrames writes a part of what s has missed. What is replayed together leaves in one frame, up to a size: clients of the Node server
+// find in one frame all that it had ready, and a batch of protobuf responses is their concatenation.
+func (l *loop) giveFrames(s *Session, es []*feed.Entry, more bool) {
+	d := s.speaks()
+	first := true
+	for len(es) > 0 && s.state == stateReplaying {
+		n, size := 0, 0
+		for ; n < len(es) && (n == 0 || size < replayFrame); n++ {
+			size += len(l.reader.Frame(es[n], &d.Encoding).Payload())
+		}
+		l.scratch = protocol.AppendFrameHeader(l.scratch[:0], d.OpCode, size)
+		for _, e := range es[:n] {
+			l.scratch = append(l.scratch, l.reader.Frame(e, &d.Encoding).Payload()...)
+		}
+		if first {
+			l.write(s, l.scratch)
+		} else {
+			l.writeMore(s, l.scratch)
+		}
+		l.stats.countDelivered(n)
+		es, first = es[n:], false
+	}
+	l.trimScratch()
+	switch {
+	case s.state != stateReplaying: // closed
+	case more:
+		l.unfinished = append(l.unfinished, s.ref())
+		l.wake()
 	default:
-		l.close(s, reason)
+		l.dropReplay(s)
+		s.state = stateLive
 	}
 }
 
-// drainPoll gives a poll its regular empty answer: an empty 200 would make the client forget its position.
-func (l *loop) drainPoll(s *Session) {
-	s.set(flagClose)
-	mid := l.reader.Highest()
-	if s.is(flagMid) {
-		mid = s.mid
+// replayFrame is the size from which a frame of replayed messages takes no further one, in bytes.
+const replayFrame = 64 << 10
+
+// hearFrame passes on what a worker answers.
+func (l *loop) hearFrame(s *Session, m *mail) {
+	if s.state != stateClosing {
+		l.write(s, m.reply)
 	}
-	l.timeoutPoll(s, mid)
 }
 
-// readFrame takes the next frame.
+// readFrame takes the next frame, or as much of it as is there. What nobody reads is dropped as it comes.
 func (l *loop) readFrame(s *Session, buf []byte) (n int, more bool) {
 	if len(buf) == 0 {
 		return 0, false
 	}
-	m, n, err := l.frames.Next(buf, &s.assembly, l.o.Limits.MaxPayload)
+	hear := s.speaks().hear
+	if s.state == stateClosing {
+		hear = nil
+	}
+	m, n, err := l.frames.Next(buf, &s.assembly, l.o.Limits.MaxPayload, hear != nil)
 	if err != nil {
 		if errors.Is(err, protocol.ErrShort) {
 			return 0, false
 		}
 		return len(buf), l.breakOff(s, errorCode(err))
 	}
-	l.stats.frames.Add(1)
+	if m.OpCode != ws.OpContinuation {
+		l.stats.frames.Add(1)
+	}
 	switch m.OpCode {
 	case ws.OpClose:
 		l.hearClose(s, m.Payload)
@@ -142,8 +197,8 @@ func (l *loop) readFrame(s *Session, buf []byte) (n int, more bool) {
 	case ws.OpPong:
 		l.hearPong(s)
 	case ws.OpText, ws.OpBinary:
-		if s.is(flagBinary) && s.state != stateClosing {
-			l.hearRequest(s, m.Payload)
+		if hear != nil {
+			hear(l, s, m.Payload)
 		}
 	}
 	return n, s.state != stateClosed
@@ -198,17 +253,17 @@ func (l *loop) hearPing(s *Session, payload []byte) {
 
 // hearPong notes that the peer is alive. The payload is not compared.
 func (l *loop) hearPong(s *Session) {
-	s.clear(flagPinged)
+	s.unmark(isPinged)
 	l.touchOnline(s)
 }
 
 // pingExpired sends the next ping, or cuts off a peer that has not answered the last one.
 func (l *loop) pingExpired(s *Session) {
-	if s.is(flagPinged) {
+	if s.has(isPinged) {
 		l.close(s, CloseNoPong)
 		return
 	}
-	s.set(flagPinged)
+	s.mark(isPinged)
 	l.write(s, pingFrame)
 	if s.state != stateClosed {
 		l.deadlines.start(s, timerPing)
@@ -224,7 +279,7 @@ func (l *loop) hearRequest(s *Session, payload []byte) {
 }
 
 func (l *loop) doRequest(s *Session, payload []byte) *protocol.Error {
-	if !s.is(flagPublicID) {
+	if !s.has(hasPublicID) {
 		return protocol.ErrPublicRequired
 	}
 	if e := l.request.Parse(payload); e != nil {

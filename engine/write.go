@@ -55,7 +55,11 @@ func (l *loop) writeNow(s *Session, b []byte) {
 
 // buffer leaves b to gnet, which copies it.
 func (l *loop) buffer(s *Session, b []byte) {
-	if _, err := s.conn.Write(b); err != nil && !s.is(flagGone) {
-		l.close(s, ClosePeer)
+	if _, err := s.conn.Write(b); err != nil {
+		if !s.is(flagGone) {
+			l.close(s, ClosePeer)
+		}
+		return
 	}
+	l.keep(s, len(b))
 }

@@ -129,9 +129,6 @@ func (h *head) checkRequestLine(line []byte) error {
 	if string(method) == http.MethodConnect {
 		return refusedTunnel
 	}
-	if !plainPath(target) {
-		return refusedRequest
-	}
 	return nil
 }
 

@@ -139,6 +139,9 @@ func (c *call) serve(routes *Routes) {
 		c.stat()
 	case ActionOptions:
 		c.options()
+	case ActionRefuse:
+		c.empty(fasthttp.StatusBadRequest)
+		c.SetConnectionClose()
 	default:
 		c.empty(fasthttp.StatusNotFound)
 	}

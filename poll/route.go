@@ -26,6 +26,7 @@ const (
 	ActionOptions
 	ActionRest
 	ActionStat
+	ActionRefuse // 400: the path means something else to a proxy
 )
 
 // Validate says which path stands twice for one method.
@@ -41,6 +42,14 @@ func (r *Routes) Validate() error {
 // Match finds the action of a method and a request target as it was sent. A path matches every target that begins with it,
 // so what is behind it, and the query, do not matter; nothing is decoded or normalised. Earlier routes of a method win.
 func (r *Routes) Match(method, target []byte) Action {
+	action := r.match(method, target)
+	if action != ActionNotFound && !plainPath(target) {
+		return ActionRefuse
+	}
+	return action
+}
+
+func (r *Routes) match(method, target []byte) Action {
 	switch string(method) {
 	case http.MethodGet:
 		switch {

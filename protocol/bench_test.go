@@ -49,7 +49,7 @@ func BenchmarkFrameReader(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		copy(fed, frame)
-		if _, _, err := r.Next(fed, &a, testMaxPayload); err != nil {
+		if _, _, err := r.Next(fed, &a, testMaxPayload, true); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -18,11 +18,31 @@ type Message struct {
 	Payload []byte
 }
 
-// Assembly gathers the fragments of one message. A connection has one only between the first fragment and the last.
+// Assembly is a message that has not come in one piece: in fragments, or in a frame of which a part is still to come. A connection has
+// one only between the first byte of such a message and the last.
 type Assembly struct {
 	opCode  ws.OpCode
 	payload []byte
+	length  int // of what came so far, kept or not
+
+	// The frame under way.
+	left int // bytes of its payload still to come
+	fin  bool
+	mask [4]byte
+	at   int // bytes of its payload that came
+
+	text utf8Scanner
 }
+
+// Size is what a holds in memory; a may be nil.
+func (a *Assembly) Size() int {
+	if a == nil {
+		return 0
+	}
+	return assemblySize + cap(a.payload)
+}
+
+const assemblySize = 80
 
 // FrameReader takes messages of clients out of bytes. It holds scratch memory only, so one serves all connections of a loop;
 // it is not safe for concurrent use.
@@ -31,33 +51,82 @@ type FrameReader struct {
 	header [ws.MaxHeaderSize]byte
 }
 
-// Next takes the next frame from b. It answers the message and the number n of bytes that the frame has in b.
+// MaxUnread is the most bytes that Next leaves in b while it asks for more: those of a control frame that is not complete.
+const MaxUnread = ws.MaxHeaderSize + maxControlPayload
+
+// Next takes the next frame from b, or as much of it as is there. It answers the message and the number n of bytes that it has taken.
 //
-// ErrShort asks for more bytes behind b, which is left as it was; a frame that is too big is refused before that. Every other
+// ErrShort asks for more bytes behind b, which is left as it was; a frame that is too big is refused before it comes. Every other
 // error is an *Error, and the connection is to be closed with its code.
 //
-// The payload is unmasked in place. It aliases b unless the message came in fragments, which Next keeps in *a; then it is
-// the caller's own. A fragment that does not complete its message is answered as ws.OpContinuation without payload. Control
-// frames may come between fragments. The payloads of all fragments of a message together have at most maxPayload bytes.
-func (r *FrameReader) Next(b []byte, a **Assembly, maxPayload int) (m Message, n int, err error) {
+// The payload is unmasked in place. It aliases b if the message came in one piece, otherwise Next has kept it in *a, and it is the
+// caller's own. What does not complete a message is answered as ws.OpContinuation without payload. Without keep, messages of data are
+// checked and dropped as they come, and the message that is complete has no payload. Control frames may come between fragments. The
+// payloads of all fragments of a message together have at most maxPayload bytes.
+func (r *FrameReader) Next(b []byte, a **Assembly, maxPayload int, keep bool) (m Message, n int, err error) {
+	if *a != nil && (*a).left > 0 {
+		if len(b) == 0 {
+			return m, 0, ErrShort
+		}
+		return r.proceed(b, 0, a, keep)
+	}
 	h, n, err := r.readHeader(b)
 	if err != nil {
 		return m, 0, err
 	}
-	if err := checkHeader(h, *a, maxPayload); err != nil {
+	if err := checkHeader(h, n, *a, maxPayload); err != nil {
 		return m, 0, err
 	}
-	if h.Length > int64(len(b)-n) {
+	whole := h.Length <= int64(len(b)-n)
+	switch {
+	case h.OpCode.IsControl() && !whole:
 		return m, 0, ErrShort
-	}
-	end := n + int(h.Length)
-	payload := b[n:end:end]
-	ws.Cipher(payload, h.Mask, 0)
-	if h.OpCode.IsControl() {
+	case h.OpCode.IsControl(), whole && h.Fin && *a == nil:
+		end := n + int(h.Length)
+		payload := b[n:end:end]
+		ws.Cipher(payload, h.Mask, 0)
+		if h.OpCode == ws.OpText && !utf8.Valid(payload) {
+			return m, 0, ErrInvalidUTF8
+		}
+		if !keep && !h.OpCode.IsControl() {
+			payload = nil
+		}
 		return Message{h.OpCode, payload}, end, nil
 	}
-	m, err = assemble(a, h, payload)
-	return m, end, err
+	if *a == nil {
+		*a = &Assembly{opCode: h.OpCode}
+	}
+	(*a).begin(h)
+	return r.proceed(b, n, a, keep)
+}
+
+func (a *Assembly) begin(h ws.Header) {
+	a.left, a.fin, a.mask, a.at = int(h.Length), h.Fin, h.Mask, 0
+}
+
+// proceed takes what is there of the frame under way, behind the first n bytes of b.
+func (r *FrameReader) proceed(b []byte, n int, whole **Assembly, keep bool) (m Message, end int, err error) {
+	a := *whole
+	end = n + min(a.left, len(b)-n)
+	part := b[n:end]
+	ws.Cipher(part, a.mask, a.at)
+	a.at += len(part)
+	a.left -= len(part)
+	a.length += len(part)
+	if a.opCode == ws.OpText && !a.text.scan(part) {
+		return m, 0, ErrInvalidUTF8
+	}
+	if keep {
+		a.payload = append(a.payload, part...)
+	}
+	if a.left > 0 || !a.fin {
+		return m, end, nil
+	}
+	if a.opCode == ws.OpText && a.text.inside() {
+		return m, 0, ErrInvalidUTF8
+	}
+	*whole = nil
+	return Message{a.opCode, a.payload}, end, nil
 }
 
 func (r *FrameReader) readHeader(b []byte) (h ws.Header, n int, err error) {
@@ -76,12 +145,18 @@ func (r *FrameReader) readHeader(b []byte) (h ws.Header, n int, err error) {
 	return h, 0, ErrProtocolViolation
 }
 
-func checkHeader(h ws.Header, a *Assembly, maxPayload int) error {
+// checkHeader checks a header of n bytes.
+func checkHeader(h ws.Header, n int, a *Assembly, maxPayload int) error {
 	state, have := ws.StateServerSide, 0
 	if a != nil {
-		state, have = state.Set(ws.StateFragmented), len(a.payload)
+		state, have = state.Set(ws.StateFragmented), a.length
 	}
 	if ws.CheckHeader(h, state) != nil {
+		return ErrProtocolViolation
+	}
+	// RFC 6455, 5.2: "the minimal number of bytes MUST be used to encode the length".
+	const medium, long = 4, 10 // bytes of a header without its mask
+	if size := n - len(h.Mask); size == medium && h.Length < 126 || size == long && h.Length <= 0xffff {
 		return ErrProtocolViolation
 	}
 	if !h.OpCode.IsControl() && h.Length > int64(maxPayload-have) {
@@ -90,26 +165,40 @@ func checkHeader(h ws.Header, a *Assembly, maxPayload int) error {
 	return nil
 }
 
-// assemble takes the payload of a data frame and answers the message if that completes it.
-func assemble(a **Assembly, h ws.Header, payload []byte) (m Message, err error) {
-	switch {
-	case !h.Fin && *a == nil:
-		*a = &Assembly{opCode: h.OpCode, payload: append([]byte(nil), payload...)}
-		return m, nil
-	case !h.Fin:
-		(*a).payload = append((*a).payload, payload...)
-		return m, nil
-	case *a == nil:
-		m = Message{h.OpCode, payload}
-	default:
-		m = Message{(*a).opCode, append((*a).payload, payload...)}
-		*a = nil
-	}
-	if m.OpCode == ws.OpText && !utf8.Valid(m.Payload) {
-		return Message{}, ErrInvalidUTF8
-	}
-	return m, nil
+// utf8Scanner checks text as it comes: bytes that can become no character are found with the first of them, not at the end of the
+// message (RFC 6455, 8.1).
+type utf8Scanner struct {
+	tail [utf8.UTFMax]byte // the beginning of a character
+	n    int
 }
+
+// scan says whether b may go on the text.
+func (s *utf8Scanner) scan(b []byte) bool {
+	for s.n > 0 && len(b) > 0 {
+		s.tail[s.n] = b[0]
+		s.n++
+		b = b[1:]
+		if utf8.FullRune(s.tail[:s.n]) {
+			if c, size := utf8.DecodeRune(s.tail[:s.n]); c == utf8.RuneError && size <= 1 {
+				return false
+			}
+			s.n = 0
+		}
+	}
+	for i := 1; i < utf8.UTFMax && i <= len(b); i++ { // an incomplete character at the end waits for its rest
+		if end := b[len(b)-i:]; utf8.RuneStart(end[0]) {
+			if !utf8.FullRune(end) {
+				s.n = copy(s.tail[:], end)
+				b = b[:len(b)-i]
+			}
+			break
+		}
+	}
+	return utf8.Valid(b)
+}
+
+// inside says whether a character is not complete.
+func (s *utf8Scanner) inside() bool { return s.n > 0 }
 
 // sliceReader is a bytes.Reader that shows what is left.
 type sliceReader struct{ rest []byte }

@@ -64,7 +64,7 @@ func readAll(pieces iter.Seq[[]byte], maxPayload int) (messages []Message, err e
 	for piece := range pieces {
 		buffered = append(buffered, piece...)
 		for {
-			m, n, err := r.Next(buffered, &a, maxPayload)
+			m, n, err := r.Next(buffered, &a, maxPayload, true)
 			if err == ErrShort {
 				break
 			}
@@ -77,7 +77,7 @@ func readAll(pieces iter.Seq[[]byte], maxPayload int) (messages []Message, err e
 			buffered = buffered[n:]
 		}
 	}
-	if len(buffered) > 0 {
+	if len(buffered) > 0 || a != nil && a.left > 0 {
 		return messages, ErrShort
 	}
 	return messages, nil
@@ -166,14 +166,90 @@ func TestFrameReaderLimit(t *testing.T) {
 	}
 }
 
-// A frame that is not there as a whole must not be unmasked: it would be unmasked again with the rest.
+// Nothing waits for the rest of a message but its header, or a control frame: what is there is taken, so that nobody has to keep it.
+func TestFrameReaderTakesWhatIsThere(t *testing.T) {
+	f := func(op ws.OpCode, payload string, keep bool) {
+		t.Helper()
+		b := clientFrame{op: op, payload: payload}.append(nil)
+		var r FrameReader
+		var a *Assembly
+		var waiting []byte
+		for i := range b {
+			waiting = append(waiting, b[i])
+			m, n, err := r.Next(waiting, &a, testMaxPayload, keep)
+			if waiting = waiting[n:]; err != nil && err != ErrShort || len(waiting) > MaxUnread {
+				t.Fatalf("byte %d of %d: %d bytes wait, %v", i, len(b), len(waiting), err)
+			}
+			if !keep && a.Size() > assemblySize {
+				t.Fatalf("%d bytes of a message that nobody wants", a.Size())
+			}
+			if last := i == len(b)-1; (m.OpCode == op) != last || last && keep && string(m.Payload) != payload || last && !keep && m.Payload != nil {
+				t.Fatalf("byte %d of %d: %v %q", i, len(b), m.OpCode, m.Payload)
+			}
+		}
+	}
+	f(ws.OpText, strings.Repeat("ж", 300), true)
+	f(ws.OpText, strings.Repeat("ж", 300), false)
+	f(ws.OpBinary, strings.Repeat("\xff", 70_000), false)
+	f(ws.OpPing, "ping", true)
+}
+
+// What can become no text is refused with its first wrong byte, wherever a frame or a segment ends.
+func TestTextIsCheckedAsItComes(t *testing.T) {
+	f := func(text string, wrong int) { // the index of the byte that is one too many
+		t.Helper()
+		for _, part := range []bool{false, true} {
+			b := clientFrame{op: ws.OpText, payload: text, part: part}.append(nil)
+			header := len(b) - len(text)
+			var r FrameReader
+			var a *Assembly
+			var waiting []byte
+			for i := range b {
+				waiting = append(waiting, b[i])
+				_, n, err := r.Next(waiting, &a, testMaxPayload, true)
+				waiting = waiting[n:]
+				if got := err == ErrInvalidUTF8; got != (i == header+wrong) {
+					t.Fatalf("%q, byte %d: %v", text, i-header, err)
+				}
+				if err == ErrInvalidUTF8 {
+					break
+				}
+			}
+		}
+	}
+	f("abc\xffdef", 3)
+	f("\xce\xba\xed\xa0\x80ab", 3)      // a surrogate
+	f("\xf4\x90\x80\x80ab", 1)         // above U+10FFFF
+	f("ab\xe2\x28\xa1", 3)             // not a continuation
+	f("\xc0\xafabc", 0)                // longer than it need be
+	f("\xf0\x9f\x98\xf0\x9f\x98\x80", 3) // begins anew in the middle
+}
+
+// RFC 6455, 5.2: "the minimal number of bytes MUST be used to encode the length".
+func TestLengthsAreMinimal(t *testing.T) {
+	f := func(header string, want error) {
+		t.Helper()
+		var r FrameReader
+		var a *Assembly
+		if _, _, err := r.Next(append(unhex(t, header), make([]byte, 200)...), &a, testMaxPayload, true); err != want {
+			t.Errorf("%s: %v, want %v", header, err, want)
+		}
+	}
+	f("82 fe 007d 00000000", ErrProtocolViolation)
+	f("82 fe 007e 00000000", nil)
+	f("82 ff 000000000000007d 00000000", ErrProtocolViolation)
+	f("82 ff 000000000000ffff 00000000", ErrProtocolViolation)
+	f("89 fe 0001 00000000", ErrProtocolViolation)
+}
+
+// A header that is not there as a whole is left as it was.
 func TestFrameReaderLeavesBytesAlone(t *testing.T) {
 	b := clientFrame{op: ws.OpText, payload: "hello, world"}.append(nil)
 	var r FrameReader
 	var a *Assembly
-	for n := range b {
+	for n := range b[:len(b)-len("hello, world")] {
 		got := bytes.Clone(b[:n])
-		if _, used, err := r.Next(got, &a, testMaxPayload); err != ErrShort || used != 0 || !bytes.Equal(got, b[:n]) {
+		if _, used, err := r.Next(got, &a, testMaxPayload, true); err != ErrShort || used != 0 || !bytes.Equal(got, b[:n]) {
 			t.Fatalf("%d bytes: %v, %d used, %x", n, err, used, got)
 		}
 	}
@@ -187,7 +263,7 @@ func TestFrameReaderPayloadEndsAtItsFrame(t *testing.T) {
 	second := bytes.Clone(b[n:])
 	var r FrameReader
 	var a *Assembly
-	m, used, err := r.Next(b, &a, testMaxPayload)
+	m, used, err := r.Next(b, &a, testMaxPayload, true)
 	if err != nil || used != n {
 		t.Fatalf("%d bytes used, %v", used, err)
 	}

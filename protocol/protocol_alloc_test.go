@@ -49,12 +49,12 @@ func TestAllocations(t *testing.T) {
 	fed := make([]byte, len(frame))
 	f("FrameReader.Next", func() {
 		copy(fed, frame)
-		if _, _, err := r.Next(fed, &a, testMaxPayload); err != nil {
+		if _, _, err := r.Next(fed, &a, testMaxPayload, true); err != nil {
 			t.Fatal(err)
 		}
 	})
-	f("FrameReader.Next of half a frame", func() {
-		if _, _, err := r.Next(frame[:7], &a, testMaxPayload); err != ErrShort {
+	f("FrameReader.Next of half a header", func() {
+		if _, _, err := r.Next(frame[:5], &a, testMaxPayload, true); err != ErrShort {
 			t.Fatal(err)
 		}
 	})

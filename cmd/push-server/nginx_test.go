@@ -210,21 +210,21 @@ func (s *site) emptyPoll(t *testing.T) {
 // /bitrix/subws/, which it passes on as they were sent.
 func (s *site) pathsWithDots(t *testing.T) {
 	ch := testclient.NewChannel(testKey)
-	f := func(method, target, body string) {
+	f := func(method, target, body string, status int) {
 		t.Helper()
 		conn := s.dialFrom(t, 0, s.subs[0])
 		fmt.Fprintf(conn, "%s %s?CHANNEL_ID=%s HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%s",
 			method, target, ch.Private, len(body), body)
-		if reply, err := io.ReadAll(conn); err != nil || !bytes.HasPrefix(reply, []byte("HTTP/1.1 400 ")) {
+		if reply, err := io.ReadAll(conn); err != nil || !bytes.HasPrefix(reply, fmt.Appendf(nil, "HTTP/1.1 %d ", status)) {
 			t.Errorf("%s %s is answered %.40q, %v", method, target, reply, err)
 		}
 	}
-	f("POST", "/bitrix/pub/../rest/", numbered(1))
-	f("POST", "/bitrix/pub/%2e%2e/rest/", numbered(1))
-	f("POST", "/bitrix/pub/..%2frest/", numbered(1))
-	f("POST", "/bitrix/pub/x/../../rest/", numbered(1))
-	f("GET", "/bitrix/pub/../subws/", "")
-	f("GET", "/server-stat/../bitrix/subws/", "")
+	f("POST", "/bitrix/pub/../rest/", numbered(1), 400)
+	f("POST", "/bitrix/pub/%2e%2e/rest/", numbered(1), 400)
+	f("POST", "/bitrix/pub/..%2frest/", numbered(1), 400)
+	f("POST", "/bitrix/pub/x/../../rest/", numbered(1), 400)
+	f("GET", "/bitrix/subws/../subws/", "", 400)
+	f("GET", "/server-stat/../bitrix/subws/", "", 404)
 }
 
 func (s *site) rest(t *testing.T) {

@@ -1,0 +1,185 @@
+package engine
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/gobwas/ws"
+
+	"push-server/protocol"
+)
+
+// ticksLater waits until the deadlines of all loops have moved on by d.
+func ticksLater(t *testing.T, e *Engine, d time.Duration) {
+	t.Helper()
+	for _, l := range e.loops {
+		until := l.ticks.Load() + uint32(d/tick)
+		waitFor(t, "time to pass", func() bool { return l.ticks.Load() >= until })
+	}
+}
+
+// A reply that takes longer to be read than a connection may be idle is read to its end; so is one that a drain waits for.
+func TestSlowlyReadReply(t *testing.T) {
+	const messages, size = 20, 400 << 10
+	f := func(name string, meanwhile func(e *Engine, c *client)) {
+		t.Run(name, func(t *testing.T) {
+			e := startMemory(t, func(o *Options) { o.IdleTimeout = 100 * time.Millisecond; o.ReplayBytes = 100 << 20 })
+			a := newItem()
+			for range messages {
+				publish(t, e, strings.Repeat("x", size), 600, private(a))
+			}
+			c := dial(t, e)
+			c.poll(query(t, "&mid=00000000000000000000000000", a))
+			waitFor(t, "output that waits", func() bool { return e.buffered() > 0 })
+			meanwhile(e, c)
+			ticksLater(t, e, time.Second)
+			resp, err := http.ReadResponse(c.r, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if n, err := io.Copy(io.Discard, resp.Body); err != nil || n < messages*size {
+				t.Errorf("%d bytes, %v", n, err)
+			}
+		})
+	}
+	f("idle", func(*Engine, *client) {})
+	f("drain", func(e *Engine, c *client) {
+		go func() { _ = e.Drain(context.Background()) }()
+		waitFor(t, "the drain to begin", func() bool { return e.admission.closed.Load() })
+	})
+	f("another poll behind it", func(e *Engine, c *client) { c.poll(query(t, "", newItem())) })
+	f("a request in chunks behind it", func(e *Engine, c *client) {
+		c.send("POST /nothing HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n\r\n")
+	})
+}
+
+// A request in chunks that waits for a reply before it is answered after that.
+func TestChunksBehindASlowReply(t *testing.T) {
+	e := startMemory(t, func(o *Options) { o.ReplayBytes = 100 << 20 })
+	a := newItem()
+	for range 20 {
+		publish(t, e, strings.Repeat("x", 400<<10), 600, private(a))
+	}
+	c := dial(t, e)
+	c.poll(query(t, "&mid=00000000000000000000000000", a))
+	waitFor(t, "output that waits", func() bool { return e.buffered() > 0 })
+	c.send("POST /nothing HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n\r\n")
+	if resp := c.response("GET"); resp.StatusCode != http.StatusOK || len(resp.body) < 20*400<<10 {
+		t.Fatalf("%s, %d bytes", resp.Status, len(resp.body))
+	}
+	if resp := c.response("POST"); resp.StatusCode != http.StatusNotFound {
+		t.Errorf("the chunks are answered %s", resp.Status)
+	}
+}
+
+// maskedHeader begins a frame of n bytes, more than 65,535, of which the payload follows; the mask is zero.
+func maskedHeader(op byte, n int) []byte {
+	return []byte{op, 0xff, 0, 0, 0, 0, byte(n >> 24), byte(n >> 16), byte(n >> 8), byte(n), 0, 0, 0, 0}
+}
+
+// What nobody reads takes no memory: messages of clients that have nothing to say, and whatever follows a refusal.
+func TestUnreadInputIsDropped(t *testing.T) {
+	e := startMemory(t, nil)
+	const size = 1 << 20
+	f := func(what, query string, first byte) {
+		t.Helper()
+		c := webSocket(t, e, query)
+		if _, err := c.conn.Write(append(maskedHeader(first, size), bytes.Repeat([]byte("x"), size-1)...)); err != nil {
+			t.Fatal(err)
+		}
+		waitFor(t, what+": all to be taken", func() bool { return e.input.Used() < 4<<10 })
+		if n := e.input.Used(); n > 4<<10 {
+			t.Errorf("%s: %d bytes are kept", what, n)
+		}
+	}
+	for range 5 {
+		f("text", query(t, "", newItem()), 0x81)
+		f("a fragment", query(t, "", newItem()), 0x01)
+		f("refused", "?CHANNEL_ID=wrong", 0x82)
+	}
+}
+
+// All connections together hold no more unread input than the process may; the largest goes, others do not notice.
+func TestInputOfAllIsBounded(t *testing.T) {
+	e := startMemory(t, func(o *Options) { o.InputTotal = 4 << 20; o.Loops = 1 })
+	a := newItem()
+	other := subscribed(t, e, query(t, "", a))
+	var cs []*client
+	for range 20 {
+		c := webSocket(t, e, query(t, "&binaryMode=true", newItem()))
+		cs = append(cs, c)
+		_, _ = c.conn.Write(append(maskedHeader(0x02, 1<<20), bytes.Repeat([]byte("x"), 900<<10)...)) // may be cut off
+		if n := e.input.Used(); n > 6<<20 {
+			t.Fatalf("%d bytes", n)
+		}
+	}
+	waitFor(t, "some to be closed", func() bool { return e.Stats().Closes["input_total"] > 10 })
+	publish(t, e, "1", 0, private(a))
+	other.texts(1)
+	for _, c := range cs {
+		_ = c.conn.Close()
+	}
+	waitFor(t, "everything to be given back", func() bool { return e.input.Used() == 0 })
+}
+
+// All connections together hold no more output than the process may.
+func TestOutputOfAllIsBounded(t *testing.T) {
+	e := startMemory(t, func(o *Options) { o.OutputTotal = 8 << 20; o.MaxBuffered = 64 << 20; o.Loops = 1 })
+	a := newItem()
+	quick := subscribed(t, e, query(t, "", a))
+	var slow []*client
+	for range 5 {
+		slow = append(slow, subscribed(t, e, query(t, "", a)))
+	}
+	body := strings.Repeat("x", 500<<10)
+	for i := 0; e.Stats().Closes["output_total"] < 3; i++ {
+		if i == 500 {
+			t.Fatal("250 MB were buffered")
+		}
+		publish(t, e, body, 60, private(a))
+		quick.texts(1)
+		if n := e.output.Used(); n > 12<<20 {
+			t.Fatalf("%d bytes", n)
+		}
+	}
+	for _, c := range slow {
+		_ = c.conn.Close()
+	}
+	waitFor(t, "everything to be given back", func() bool { return e.output.Used() == 0 })
+}
+
+// What is replayed together leaves in one frame, in either dialect: clients that look at one frame see all of it.
+func TestReplayIsOneFrame(t *testing.T) {
+	e := startMemory(t, nil)
+	a := newItem()
+	for _, text := range []string{"1", "2", "3"} {
+		publish(t, e, text, 600, private(a))
+	}
+	f := func(more string, op ws.OpCode, separate func(payload []byte) int) {
+		t.Helper()
+		c := webSocket(t, e, query(t, more+"&mid=00000000000000000000000000", a))
+		fr := c.frame()
+		if n := separate(fr.Payload); fr.Header.OpCode != op || n != 3 {
+			t.Errorf("%d messages in a frame: %q", n, fr.Payload)
+		}
+	}
+	f("", ws.OpText, func(b []byte) int { return bytes.Count(b, []byte("#!NGINXNME!#")) })
+	f("&binaryMode=true", ws.OpBinary, func(b []byte) int {
+		one := protocol.AppendResponse(nil, []*protocol.Publication{{ID: protocol.MakeMessageID(1, 1), Body: []byte("1"), Created: uint32(time.Now().Unix())}})
+		return len(b) / len(one)
+	})
+	for range 3 {
+		publish(t, e, strings.Repeat("y", replayFrame-10), 600, private(a))
+	}
+	c := webSocket(t, e, query(t, "&mid=00000000000000000000000000", a))
+	for _, want := range []int{4, 1, 1} {
+		if n := bytes.Count(c.frame().Payload, []byte("#!NGINXNME!#")); n != want {
+			t.Errorf("%d messages in a frame, want %d", n, want)
+		}
+	}
+}

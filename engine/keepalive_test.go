@@ -1,0 +1,177 @@
+package engine
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"push-server/protocol"
+)
+
+// kinds are requests whose answers do not depend on when they are asked.
+type kind struct{ method, target, header, body string }
+
+func (k *kind) String() string { return k.method + " " + k.target }
+
+func (k *kind) text() string {
+	text := fmt.Sprintf("%s %s HTTP/1.1\r\nHost: test\r\n%s", k.method, k.target, k.header)
+	if k.body != "" {
+		text += fmt.Sprintf("Content-Length: %d\r\n", len(k.body))
+	}
+	return text + "\r\n" + k.body
+}
+
+// asked sends the request and returns the answer, without what depends on the time of day.
+func (k *kind) asked(conn net.Conn, r *bufio.Reader) (string, error) {
+	if _, err := io.WriteString(conn, k.text()); err != nil {
+		return "", err
+	}
+	resp, err := http.ReadResponse(r, &http.Request{Method: k.method})
+	if err != nil {
+		return "", err
+	}
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		return "", err
+	}
+	for _, name := range []string{"Date", "Last-Modified", "Expires"} {
+		resp.Header.Del(name)
+	}
+	text := regexp.MustCompile(`"tag":"\d+","time":"[^"]*"`).ReplaceAllString(string(body), "TIME")
+	return fmt.Sprintf("%d %v %q", resp.StatusCode, resp.Header, text), nil
+}
+
+// kindsOf makes requests of all kinds, of several people.
+func kindsOf(t *testing.T, e *Engine) (kinds []kind, last kind) {
+	a, b, empty := newItem(), newItem(), newItem()
+	for i := range 5 {
+		publish(t, e, fmt.Sprint("a", i), 600, private(a))
+		publish(t, e, fmt.Sprint("b", i), 600, private(b))
+	}
+	const old, future = "&mid=00000000000000000000000000", "&mid=17000000000000000000000001"
+	get := func(query string) { kinds = append(kinds, kind{method: "GET", target: testSub + query}) }
+	for _, binary := range []string{"", "&binaryMode=true"} {
+		for _, mid := range []string{old, future} {
+			get(query(t, binary+mid, a))
+			get(query(t, binary+mid, b))
+			get(query(t, binary+mid, a, b))
+		}
+		get("?CHANNEL_ID=wrong" + binary)
+	}
+	head := "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+	id := fmt.Sprintf("%x", empty.Private)
+	kinds = append(kinds,
+		kind{method: "OPTIONS", target: testSub},
+		kind{method: "GET", target: "/nothing"},
+		kind{method: "HEAD", target: "/nothing"},
+		kind{method: "DELETE", target: "/bitrix/pub/"},
+		kind{method: "POST", target: "/bitrix/pub/?CHANNEL_ID=" + id, header: "Message-Expiry: 0\r\n", body: "x"},
+		kind{method: "POST", target: "/bitrix/pub/?CHANNEL_ID=wrong", body: "x"},
+		kind{method: "POST", target: "/bitrix/pub/?binaryMode=true", body: "x"},
+		kind{method: "POST", target: "/bitrix/rest/?CHANNEL_ID=wrong", body: "x"},
+		kind{method: "GET", target: "/bitrix/pub/?CHANNEL_ID=" + id},
+		kind{method: "GET", target: testSub + query(t, old, a), body: "a body that nobody reads"},
+	)
+	return kinds, kind{method: "GET", target: testSub + query(t, old, b), header: head}
+}
+
+// fresh are the answers that connections of their own get.
+func fresh(t *testing.T, e *Engine, kinds []kind) []string {
+	want := make([]string, len(kinds))
+	for i := range kinds {
+		c := dial(t, e)
+		answer, err := kinds[i].asked(c.conn, c.r)
+		if err != nil {
+			t.Fatalf("%s: %v", &kinds[i], err)
+		}
+		want[i] = answer
+		_ = c.conn.Close()
+	}
+	return want
+}
+
+// A proxy sends requests of different people over one connection. Whatever came before, each is answered as on a connection of its own.
+func TestPairsOfRequests(t *testing.T) {
+	e := startMemory(t, nil)
+	kinds, _ := kindsOf(t, e)
+	want := fresh(t, e, kinds)
+	for i := range kinds {
+		c := dial(t, e)
+		for j := range kinds {
+			for _, k := range []int{i, j} {
+				got, err := kinds[k].asked(c.conn, c.r)
+				if err != nil || got != want[k] {
+					t.Fatalf("%s, then %s:\ngot  %s, %v\nwant %s", &kinds[i], &kinds[j], got, err, want[k])
+				}
+			}
+		}
+		_ = c.conn.Close()
+	}
+}
+
+func TestTenThousandRequestsOnOneConnection(t *testing.T) {
+	e := startMemory(t, nil)
+	kinds, upgrade := kindsOf(t, e)
+	want := fresh(t, e, kinds)
+	rng := rand.New(rand.NewPCG(1, 2))
+	c := dial(t, e)
+	for n := range 10_000 {
+		k := rng.IntN(len(kinds))
+		_ = c.conn.SetDeadline(time.Now().Add(patience))
+		got, err := kinds[k].asked(c.conn, c.r)
+		if err != nil || got != want[k] {
+			t.Fatalf("request %d, %s:\ngot  %s, %v\nwant %s", n, &kinds[k], got, err, want[k])
+		}
+	}
+	c.send(upgrade.text())
+	if resp := c.response("GET"); resp.StatusCode != http.StatusSwitchingProtocols {
+		t.Fatal(resp.Status)
+	}
+	if got := strings.Join(c.texts(5), " "); got != "b0 b1 b2 b3 b4" {
+		t.Errorf("the WebSocket gets %q", got)
+	}
+}
+
+// What one poll has said of its position is not told to the next one on its connection, nor is it answered in the form of the last one.
+func TestPollsOfTwoPeople(t *testing.T) {
+	e := startMemory(t, func(o *Options) { o.PollTimeout = 100 * time.Millisecond })
+	a, b := newItem(), newItem()
+	publish(t, e, "1", 600, private(a))
+	c := dial(t, e)
+	mid := protocol.MakeMessageID(1_900_000_000, 7).String()
+	c.poll(query(t, "&binaryMode=true&mid="+mid, a))
+	if resp := c.response("GET"); resp.StatusCode != http.StatusNotModified || resp.Header.Get("Last-Message-Id") != mid {
+		t.Fatalf("%s, %v", resp.Status, resp.Header)
+	}
+	c.poll(query(t, "", b))
+	if resp := c.response("GET"); resp.StatusCode != http.StatusNotModified || resp.Header.Get("Last-Message-Id") == mid {
+		t.Errorf("%s with the position of somebody else: %v", resp.Status, resp.Header)
+	}
+}
+
+// The oldest subscription makes room, not the oldest connection: a new poll on a connection that was kept is the newest.
+func TestOldestSubscriptionMakesRoom(t *testing.T) {
+	e := startMemory(t, func(o *Options) { o.MaxConnPerChannel = 2; o.Loops = 1 })
+	a, other := newItem(), newItem()
+	kept := dial(t, e)
+	publish(t, e, "x", 600, private(other))
+	kept.poll(query(t, "&mid=00000000000000000000000000", other))
+	kept.response("GET")
+	first := subscribed(t, e, query(t, "", a))
+	subscribed(t, e, query(t, "", a))
+	kept.poll(query(t, "", a))
+	if code := first.closed(); code != 4029 {
+		t.Errorf("the first subscription ends with %d", code)
+	}
+	publish(t, e, "1", 0, private(a))
+	if resp := kept.response("GET"); resp.StatusCode != http.StatusOK {
+		t.Errorf("the newest poll is answered %s", resp.Status)
+	}
+}

@@ -1,0 +1,74 @@
+package engine
+
+import (
+	"sync/atomic"
+
+	"push-server/engine/feed"
+)
+
+// transport is how publications reach a client: what a loop does with a subscription of this kind. Each is one row, in a file of its
+// own; a further one is a further row.
+type transport struct {
+	label string
+	// read takes input that comes while the subscription is there. It returns how many bytes it has taken, and whether to go on.
+	read func(l *loop, s *Session, buf []byte) (n int, more bool)
+	// unread bounds the input that read may leave.
+	unread int
+	// deliver writes the publications that the outbox has for s, the first one at link first.
+	deliver func(l *loop, s *Session, first uint32)
+	// give writes a part of what s has missed, with which it is live if there is no more.
+	give func(l *loop, s *Session, es []*feed.Entry, more bool)
+	// hear takes what a worker answers.
+	hear func(l *loop, s *Session, m *mail)
+	// end closes s in the way that its client understands.
+	end func(l *loop, s *Session, reason CloseReason)
+	// pings says that a peer which does not read is found out by pings.
+	pings bool
+	// count is how many of the kind listen.
+	count func(s *loopStats) *atomic.Int64
+}
+
+type transportKind uint8
+
+const (
+	transportNone transportKind = iota // a request that subscribes to nothing
+	transportWebSocket
+	transportPoll
+	transports
+)
+
+// transportTable is filled by the files of its rows: their functions refer to it.
+var transportTable [transports]transport
+
+// silent says that nothing but its output tells whether the peer of s is still there.
+func (t *transport) silent(s *Session) bool { return !t.pings || s.state == stateFlushing }
+
+func (r *request) via() *transport { return &transportTable[r.transport] }
+
+// dialect is how publications look to a client, and what it may say. Like a transport it is a row of a table.
+type dialect struct {
+	feed.Encoding
+	label  string
+	binary bool // a poll's reply is no text
+	// hear takes a message of a client; nil: what clients say is read by nobody, and is dropped as it comes.
+	hear func(l *loop, s *Session, payload []byte)
+}
+
+type dialectKind uint8
+
+const (
+	dialectText dialectKind = iota
+	dialectProtobuf
+	dialects
+)
+
+var dialectTable [dialects]dialect
+
+func (r *request) speaks() *dialect { return &dialectTable[r.dialect] }
+
+func init() {
+	transportTable[transportNone] = transport{
+		label: "none", read: (*loop).skipBody, unread: pipelined, hear: (*loop).hearReply,
+		end: func(l *loop, s *Session, reason CloseReason) { l.close(s, reason) },
+	}
+}
