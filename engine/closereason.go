@@ -37,33 +37,34 @@ type closeRow struct {
 	label  string // metric label, stable
 	wsCode uint16 // sent in a close frame when the session is a live WebSocket; 0: none
 	wsText string
-	log    bool // caused by us or by overload, so worth a line (throttled by the logger)
+	notice string // the log line about it: what happened and which option matters; "": none
 }
 
 var closeTable = [closeReasons]closeRow{
-	CloseNone:           {label: "none"},
-	ClosePeer:           {label: "peer"},
-	CloseDone:           {label: "done"},
-	CloseHandshake:      {label: "handshake"},
-	CloseRefused:        {label: "refused"},
-	CloseProtocol:       {label: "protocol"},
-	CloseEvicted:        {label: "evicted", wsCode: 4029, wsText: "4029: Too many connections"},
-	CloseSlowReader:     {label: "slow_reader", log: true},
+	CloseNone:      {label: "none"},
+	ClosePeer:      {label: "peer"},
+	CloseDone:      {label: "done"},
+	CloseHandshake: {label: "handshake"},
+	CloseRefused:   {label: "refused"},
+	CloseProtocol:  {label: "protocol"},
+	CloseEvicted: {label: "evicted", wsCode: 4029, wsText: "4029: Too many connections",
+		notice: "connections closed for newer ones, limits.maxConnPerChannel is reached"},
+	CloseSlowReader:     {label: "slow_reader", notice: "connections closed, their clients read too slowly for push.maxBuffered"},
 	CloseInputOverflow:  {label: "input_overflow"},
-	CloseReplayOverflow: {label: "replay_overflow", wsCode: 1013, log: true},
-	CloseOverload:       {label: "overload", wsCode: 1013, log: true},
+	CloseReplayOverflow: {label: "replay_overflow", wsCode: 1013, notice: "connections closed, too much was published to them while their history was read"},
+	CloseOverload:       {label: "overload", wsCode: 1013, notice: "connections and requests turned away, too many are waiting already"},
 	CloseHeadTimeout:    {label: "head_timeout"},
 	CloseIdle:           {label: "idle"},
 	CloseBodyTimeout:    {label: "body_timeout"},
 	CloseNoPong:         {label: "no_pong"},
 	CloseLinger:         {label: "linger"},
-	CloseRequestTimeout: {label: "request_timeout", log: true},
-	CloseAdmission:      {label: "admission", log: true},
+	CloseRequestTimeout: {label: "request_timeout", notice: "requests given up, they were not answered in time"},
+	CloseAdmission:      {label: "admission", notice: "connections turned away, push.maxConnections or the descriptor limit is reached"},
 	CloseDrain:          {label: "drain", wsCode: 1001},
 	CloseHandedOff:      {label: "handed_off"},
-	CloseOutputTotal:    {label: "output_total", log: true},
-	CloseInputTotal:     {label: "input_total", log: true},
-	CloseBug:            {label: "bug", log: true},
+	CloseOutputTotal:    {label: "output_total", notice: "connections closed, all together read too slowly for push.outputBytes"},
+	CloseInputTotal:     {label: "input_total", notice: "connections closed, all together sent too much that is not complete for push.inputBytes"},
+	CloseBug:            {label: "bug"},
 }
 
 // String is the metric label.

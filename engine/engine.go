@@ -40,6 +40,7 @@ type Engine struct {
 	tlsConns     atomic.Int64  // encrypted connections now
 	tlsFailed    atomic.Uint64 // handshakes
 	publishStats publishStats
+	notices      *notices
 	input        *budget.Budget // unread input of all connections
 	output       *budget.Budget // output that peers have not taken
 
@@ -75,6 +76,7 @@ func New(o Options, bus Bus) (*Engine, error) {
 	e.acceptFailures = accept.NewFailures(o.Logger)
 	e.admission.most = int64(o.MaxConnections)
 	e.admission.adjust()
+	e.notices = newNotices(o.Logger)
 	e.input, e.output = budget.New(int64(o.InputTotal)), budget.New(int64(o.OutputTotal))
 	e.feed = feed.New(bus, o.feed())
 	e.publishing = newPublishQueue(bus, &e.o, &e.publishStats)
@@ -122,6 +124,7 @@ func (e *Engine) Start(ctx context.Context) error {
 	e.running.Store(true)
 	e.background(e.publishing.run)
 	e.background(e.limits.run)
+	e.background(e.notices.run)
 	e.background(e.trim)
 	if e.presence != nil {
 		e.background(e.presence.run)

@@ -28,6 +28,7 @@ func (s *Session) speak(sub *poll.Subscription) {
 // startPoll subscribes the poll in l.head and answers it, or lets it wait. more: it was answered.
 func (l *loop) startPoll(s *Session) (more bool) {
 	if e := l.sub.Parse(&l.head, l.signer); e != nil {
+		l.noteRefused(s)
 		l.refusePoll(s, e)
 		return true
 	}

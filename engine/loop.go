@@ -202,6 +202,9 @@ func (l *loop) OnOpen(c gnet.Conn) ([]byte, gnet.Action) {
 	if !known || !roomy || !l.engine.admission.enter() {
 		l.stats.closes[CloseAdmission].Add(1)
 		if known {
+			l.engine.notices.note(closeTable[CloseAdmission].notice, poll.AddressText(c.RemoteAddr()))
+		}
+		if known {
 			turnAway(c.Fd())
 		}
 		c.SetContext(nil)
@@ -405,6 +408,9 @@ func (l *loop) close(s *Session, reason CloseReason) {
 	s.state = stateClosed
 	s.gen++
 	l.stats.closes[s.reason].Add(1)
+	if notice := closeTable[s.reason].notice; notice != "" {
+		l.engine.notices.note(notice, l.peer(s))
+	}
 	l.swept = append(l.swept, s.index)
 }
 

@@ -80,6 +80,20 @@ func (l *loop) logRefusal(s *Session, e *protocol.Error) {
 	}
 }
 
+// noteRefused is for the subscription in l.head, whose channels are refused. That is the commonest trouble of an installation: the portal
+// signs with another key. Who tests is not told of.
+func (l *loop) noteRefused(s *Session) {
+	if l.o.TestKey != "" && string(l.head.Args.Peek("testKey")) == l.o.TestKey {
+		return
+	}
+	addr := string(l.head.Header.Peek("X-Forwarded-For"))
+	if addr == "" {
+		addr = l.peer(s)
+	}
+	l.engine.notices.note("subscriptions refused, their channel ids are malformed or signed with another key than security.key",
+		addr[:min(len(addr), maxForwarded)])
+}
+
 // peerAddr is an address that is only ever printed.
 type peerAddr string
 

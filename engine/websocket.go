@@ -56,6 +56,7 @@ func (l *loop) startWebSocket(s *Session) {
 	e := l.sub.Parse(&l.head, l.signer)
 	s.speak(&l.sub)
 	if e != nil {
+		l.noteRefused(s)
 		l.sayGoodbye(s, CloseProtocol, e.Code, e.Reason())
 		return
 	}
