@@ -99,6 +99,10 @@ type Push struct {
 	// Bounds.
 	MaxConnections    int // of subscribers, of this process; 0: what descriptors allow
 	MaxBuffered       int // bytes not yet sent to one connection
+	InputBytes        int // unread input of all connections; 0: a sixteenth of the memory limit
+	OutputBytes       int // output that the peers of all connections have not taken; 0: the same
+	PendingBytes      int // publications kept for returning clients while their history is read; 0: the same
+	ReplayBytes       int // history on its way to returning clients; 0: the same
 	HistoryPerChannel int // publications replayed of one channel
 	HistoryTotal      int // publications replayed in all
 	WindowCount       int // recent publications kept for fan-out and returning clients, a power of two

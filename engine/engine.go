@@ -42,6 +42,8 @@ type Engine struct {
 	publishStats publishStats
 	notices      *notices
 	input        *budget.Budget // unread input of all connections
+	pending      *budget.Budget // live publications kept for clients whose history is read
+	answers      *budget.Budget // history on its way to clients
 	output       *budget.Budget // output that peers have not taken
 
 	acceptFailures *accept.Failures
@@ -78,7 +80,8 @@ func New(o Options, bus Bus) (*Engine, error) {
 	e.admission.adjust()
 	e.notices = newNotices(o.Logger)
 	e.input, e.output = budget.New(int64(o.InputTotal)), budget.New(int64(o.OutputTotal))
-	e.feed = feed.New(bus, o.feed())
+	e.pending, e.answers = budget.New(int64(o.PendingTotal)), budget.New(int64(o.AnswerTotal))
+	e.feed = feed.New(bus, o.feed(e.pending, e.answers))
 	e.publishing = newPublishQueue(bus, &e.o, &e.publishStats)
 	e.limits = newChannelLimits(&e.o, func() []*loop { return e.loops })
 	e.requests = newRequests(e)

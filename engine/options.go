@@ -157,13 +157,13 @@ func share() int {
 }
 
 // feed are the options of the feed.
-func (o *Options) feed() feed.Options {
+func (o *Options) feed(pending, answers *budget.Budget) feed.Options {
 	return feed.Options{
 		WindowCount: o.WindowCount, WindowBytes: o.WindowBytes, HeldBytes: o.HeldBytes,
 		AnswerBytes: o.ReplayBytes, PendingBytes: o.PendingBytes,
 		HistoryPerChannel: o.HistoryPerChannel, HistoryTotal: o.HistoryTotal, MaxQuestions: o.MaxQuestions,
 		EchoInterval: o.EchoInterval, Logger: o.Logger,
-		Pending: budget.New(int64(o.PendingTotal)), Answers: budget.New(int64(o.AnswerTotal)),
+		Pending: pending, Answers: answers,
 	}
 }
 

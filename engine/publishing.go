@@ -94,6 +94,13 @@ func (q *publishQueue) enqueue(ps []*protocol.Publication, answer chan error) er
 	return nil
 }
 
+// held is what is in the queue, and what may be, in bytes.
+func (q *publishQueue) held() (bytes, most int) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.bytes, q.maxBytes
+}
+
 // tellOverdue tells those who have waited for too long that their publications are accepted. One timer for all publishers: it is
 // set a few times a second, not at each publication.
 func (q *publishQueue) tellOverdue() {

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/bytedance/sonic"
+
+	"push-server/engine/budget"
 )
 
 // loopStats are the counters of one loop, read by anybody.
@@ -72,6 +74,28 @@ type Stats struct {
 	WindowLength      int               // publications in the window
 	WindowBytes       int               // bytes that they take
 	Closes            map[string]uint64 // by reason
+	Held              []Held            // what is bounded in bytes, by kind
+	Silence           time.Duration     // how long no echo of the bus has come
+}
+
+// Held is what the process holds of one kind.
+type Held struct {
+	Kind         string // metric label, stable
+	Bytes, Limit int64
+	Refused      uint64 // times that something was turned away or let go of for want of room
+}
+
+// held lists what is bounded over the whole process.
+func (e *Engine) held() []Held {
+	of := func(kind string, b *budget.Budget) Held { return Held{kind, b.Used(), b.Limit(), b.Refused()} }
+	_, window := e.feed.Window()
+	queued, most := e.publishing.held()
+	return []Held{
+		of("input", e.input), of("output", e.output), of("pending", e.pending), of("replay", e.answers),
+		{Kind: "window", Bytes: window, Limit: int64(e.o.WindowBytes)},
+		{Kind: "gap", Bytes: int64(e.feed.Held()), Limit: int64(e.o.HeldBytes)},
+		{Kind: "publish_queue", Bytes: int64(queued), Limit: int64(most), Refused: e.publishStats.rejected.Load()},
+	}
 }
 
 // Stats returns the counters now. It may be called from any goroutine.
@@ -86,6 +110,10 @@ func (e *Engine) Stats() Stats {
 	}
 	length, bytes := e.feed.Window()
 	st.WindowLength, st.WindowBytes = length, int(bytes)
+	st.Held = e.held()
+	if e.subscribes() {
+		st.Silence = e.feed.Silence()
+	}
 	for _, l := range e.loops {
 		s := &l.stats
 		st.WebSockets += int(s.webSockets.Load())

@@ -44,6 +44,10 @@ var (
 	busLag          = name("push_bus_lag_seconds", "How long the last probe of the bus was under way.")
 	windowLength    = name("push_window_publications", "Recent publications in memory.")
 	windowBytes     = name("push_window_bytes", "Bytes that they take.")
+	held            = name("push_held_bytes", "What the process holds of what is bounded, by kind.", "kind")
+	heldLimit       = name("push_held_limit_bytes", "How much of it the process may hold.", "kind")
+	heldRefused     = name("push_held_refused_total", "Times that something was turned away, or let go of, for want of room.", "kind")
+	busSilence      = name("push_bus_silence_seconds", "How long no probe of the bus has come back.")
 	ready           = name("push_ready", "1 while the server is ready.")
 )
 
@@ -93,6 +97,12 @@ func (c collector) Collect(to chan<- prometheus.Metric) {
 	to <- prometheus.MustNewConstMetric(busLag, prometheus.GaugeValue, st.BusLag.Seconds())
 	gauge(windowLength, st.WindowLength)
 	gauge(windowBytes, st.WindowBytes)
+	for _, h := range st.Held {
+		gauge(held, int(h.Bytes), h.Kind)
+		gauge(heldLimit, int(h.Limit), h.Kind)
+		counter(heldRefused, h.Refused, h.Kind)
+	}
+	to <- prometheus.MustNewConstMetric(busSilence, prometheus.GaugeValue, st.Silence.Seconds())
 	gauge(ready, one(c.source.Ready()))
 }
 
