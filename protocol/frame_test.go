@@ -218,10 +218,10 @@ func TestTextIsCheckedAsItComes(t *testing.T) {
 		}
 	}
 	f("abc\xffdef", 3)
-	f("\xce\xba\xed\xa0\x80ab", 3)      // a surrogate
-	f("\xf4\x90\x80\x80ab", 1)         // above U+10FFFF
-	f("ab\xe2\x28\xa1", 3)             // not a continuation
-	f("\xc0\xafabc", 0)                // longer than it need be
+	f("\xce\xba\xed\xa0\x80ab", 3)       // a surrogate
+	f("\xf4\x90\x80\x80ab", 1)           // above U+10FFFF
+	f("ab\xe2\x28\xa1", 3)               // not a continuation
+	f("\xc0\xafabc", 0)                  // longer than it need be
 	f("\xf0\x9f\x98\xf0\x9f\x98\x80", 3) // begins anew in the middle
 }
 
