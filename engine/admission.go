@@ -46,6 +46,29 @@ func (a *admission) take(n int64) bool {
 
 func (a *admission) give(n int64) { a.active.Add(-n) }
 
+// publishers counts the connections of publishers, on ports of their own. They have places that subscribers cannot take; further ones are
+// those that subscribers leave.
+type publishers struct{ active atomic.Int64 }
+
+// EnterPublisher takes a place for a connection to a port without subscribers, if there is one. It may be called from any goroutine.
+func (e *Engine) EnterPublisher() bool {
+	_, reserved := Descriptors()
+	if e.publishers.active.Add(1) <= int64(reserved) || e.admission.take(1) {
+		return true
+	}
+	e.publishers.active.Add(-1)
+	e.notices.note("publishers turned away, all descriptors are in use", "")
+	return false
+}
+
+// LeavePublisher gives the place back.
+func (e *Engine) LeavePublisher() {
+	_, reserved := Descriptors()
+	if e.publishers.active.Add(-1) >= int64(reserved) {
+		e.admission.give(1)
+	}
+}
+
 // free is the number of places that are not taken: none if others have all descriptors.
 func (a *admission) free() int {
 	var probe accept.Spare

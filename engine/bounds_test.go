@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"io"
@@ -12,6 +13,7 @@ import (
 	"github.com/gobwas/ws"
 
 	"push-server/protocol"
+	"push-server/protocol/testclient"
 )
 
 // ticksLater waits until the deadlines of all loops have moved on by d.
@@ -19,14 +21,14 @@ func ticksLater(t *testing.T, e *Engine, d time.Duration) {
 	t.Helper()
 	for _, l := range e.loops {
 		until := l.ticks.Load() + uint32(d/tick)
-		waitFor(t, "time to pass", func() bool { return l.ticks.Load() >= until })
+		testclient.Await(t, "time to pass", func() bool { return l.ticks.Load() >= until })
 	}
 }
 
 // A reply that takes longer to be read than a connection may be idle is read to its end; so is one that a drain waits for.
 func TestSlowlyReadReply(t *testing.T) {
 	const messages, size = 20, 400 << 10
-	f := func(name string, meanwhile func(e *Engine, c *client)) {
+	f := func(name string, meanwhile func(e *Engine, c *testclient.Client)) {
 		t.Run(name, func(t *testing.T) {
 			e := startMemory(t, func(o *Options) { o.IdleTimeout = 100 * time.Millisecond; o.ReplayBytes = 100 << 20 })
 			a := newItem()
@@ -34,11 +36,11 @@ func TestSlowlyReadReply(t *testing.T) {
 				publish(t, e, strings.Repeat("x", size), 600, private(a))
 			}
 			c := dial(t, e)
-			c.poll(query(t, "&mid=00000000000000000000000000", a))
-			waitFor(t, "output that waits", func() bool { return e.buffered() > 0 })
+			c.Get(testSub + query("&mid=00000000000000000000000000", a))
+			testclient.Await(t, "output that waits", func() bool { return e.buffered() > 0 })
 			meanwhile(e, c)
 			ticksLater(t, e, time.Second)
-			resp, err := http.ReadResponse(c.r, nil)
+			resp, err := http.ReadResponse(bufio.NewReader(c), nil)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -47,14 +49,14 @@ func TestSlowlyReadReply(t *testing.T) {
 			}
 		})
 	}
-	f("idle", func(*Engine, *client) {})
-	f("drain", func(e *Engine, c *client) {
+	f("idle", func(*Engine, *testclient.Client) {})
+	f("drain", func(e *Engine, c *testclient.Client) {
 		go func() { _ = e.Drain(context.Background()) }()
-		waitFor(t, "the drain to begin", func() bool { return e.admission.closed.Load() })
+		testclient.Await(t, "the drain to begin", func() bool { return e.admission.closed.Load() })
 	})
-	f("another poll behind it", func(e *Engine, c *client) { c.poll(query(t, "", newItem())) })
-	f("a request in chunks behind it", func(e *Engine, c *client) {
-		c.send("POST /nothing HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n\r\n")
+	f("another poll behind it", func(e *Engine, c *testclient.Client) { c.Get(testSub + query("", newItem())) })
+	f("a request in chunks behind it", func(e *Engine, c *testclient.Client) {
+		c.Say("POST /nothing HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n\r\n")
 	})
 }
 
@@ -66,14 +68,14 @@ func TestChunksBehindASlowReply(t *testing.T) {
 		publish(t, e, strings.Repeat("x", 400<<10), 600, private(a))
 	}
 	c := dial(t, e)
-	c.poll(query(t, "&mid=00000000000000000000000000", a))
-	waitFor(t, "output that waits", func() bool { return e.buffered() > 0 })
-	c.send("POST /nothing HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n\r\n")
-	if resp := c.response("GET"); resp.StatusCode != http.StatusOK || len(resp.body) < 20*400<<10 {
-		t.Fatalf("%s, %d bytes", resp.Status, len(resp.body))
+	c.Get(testSub + query("&mid=00000000000000000000000000", a))
+	testclient.Await(t, "output that waits", func() bool { return e.buffered() > 0 })
+	c.Say("POST /nothing HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n\r\n")
+	if resp := c.Reply("GET"); resp.Status != http.StatusOK || len(resp.Body) < 20*400<<10 {
+		t.Fatalf("%s, %d bytes", resp, len(resp.Body))
 	}
-	if resp := c.response("POST"); resp.StatusCode != http.StatusNotFound {
-		t.Errorf("the chunks are answered %s", resp.Status)
+	if resp := c.Reply("POST"); resp.Status != http.StatusNotFound {
+		t.Errorf("the chunks are answered %s", resp)
 	}
 }
 
@@ -89,17 +91,17 @@ func TestUnreadInputIsDropped(t *testing.T) {
 	f := func(what, query string, first byte) {
 		t.Helper()
 		c := webSocket(t, e, query)
-		if _, err := c.conn.Write(append(maskedHeader(first, size), bytes.Repeat([]byte("x"), size-1)...)); err != nil {
+		if _, err := c.Write(append(maskedHeader(first, size), bytes.Repeat([]byte("x"), size-1)...)); err != nil {
 			t.Fatal(err)
 		}
-		waitFor(t, what+": all to be taken", func() bool { return e.input.Used() < 4<<10 })
+		testclient.Await(t, what+": all to be taken", func() bool { return e.input.Used() < 4<<10 })
 		if n := e.input.Used(); n > 4<<10 {
 			t.Errorf("%s: %d bytes are kept", what, n)
 		}
 	}
 	for range 5 {
-		f("text", query(t, "", newItem()), 0x81)
-		f("a fragment", query(t, "", newItem()), 0x01)
+		f("text", query("", newItem()), 0x81)
+		f("a fragment", query("", newItem()), 0x01)
 		f("refused", "?CHANNEL_ID=wrong", 0x82)
 	}
 }
@@ -108,33 +110,33 @@ func TestUnreadInputIsDropped(t *testing.T) {
 func TestInputOfAllIsBounded(t *testing.T) {
 	e := startMemory(t, func(o *Options) { o.InputTotal = 4 << 20; o.Loops = 1 })
 	a := newItem()
-	other := subscribed(t, e, query(t, "", a))
-	var cs []*client
+	other := subscribed(t, e, query("", a))
+	var cs []*testclient.Client
 	for range 20 {
-		c := webSocket(t, e, query(t, "&binaryMode=true", newItem()))
+		c := webSocket(t, e, query("&binaryMode=true", newItem()))
 		cs = append(cs, c)
-		_, _ = c.conn.Write(append(maskedHeader(0x02, 1<<20), bytes.Repeat([]byte("x"), 900<<10)...)) // may be cut off
+		_, _ = c.Write(append(maskedHeader(0x02, 1<<20), bytes.Repeat([]byte("x"), 900<<10)...)) // may be cut off
 		if n := e.input.Used(); n > 6<<20 {
 			t.Fatalf("%d bytes", n)
 		}
 	}
-	waitFor(t, "some to be closed", func() bool { return e.Stats().Closes["input_total"] > 10 })
+	testclient.Await(t, "some to be closed", func() bool { return e.Stats().Closes["input_total"] > 10 })
 	publish(t, e, "1", 0, private(a))
-	other.texts(1)
+	other.Bodies(1)
 	for _, c := range cs {
-		_ = c.conn.Close()
+		_ = c.Close()
 	}
-	waitFor(t, "everything to be given back", func() bool { return e.input.Used() == 0 })
+	testclient.Await(t, "everything to be given back", func() bool { return e.input.Used() == 0 })
 }
 
 // All connections together hold no more output than the process may.
 func TestOutputOfAllIsBounded(t *testing.T) {
 	e := startMemory(t, func(o *Options) { o.OutputTotal = 8 << 20; o.MaxBuffered = 64 << 20; o.Loops = 1 })
 	a := newItem()
-	quick := subscribed(t, e, query(t, "", a))
-	var slow []*client
+	quick := subscribed(t, e, query("", a))
+	var slow []*testclient.Client
 	for range 5 {
-		slow = append(slow, subscribed(t, e, query(t, "", a)))
+		slow = append(slow, subscribed(t, e, query("", a)))
 	}
 	body := strings.Repeat("x", 500<<10)
 	for i := 0; e.Stats().Closes["output_total"] < 3; i++ {
@@ -142,15 +144,15 @@ func TestOutputOfAllIsBounded(t *testing.T) {
 			t.Fatal("250 MB were buffered")
 		}
 		publish(t, e, body, 60, private(a))
-		quick.texts(1)
+		quick.Bodies(1)
 		if n := e.output.Used(); n > 12<<20 {
 			t.Fatalf("%d bytes", n)
 		}
 	}
 	for _, c := range slow {
-		_ = c.conn.Close()
+		_ = c.Close()
 	}
-	waitFor(t, "everything to be given back", func() bool { return e.output.Used() == 0 })
+	testclient.Await(t, "everything to be given back", func() bool { return e.output.Used() == 0 })
 }
 
 // What is replayed together leaves in one frame, in either dialect: clients that look at one frame see all of it.
@@ -162,8 +164,8 @@ func TestReplayIsOneFrame(t *testing.T) {
 	}
 	f := func(more string, op ws.OpCode, separate func(payload []byte) int) {
 		t.Helper()
-		c := webSocket(t, e, query(t, more+"&mid=00000000000000000000000000", a))
-		fr := c.frame()
+		c := webSocket(t, e, query(more+"&mid=00000000000000000000000000", a))
+		fr := c.Frame()
 		if n := separate(fr.Payload); fr.Header.OpCode != op || n != 3 {
 			t.Errorf("%d messages in a frame: %q", n, fr.Payload)
 		}
@@ -176,9 +178,9 @@ func TestReplayIsOneFrame(t *testing.T) {
 	for range 3 {
 		publish(t, e, strings.Repeat("y", replayFrame-10), 600, private(a))
 	}
-	c := webSocket(t, e, query(t, "&mid=00000000000000000000000000", a))
+	c := webSocket(t, e, query("&mid=00000000000000000000000000", a))
 	for _, want := range []int{4, 1, 1} {
-		if n := bytes.Count(c.frame().Payload, []byte("#!NGINXNME!#")); n != want {
+		if n := bytes.Count(c.Frame().Payload, []byte("#!NGINXNME!#")); n != want {
 			t.Errorf("%d messages in a frame, want %d", n, want)
 		}
 	}

@@ -13,10 +13,31 @@ import (
 // share, WebSockets with 1001, polls with their regular empty answer. It ends with Stop.
 func (e *Engine) Drain(ctx context.Context) error {
 	e.admission.closed.Store(true)
-	err := e.publishing.flush(ctx)
+	err := e.flush(ctx)
 	e.closeSessions(ctx)
-	return errors.Join(err, e.Stop(context.WithoutCancel(ctx)))
+	if lost := e.publishing.length(); lost > 0 {
+		e.o.Logger.Error("publications that were accepted but not stored are lost", "count", lost)
+	}
+	stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTime)
+	defer cancel()
+	return errors.Join(err, e.Stop(stop))
 }
+
+// stopTime is how long goroutines may take to end after a drain.
+const stopTime = 500 * time.Millisecond
+
+// flush waits until what was accepted is stored, but leaves half of the time to those who are connected.
+func (e *Engine) flush(ctx context.Context) error {
+	if deadline, ok := ctx.Deadline(); ok {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithDeadline(ctx, deadline.Add(-time.Until(deadline)/2))
+		defer cancel()
+	}
+	return e.publishing.flush(ctx)
+}
+
+// Unstored is the number of publications that were accepted and are not stored yet. It may be called from any goroutine.
+func (e *Engine) Unstored() int { return e.publishing.length() }
 
 // drainShare is the number of sessions that a loop closes at once, drainPause the time between two shares.
 const (

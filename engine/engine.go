@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"sync"
@@ -34,6 +35,7 @@ type Engine struct {
 	presence     *presence  // nil: marks are not shared
 	shared       Statistics // nil: statistics are not shared
 	admission    admission
+	publishers   publishers
 	requests     requests
 	handOffs     connSet
 	tlsPorts     []*tlsPort
@@ -176,20 +178,46 @@ func (e *Engine) AcceptFailures() *accept.Failures { return e.acceptFailures }
 // Failed gets a value when a loop ended although nobody stopped it: the process should end.
 func (e *Engine) Failed() <-chan error { return e.failed }
 
-// Ready says whether the engine serves: the bus has answered, and no drain has begun.
-func (e *Engine) Ready() bool {
-	if !e.running.Load() || e.stopping.Load() || e.admission.closed.Load() {
-		return false
+// Ready says whether the engine serves.
+func (e *Engine) Ready() bool { return e.Problem() == nil }
+
+// Problem is why the engine does not serve; nil: it does. It may be called from any goroutine.
+func (e *Engine) Problem() error {
+	switch {
+	case !e.running.Load():
+		return errStarting
+	case e.stopping.Load(), e.admission.closed.Load():
+		return errDraining
+	}
+	if bus, ok := e.bus.(interface{ Health() error }); ok {
+		if err := bus.Health(); err != nil {
+			return err
+		}
+	}
+	if d := e.publishing.outage.Lasts(); d > e.o.silence() {
+		return fmt.Errorf("publications have not been stored for %v", d.Round(time.Second))
 	}
 	if !e.subscribes() {
-		return true
+		return nil
 	}
 	select {
 	case <-e.feed.Ready():
-		return true
 	default:
-		return false
+		return errNoBus
 	}
+	if d := e.feed.Silence(); d > e.o.silence() {
+		return fmt.Errorf("the bus has been silent for %v", d.Round(time.Second))
+	}
+	return nil
 }
+
+var (
+	errStarting = errors.New("starting")
+	errDraining = errors.New("draining")
+	errNoBus    = errors.New("the bus has not answered yet")
+)
+
+// silence is how long the bus may be silent before the engine says that it does not serve.
+func (o *Options) silence() time.Duration { return max(5*o.EchoInterval, 3*time.Second) }
 
 var _ gnet.EventHandler = (*loop)(nil)

@@ -1,11 +1,9 @@
 package engine
 
 import (
-	"bufio"
 	"fmt"
 	"io"
 	"math/rand/v2"
-	"net"
 	"net/http"
 	"regexp"
 	"strings"
@@ -13,6 +11,7 @@ import (
 	"time"
 
 	"push-server/protocol"
+	"push-server/protocol/testclient"
 )
 
 // kinds are requests whose answers do not depend on when they are asked.
@@ -29,23 +28,19 @@ func (k *kind) text() string {
 }
 
 // asked sends the request and returns the answer, without what depends on the time of day.
-func (k *kind) asked(conn net.Conn, r *bufio.Reader) (string, error) {
-	if _, err := io.WriteString(conn, k.text()); err != nil {
+func (k *kind) asked(c *testclient.Client) (string, error) {
+	if _, err := io.WriteString(c.Conn, k.text()); err != nil {
 		return "", err
 	}
-	resp, err := http.ReadResponse(r, &http.Request{Method: k.method})
-	if err != nil {
-		return "", err
-	}
-	body, err := io.ReadAll(resp.Body)
+	reply, err := c.Conn.Reply(k.method)
 	if err != nil {
 		return "", err
 	}
 	for _, name := range []string{"Date", "Last-Modified", "Expires"} {
-		resp.Header.Del(name)
+		reply.Header.Del(name)
 	}
-	text := regexp.MustCompile(`"tag":"\d+","time":"[^"]*"`).ReplaceAllString(string(body), "TIME")
-	return fmt.Sprintf("%d %v %q", resp.StatusCode, resp.Header, text), nil
+	text := regexp.MustCompile(`"tag":"\d+","time":"[^"]*"`).ReplaceAllString(string(reply.Body), "TIME")
+	return fmt.Sprintf("%d %v %q", reply.Status, reply.Header, text), nil
 }
 
 // kindsOf makes requests of all kinds, of several people.
@@ -59,9 +54,9 @@ func kindsOf(t *testing.T, e *Engine) (kinds []kind, last kind) {
 	get := func(query string) { kinds = append(kinds, kind{method: "GET", target: testSub + query}) }
 	for _, binary := range []string{"", "&binaryMode=true"} {
 		for _, mid := range []string{old, future} {
-			get(query(t, binary+mid, a))
-			get(query(t, binary+mid, b))
-			get(query(t, binary+mid, a, b))
+			get(query(binary+mid, a))
+			get(query(binary+mid, b))
+			get(query(binary+mid, a, b))
 		}
 		get("?CHANNEL_ID=wrong" + binary)
 	}
@@ -77,9 +72,9 @@ func kindsOf(t *testing.T, e *Engine) (kinds []kind, last kind) {
 		kind{method: "POST", target: "/bitrix/pub/?binaryMode=true", body: "x"},
 		kind{method: "POST", target: "/bitrix/rest/?CHANNEL_ID=wrong", body: "x"},
 		kind{method: "GET", target: "/bitrix/pub/?CHANNEL_ID=" + id},
-		kind{method: "GET", target: testSub + query(t, old, a), body: "a body that nobody reads"},
+		kind{method: "GET", target: testSub + query(old, a), body: "a body that nobody reads"},
 	)
-	return kinds, kind{method: "GET", target: testSub + query(t, old, b), header: head}
+	return kinds, kind{method: "GET", target: testSub + query(old, b), header: head}
 }
 
 // fresh are the answers that connections of their own get.
@@ -87,12 +82,12 @@ func fresh(t *testing.T, e *Engine, kinds []kind) []string {
 	want := make([]string, len(kinds))
 	for i := range kinds {
 		c := dial(t, e)
-		answer, err := kinds[i].asked(c.conn, c.r)
+		answer, err := kinds[i].asked(c)
 		if err != nil {
 			t.Fatalf("%s: %v", &kinds[i], err)
 		}
 		want[i] = answer
-		_ = c.conn.Close()
+		_ = c.Close()
 	}
 	return want
 }
@@ -106,13 +101,13 @@ func TestPairsOfRequests(t *testing.T) {
 		c := dial(t, e)
 		for j := range kinds {
 			for _, k := range []int{i, j} {
-				got, err := kinds[k].asked(c.conn, c.r)
+				got, err := kinds[k].asked(c)
 				if err != nil || got != want[k] {
 					t.Fatalf("%s, then %s:\ngot  %s, %v\nwant %s", &kinds[i], &kinds[j], got, err, want[k])
 				}
 			}
 		}
-		_ = c.conn.Close()
+		_ = c.Close()
 	}
 }
 
@@ -124,17 +119,17 @@ func TestTenThousandRequestsOnOneConnection(t *testing.T) {
 	c := dial(t, e)
 	for n := range 10_000 {
 		k := rng.IntN(len(kinds))
-		_ = c.conn.SetDeadline(time.Now().Add(patience))
-		got, err := kinds[k].asked(c.conn, c.r)
+		_ = c.SetDeadline(time.Now().Add(patience))
+		got, err := kinds[k].asked(c)
 		if err != nil || got != want[k] {
 			t.Fatalf("request %d, %s:\ngot  %s, %v\nwant %s", n, &kinds[k], got, err, want[k])
 		}
 	}
-	c.send(upgrade.text())
-	if resp := c.response("GET"); resp.StatusCode != http.StatusSwitchingProtocols {
+	c.Say(upgrade.text())
+	if resp := c.Reply("GET"); resp.Status != http.StatusSwitchingProtocols {
 		t.Fatal(resp.Status)
 	}
-	if got := strings.Join(c.texts(5), " "); got != "b0 b1 b2 b3 b4" {
+	if got := strings.Join(c.Bodies(5), " "); got != "b0 b1 b2 b3 b4" {
 		t.Errorf("the WebSocket gets %q", got)
 	}
 }
@@ -146,13 +141,13 @@ func TestPollsOfTwoPeople(t *testing.T) {
 	publish(t, e, "1", 600, private(a))
 	c := dial(t, e)
 	mid := protocol.MakeMessageID(1_900_000_000, 7).String()
-	c.poll(query(t, "&binaryMode=true&mid="+mid, a))
-	if resp := c.response("GET"); resp.StatusCode != http.StatusNotModified || resp.Header.Get("Last-Message-Id") != mid {
-		t.Fatalf("%s, %v", resp.Status, resp.Header)
+	c.Get(testSub + query("&binaryMode=true&mid="+mid, a))
+	if resp := c.Reply("GET"); resp.Status != http.StatusNotModified || resp.Header.Get("Last-Message-Id") != mid {
+		t.Fatalf("%s, %v", resp, resp.Header)
 	}
-	c.poll(query(t, "", b))
-	if resp := c.response("GET"); resp.StatusCode != http.StatusNotModified || resp.Header.Get("Last-Message-Id") == mid {
-		t.Errorf("%s with the position of somebody else: %v", resp.Status, resp.Header)
+	c.Get(testSub + query("", b))
+	if resp := c.Reply("GET"); resp.Status != http.StatusNotModified || resp.Header.Get("Last-Message-Id") == mid {
+		t.Errorf("%s with the position of somebody else: %v", resp, resp.Header)
 	}
 }
 
@@ -162,16 +157,16 @@ func TestOldestSubscriptionMakesRoom(t *testing.T) {
 	a, other := newItem(), newItem()
 	kept := dial(t, e)
 	publish(t, e, "x", 600, private(other))
-	kept.poll(query(t, "&mid=00000000000000000000000000", other))
-	kept.response("GET")
-	first := subscribed(t, e, query(t, "", a))
-	subscribed(t, e, query(t, "", a))
-	kept.poll(query(t, "", a))
-	if code := first.closed(); code != 4029 {
+	kept.Get(testSub + query("&mid=00000000000000000000000000", other))
+	kept.Reply("GET")
+	first := subscribed(t, e, query("", a))
+	subscribed(t, e, query("", a))
+	kept.Get(testSub + query("", a))
+	if code := first.End(); code != 4029 {
 		t.Errorf("the first subscription ends with %d", code)
 	}
 	publish(t, e, "1", 0, private(a))
-	if resp := kept.response("GET"); resp.StatusCode != http.StatusOK {
-		t.Errorf("the newest poll is answered %s", resp.Status)
+	if resp := kept.Reply("GET"); resp.Status != http.StatusOK {
+		t.Errorf("the newest poll is answered %s", resp)
 	}
 }

@@ -8,6 +8,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"push-server/protocol/testclient"
 )
 
 // lines is a log that tests read.
@@ -66,30 +68,30 @@ func TestTroubleIsInTheLog(t *testing.T) {
 	})
 	told := func(text, example string) {
 		t.Helper()
-		waitFor(t, text, func() bool { return len(log.with(text)) > 0 })
+		testclient.Await(t, text, func() bool { return len(log.with(text)) > 0 })
 		if got := log.with(text); len(got) != 1 || !strings.Contains(got[0], example) {
 			t.Errorf("%q", got)
 		}
 	}
 	c := webSocket(t, e, "?CHANNEL_ID=wrong")
-	if code := c.closed(); code != 4010 {
+	if code := c.End(); code != 4010 {
 		t.Fatalf("closed with %d", code)
 	}
 	told("subscriptions refused", "127.0.0.1")
-	_ = c.conn.Close()
+	_ = c.Close()
 	c = dial(t, e)
-	c.send("GET " + testSub + "?CHANNEL_ID=wrong HTTP/1.1\r\nHost: x\r\nConnection: close\r\nX-Forwarded-For: 10.1.2.3\r\n\r\n")
-	if resp := c.response("GET"); resp.StatusCode != http.StatusBadRequest {
+	c.Say("GET " + testSub + "?CHANNEL_ID=wrong HTTP/1.1\r\nHost: x\r\nConnection: close\r\nX-Forwarded-For: 10.1.2.3\r\n\r\n")
+	if resp := c.Reply("GET"); resp.Status != http.StatusBadRequest {
 		t.Fatal(resp.Status)
 	}
-	_ = c.conn.Close()
-	waitFor(t, "them to go", func() bool { return e.Stats().Connections == 0 })
+	_ = c.Close()
+	testclient.Await(t, "them to go", func() bool { return e.Stats().Connections == 0 })
 
 	a, b := newItem(), newShared()
-	slow := subscribed(t, e, query(t, "", b))
-	first := subscribed(t, e, query(t, "", a))
-	subscribed(t, e, query(t, "", a))
-	if code := first.closed(); code != 4029 {
+	slow := subscribed(t, e, query("", b))
+	first := subscribed(t, e, query("", a))
+	subscribed(t, e, query("", a))
+	if code := first.End(); code != 4029 {
 		t.Fatalf("closed with %d", code)
 	}
 	told("limits.maxConnPerChannel", "127.0.0.1")

@@ -6,13 +6,14 @@ import (
 	"sync"
 	"time"
 
+	"push-server/engine/outage"
 	"push-server/protocol"
 )
 
 // presence marks the channels of connections as online for other processes, in batches: a wave of connections is a few commands.
 type presence struct {
 	marks   Presence
-	log     *slog.Logger
+	outage  *outage.Outage
 	mu      sync.Mutex
 	due     map[protocol.ChannelID]struct{}
 	arrived chan struct{}
@@ -24,7 +25,7 @@ const (
 )
 
 func newPresence(marks Presence, log *slog.Logger) *presence {
-	return &presence{marks: marks, log: log, due: make(map[protocol.ChannelID]struct{}), arrived: make(chan struct{}, 1)}
+	return &presence{marks: marks, outage: outage.New(log, "online marks cannot be written"), due: make(map[protocol.ChannelID]struct{}), arrived: make(chan struct{}, 1)}
 }
 
 // touch has ch marked soon. It does not block.
@@ -75,9 +76,10 @@ func (p *presence) write(ctx context.Context, chs []protocol.ChannelID) {
 		err := p.marks.Touch(attempt, chs)
 		cancel()
 		if err == nil {
+			p.outage.Over()
 			return
 		}
-		p.log.Warn("online marks cannot be written, trying again", "err", err)
+		p.outage.Failed(err)
 		sleep(ctx, retry.NextBackOff())
 	}
 }

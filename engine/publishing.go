@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"push-server/engine/outage"
 	"push-server/poll"
 	"push-server/protocol"
 )
@@ -21,6 +22,7 @@ type publishQueue struct {
 	maxCount, maxBytes int
 	patience           time.Duration // that a publisher has
 	stats              *publishStats
+	outage             *outage.Outage
 	arrived            chan struct{} // holds a token while ps may be non-empty
 
 	mu      sync.Mutex
@@ -54,6 +56,7 @@ func newPublishQueue(bus Bus, o *Options, stats *publishStats) *publishQueue {
 		bus: bus, log: o.Logger, maxCount: o.PublishQueue, maxBytes: o.PublishQueueBytes, patience: o.AcceptTimeout, stats: stats,
 		arrived: make(chan struct{}, 1),
 	}
+	q.outage = outage.New(o.Logger, "publications cannot be stored")
 	q.overdue = time.AfterFunc(time.Hour, q.tellOverdue)
 	q.overdue.Stop()
 	return q
@@ -79,6 +82,9 @@ func (q *publishQueue) enqueue(ps []*protocol.Publication, answer chan error) er
 	if len(q.ps)+len(ps) > q.maxCount || q.bytes+a.bytes > q.maxBytes {
 		q.stats.rejected.Add(uint64(len(ps)))
 		return poll.ErrQueueFull
+	}
+	if q.told > 0 { // what came before has been waiting for too long: waiting tells nobody more, and takes the place of another
+		a.tell(poll.ErrAccepted)
 	}
 	q.ps = append(q.ps, ps...)
 	q.askers = append(q.askers, a)
@@ -125,7 +131,7 @@ func (a *asker) tell(err error) {
 	}
 }
 
-// run sends until ctx ends. What is not stored then is logged: it was accepted and is lost.
+// run sends until ctx ends.
 func (q *publishQueue) run(ctx context.Context) {
 	calls := callContext{parent: ctx}
 	defer calls.end()
@@ -133,7 +139,6 @@ func (q *publishQueue) run(ctx context.Context) {
 	for {
 		select {
 		case <-ctx.Done():
-			q.reportLost()
 			return
 		case <-q.arrived:
 		}
@@ -161,6 +166,7 @@ func (q *publishQueue) send(ctx context.Context, batch []*protocol.Publication) 
 	case err == nil && n < len(batch):
 		panic("BUG: engine: the bus stored a part of a batch and named no error")
 	case err == nil:
+		q.outage.Over("waited", q.length())
 	case errors.Is(err, ErrRefused):
 		q.log.Error("publication refused by the bus", "err", err, "id", batch[n].ID)
 		q.settle(n, nil)
@@ -168,7 +174,7 @@ func (q *publishQueue) send(ctx context.Context, batch []*protocol.Publication) 
 		return true
 	default:
 		q.stats.retries.Add(1)
-		q.log.Warn("publications cannot be stored, trying again", "err", err, "waiting", q.length()-n)
+		q.outage.Failed(err, "waiting", q.length()-n)
 	}
 	q.settle(n, nil)
 	return n > 0
@@ -237,12 +243,6 @@ func (q *publishQueue) untilIdle() (n int, idle <-chan struct{}) {
 		q.idle = make(chan struct{})
 	}
 	return len(q.ps), q.idle
-}
-
-func (q *publishQueue) reportLost() {
-	if n := q.length(); n > 0 {
-		q.log.Error("publications accepted but not stored are lost", "count", n)
-	}
 }
 
 // length is the number of publications accepted and not yet stored.

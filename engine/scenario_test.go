@@ -514,3 +514,47 @@ func TestNewcomerMissesNothing(t *testing.T) {
 		}
 	}
 }
+
+// While the bus stands still, the first publishers wait for as long as they may; from then on everybody is told at once that what they
+// send is accepted, so that nobody's place is kept. When the bus is back, everything arrives in order.
+func TestPublishersDoNotWaitInLine(t *testing.T) {
+	bus := &awayBus{simBus: newSimBus(1, simFaults{})}
+	e := startEngine(t, bus, func(o *Options) { o.EchoInterval = 20 * time.Millisecond; o.AcceptTimeout = time.Hour })
+	a := newItem()
+	live := subscribed(t, e, query("", a))
+	bus.away.Store(true)
+	first := make(chan error, 1)
+	if err := e.publishing.enqueue([]*protocol.Publication{publication("0", 60, private(a))}, first); err != nil {
+		t.Fatal(err)
+	}
+	e.publishing.patience = 0 // its time is over now
+	e.publishing.tellOverdue()
+	if err := <-first; !errors.Is(err, poll.ErrAccepted) {
+		t.Fatal(err)
+	}
+	e.publishing.patience = time.Hour
+	want := []string{"0"}
+	for i := range 2000 {
+		want = append(want, fmt.Sprint(i+1))
+		answer := make(chan error, 1)
+		if err := e.publishing.enqueue([]*protocol.Publication{publication(want[i+1], 60, private(a))}, answer); err != nil {
+			t.Fatal(err)
+		}
+		select {
+		case err := <-answer:
+			if !errors.Is(err, poll.ErrAccepted) {
+				t.Fatal(err)
+			}
+		default:
+			t.Fatalf("publication %d has to wait", i)
+		}
+	}
+	bus.away.Store(false)
+	if got := live.Bodies(len(want)); !slices.Equal(got, want) {
+		t.Error("not all, or not in order")
+	}
+	testclient.Await(t, "the queue to be empty", func() bool { return e.Unstored() == 0 })
+	if err := e.Publish(t.Context(), []*protocol.Publication{publication("after", 60, private(a))}); err != nil {
+		t.Errorf("when all is well again: %v", err)
+	}
+}

@@ -12,6 +12,7 @@ import (
 	"github.com/bytedance/sonic"
 
 	"push-server/engine/budget"
+	"push-server/engine/outage"
 )
 
 // loopStats are the counters of one loop, read by anybody.
@@ -76,6 +77,7 @@ type Stats struct {
 	Closes            map[string]uint64 // by reason
 	Held              []Held            // what is bounded in bytes, by kind
 	Silence           time.Duration     // how long no echo of the bus has come
+	Connected         bool              // echoes come
 }
 
 // Held is what the process holds of one kind.
@@ -113,6 +115,7 @@ func (e *Engine) Stats() Stats {
 	st.Held = e.held()
 	if e.subscribes() {
 		st.Silence = e.feed.Silence()
+		st.Connected = st.Silence < e.o.silence()
 	}
 	for _, l := range e.loops {
 		s := &l.stats
@@ -216,15 +219,18 @@ func (e *Engine) shareStatistics(ctx context.Context) {
 	ticker := time.NewTicker(e.o.StatInterval)
 	defer ticker.Stop()
 	retry := newRetry(100*time.Millisecond, 2*time.Second)
+	trouble := outage.New(e.o.Logger, "statistics cannot be written")
 	for {
 		attempt, cancel := context.WithTimeout(ctx, busTimeout)
 		err := e.shared.PutStatistics(attempt, e.o.ProcessID, e.record(attempt))
 		cancel()
 		if err != nil && ctx.Err() == nil {
-			e.o.Logger.Warn("statistics cannot be written, trying again", "err", err)
+			trouble.Failed(err)
 			sleep(ctx, retry.NextBackOff())
 			continue
 		}
+		trouble.Over()
+		retry.Reset()
 		select {
 		case <-ctx.Done():
 			return

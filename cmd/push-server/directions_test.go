@@ -17,6 +17,7 @@ func TestDirections(t *testing.T) {
 		engine     = "push-server/engine"
 		accept     = "push-server/engine/accept"
 		budget     = "push-server/engine/budget"
+		outage     = "push-server/engine/outage"
 		feed       = "push-server/engine/feed"
 		gnet       = "github.com/panjf2000/gnet/v2"
 		fasthttp   = "github.com/valyala/fasthttp"
@@ -41,10 +42,11 @@ func TestDirections(t *testing.T) {
 	f("push-server/redisbus", protocol, rueidis)
 	f(accept)
 	f(budget)
-	f(feed, protocol, budget)
+	f(outage)
+	f(feed, protocol, budget, outage)
 	f("push-server/engine/membus", protocol)
-	f(engine, accept, budget, feed, protocol, poll, fasthttp, gnet)
-	f("push-server/engine/ops", engine, accept, budget, feed, protocol, poll, fasthttp, gnet)
+	f(engine, accept, budget, outage, feed, protocol, poll, fasthttp, gnet)
+	f("push-server/engine/ops", engine, accept, budget, outage, feed, protocol, poll, fasthttp, gnet)
 	f("push-server/configs", protocol)
 	f("push-server/bench/...", protocol)
 }

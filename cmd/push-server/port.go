@@ -9,11 +9,9 @@ import (
 	"syscall"
 
 	"github.com/valyala/fasthttp"
-	"golang.org/x/net/netutil"
 	"golang.org/x/sys/unix"
 
 	"push-server/configs"
-	"push-server/engine"
 	"push-server/engine/accept"
 	"push-server/poll"
 )
@@ -32,10 +30,14 @@ func newPublishPort(s *server, l *configs.Server, secured *tls.Config) (*publish
 	if err != nil {
 		return nil, err
 	}
+	var refusal []byte
 	if secured == nil {
-		ln = accept.NewListener(ln, l.Name, s.engine.AcceptFailures(), poll.AppendUnavailable(nil))
-	} else {
-		ln = tls.NewListener(accept.NewListener(ln, l.Name, s.engine.AcceptFailures(), nil), secured)
+		refusal = poll.AppendUnavailable(nil)
+	}
+	admitting := accept.NewListener(ln, l.Name, s.engine.AcceptFailures(), refusal)
+	admitting.Admit(s.engine.EnterPublisher, s.engine.LeavePublisher)
+	if ln = admitting; secured != nil {
+		ln = tls.NewListener(ln, secured)
 	}
 	p := &publishPort{listener: ln, done: make(chan error, 1)}
 	p.server = poll.NewServer(s.engine.Handler(poll.Routes(l.Routes)), poll.ServerOptions{
@@ -48,22 +50,8 @@ func newPublishPort(s *server, l *configs.Server, secured *tls.Config) (*publish
 		TestKey:     s.config.Debug.TestConnectionKey,
 	})
 	p.server.CloseOnShutdown = true
-	most := s.publishers()
-	go func() { p.done <- p.server.Serve(netutil.LimitListener(poll.GateListener(ln), most)) }()
+	go func() { p.done <- p.server.Serve(poll.GateListener(ln)) }()
 	return p, nil
-}
-
-// publishers is the number of connections that a port without subscribers serves at a time, the others wait: publishers must not
-// take the descriptors that event loops need.
-func (s *server) publishers() int {
-	_, n := engine.Descriptors()
-	ports := 0
-	for _, l := range s.config.Servers {
-		if l.Routes.Sub == "" {
-			ports++
-		}
-	}
-	return max(n/ports, 1)
 }
 
 // listen opens a port, a shared one beside those who share it, too.

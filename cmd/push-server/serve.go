@@ -40,6 +40,8 @@ func serve(ctx context.Context, files []string, stdout, stderr io.Writer) error 
 func serveLogged(ctx context.Context, c *configs.Config, logs *logs, stdout io.Writer) error {
 	reloads, stop := reloadSignals()
 	defer stop()
+	ends, stopEnds := endSignals()
+	defer stopEnds()
 	raiseDescriptors(logs.log)
 	limitMemory(logs.log)
 	collectEarly()
@@ -65,7 +67,7 @@ func serveLogged(ctx context.Context, c *configs.Config, logs *logs, stdout io.W
 		logs.log.Error("ending", "err", err)
 		return errors.Join(err, s.drain(brokenTimeout))
 	}
-	return s.drain(c.Push.DrainTimeout)
+	return s.drainUntil(ends, c.Push.DrainTimeout)
 }
 
 // brokenTimeout is how long a server that has lost an event loop or a port takes to store what it has accepted and to say goodbye:
@@ -215,11 +217,27 @@ func (s *server) wait(ctx context.Context, reloads <-chan os.Signal) error {
 // drain ends everything in good order, in the time that it is given: first those who publish, so that the queue they fill is empty at
 // the end.
 func (s *server) drain(timeout time.Duration) error {
+	return s.drainUntil(nil, timeout)
+}
+
+// drainUntil is drain that a further signal to end cuts short: what is lost is said all the same.
+func (s *server) drainUntil(ends <-chan os.Signal, timeout time.Duration) error {
 	notifyStopping(s.log)
 	begin := time.Now()
 	ctx, cancel := context.WithTimeout(context.Background(), timeout)
 	defer cancel()
-	errs := []error{s.shutPorts(ctx, timeout/2)}
+	go func() {
+		for range 2 { // the first one has begun the drain
+			select {
+			case <-ends:
+			case <-ctx.Done():
+				return
+			}
+		}
+		s.log.Warn("told to end a second time, ending at once", "unstored publications", s.engine.Unstored())
+		cancel()
+	}()
+	errs := []error{s.shutPorts(ctx, timeout/4)}
 	if err := s.engine.Drain(ctx); err != nil {
 		errs = append(errs, fmt.Errorf("drain: %w", err))
 	}

@@ -22,6 +22,13 @@ func reloadSignals() (signals <-chan os.Signal, stop func()) {
 	return c, func() { signal.Stop(c) }
 }
 
+// endSignals brings the signals that end the server, the one that begins its drain among them.
+func endSignals() (signals <-chan os.Signal, stop func()) {
+	c := make(chan os.Signal, 2)
+	signal.Notify(c, syscall.SIGTERM, syscall.SIGINT)
+	return c, func() { signal.Stop(c) }
+}
+
 // raiseDescriptors allows the process as many open files as it may allow itself: each connection is one.
 func raiseDescriptors(log *slog.Logger) {
 	var limit unix.Rlimit

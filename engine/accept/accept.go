@@ -106,8 +106,28 @@ type Listener struct {
 	failures *Failures
 	refusal  []byte
 	spare    Spare
+	enter    func() bool // nil: everybody may
+	leave    func()
 	closed   chan struct{}
 	once     sync.Once
+}
+
+// Admit has connections for which enter says no get the refusal; leave is called for each of the others when it is closed. Both may be
+// called from any goroutine.
+func (l *Listener) Admit(enter func() bool, leave func()) { l.enter, l.leave = enter, leave }
+
+// admitted is a connection that has a place.
+type admitted struct {
+	*net.TCPConn
+	leave func()
+	once  sync.Once
+}
+
+// Close closes the connection and gives its place to another.
+func (c *admitted) Close() error {
+	err := c.TCPConn.Close()
+	c.once.Do(c.leave)
+	return err
 }
 
 // NewListener makes a Listener of ln, whose name failures get. Connections for which there is no descriptor get refusal before they are
@@ -125,7 +145,15 @@ func (l *Listener) Accept() (net.Conn, error) {
 		c, err := l.Listener.Accept()
 		switch {
 		case err == nil && l.spare.Hold():
-			return c, nil
+			tcp, ok := c.(*net.TCPConn)
+			if l.enter == nil || !ok {
+				return c, nil
+			}
+			if l.enter() {
+				return &admitted{TCPConn: tcp, leave: l.leave}, nil
+			}
+			l.refuse(c)
+			continue
 		case err == nil:
 			l.refuse(c)
 			l.spare.Hold() // it is free again

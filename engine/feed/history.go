@@ -2,12 +2,12 @@ package feed
 
 import (
 	"context"
-	"log/slog"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"push-server/engine/budget"
+	"push-server/engine/outage"
 	"push-server/protocol"
 )
 
@@ -24,7 +24,7 @@ type question struct {
 type history struct {
 	bus      Bus
 	clock    Clock
-	log      *slog.Logger
+	outage   *outage.Outage
 	limit    int
 	maxBytes int
 	budget   *budget.Budget
@@ -39,7 +39,7 @@ const batchLimit = 512
 
 func newHistory(bus Bus, o *Options) *history {
 	return &history{
-		bus: bus, clock: o.Clock, log: o.Logger, limit: o.MaxQuestions, maxBytes: o.AnswerBytes, budget: o.Answers,
+		bus: bus, clock: o.Clock, outage: outage.New(o.Logger, "history cannot be read"), limit: o.MaxQuestions, maxBytes: o.AnswerBytes, budget: o.Answers,
 		arrived: newSignal(),
 	}
 }
@@ -90,6 +90,7 @@ func (h *history) answerAll(ctx context.Context, batch []question) {
 	for len(batch) > 0 && h.awaitRoom(ctx) {
 		answers, echo, err := h.read(ctx, batch)
 		if err == nil {
+			h.outage.Over()
 			h.answer(batch[:len(answers)], answers, echo)
 			batch = batch[len(answers):]
 			continue
@@ -97,7 +98,7 @@ func (h *history) answerAll(ctx context.Context, batch []question) {
 		if ctx.Err() != nil {
 			return
 		}
-		h.log.Warn("history cannot be read, trying again", "err", err, "questions", len(batch))
+		h.outage.Failed(err, "clients", len(batch))
 		batch = giveUp(batch)
 		h.clock.Sleep(ctx, retry.NextBackOff())
 	}

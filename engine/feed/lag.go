@@ -54,7 +54,7 @@ func (f *Feed) catchUp(ctx context.Context, r *Reader, since protocol.MessageID)
 		head, bound := f.window.head.Load(), f.window.highest()
 		missed, upto, err := f.readPart(ctx, chs, since, bound, 0)
 		if err != nil {
-			f.log.Warn("history cannot be read for a loop that fell behind, trying again", "err", err)
+			f.history.outage.Failed(err, "for", "a loop that fell behind")
 			f.clock.Sleep(ctx, retry.NextBackOff())
 			continue
 		}

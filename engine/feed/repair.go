@@ -124,7 +124,7 @@ func (f *Feed) runRepair(ctx context.Context, r *repair) {
 		}
 		gap, err := f.readGap(ctx, r, to)
 		if err != nil {
-			f.log.Warn("history cannot be read to close a gap, trying again", "err", err)
+			f.history.outage.Failed(err, "to", "close a gap")
 			f.clock.Sleep(ctx, retry.NextBackOff())
 			continue
 		}

@@ -3,7 +3,7 @@
 //
 //	/metrics        for Prometheus; metrics.go has every name
 //	/healthz        200 as long as the process answers
-//	/readyz         200 while it serves; 503 before the bus has answered, and from the beginning of a drain
+//	/readyz         200 while it serves; 503 and why before the bus has answered, while it is silent, and from the beginning of a drain
 //	/debug/pprof/   profiles of the Go runtime
 //
 // There is no access control: the address decides who can look.
@@ -27,7 +27,7 @@ import (
 // Source is what is looked at; an engine.Engine is one. Its methods are called from any goroutine.
 type Source interface {
 	Stats() engine.Stats
-	Ready() bool
+	Problem() error // why it does not serve; nil: it does
 }
 
 // Server serves the window.
@@ -83,11 +83,11 @@ func Handler(source Source) http.Handler {
 	mux.Handle("GET /metrics", metrics(source))
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { say(w, http.StatusOK, "ok") })
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
-		if source.Ready() {
-			say(w, http.StatusOK, fmt.Sprintf("ready\nroom for %d connections", source.Stats().Free))
-		} else {
-			say(w, http.StatusServiceUnavailable, "not ready")
+		if problem := source.Problem(); problem != nil {
+			say(w, http.StatusServiceUnavailable, "not ready: "+problem.Error())
+			return
 		}
+		say(w, http.StatusOK, fmt.Sprintf("ready\nroom for %d connections", source.Stats().Free))
 	})
 	mux.HandleFunc("/debug/pprof/", pprof.Index)
 	mux.HandleFunc("/debug/pprof/cmdline", pprof.Cmdline)

@@ -1,6 +1,7 @@
 package ops
 
 import (
+	"errors"
 	"io"
 	"log/slog"
 	"net/http"
@@ -24,7 +25,12 @@ type server struct {
 }
 
 func (s *server) Stats() engine.Stats { return s.stats }
-func (s *server) Ready() bool         { return s.ready }
+func (s *server) Problem() error {
+	if s.ready {
+		return nil
+	}
+	return errors.New("the bus has been silent for 7s")
+}
 
 func open(t *testing.T, source Source) *Server {
 	t.Helper()
