@@ -12,10 +12,9 @@ import (
 	"time"
 
 	"github.com/valyala/fasthttp"
-)
 
-// deadline is how long a test waits for what has to come.
-const deadline = 10 * time.Second
+	"push-server/protocol/testclient"
+)
 
 // serve runs a server with low limits until the test ends and returns its address.
 func serve(t testing.TB, h *Handlers, o ServerOptions) string {
@@ -38,37 +37,26 @@ func serve(t testing.TB, h *Handlers, o ServerOptions) string {
 	return ln.Addr().String()
 }
 
-// client is the other end of a connection.
+// client compares the replies of a connection as texts.
 type client struct {
 	testing.TB
-	net.Conn
+	*testclient.Client
 	r *bufio.Reader
 }
 
 func dial(t testing.TB, addr string) *client {
 	t.Helper()
-	c, err := net.Dial("tcp", addr)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return newClient(t, c)
+	return newClient(t, testclient.Open(t, addr))
 }
 
-func newClient(t testing.TB, c net.Conn) *client {
-	t.Helper()
-	if err := c.SetDeadline(time.Now().Add(deadline)); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = c.Close() })
+func newClient(t testing.TB, c *testclient.Client) *client {
 	return &client{t, c, bufio.NewReader(c)}
 }
 
 func (c *client) send(parts ...string) {
 	c.Helper()
 	for _, p := range parts {
-		if _, err := io.WriteString(c.Conn, p); err != nil {
-			c.Fatal(err)
-		}
+		c.Say(p)
 	}
 }
 
@@ -241,7 +229,7 @@ func TestServerClosesWithTheClient(t *testing.T) {
 		t.Helper()
 		c := dial(t, addr)
 		c.send(in)
-		if err := c.Conn.(*net.TCPConn).CloseWrite(); err != nil {
+		if err := c.Client.Conn.Conn.(*net.TCPConn).CloseWrite(); err != nil {
 			t.Fatal(err)
 		}
 		if want != "" {
@@ -289,7 +277,7 @@ func TestServerQuotesNothing(t *testing.T) {
 	c.send("POST /pub/?secret HTTP/1.1\r\nHost: a\r\nX: secret\x00\r\nContent-Length: 6\r\n\r\nsecret")
 	c.expect(replyBad)
 	c.ends()
-	waitFor(t, func() bool { return strings.Contains(out.String(), "error when serving connection") })
+	testclient.Await(t, "the line", func() bool { return strings.Contains(out.String(), "error when serving connection") })
 	if text := out.String(); strings.Contains(text, "secret") {
 		t.Error(text)
 	}
@@ -312,20 +300,6 @@ func (b *lockedBuffer) String() string {
 	return b.b.String()
 }
 
-func waitFor(t *testing.T, done func() bool) {
-	t.Helper()
-	tick := time.NewTicker(time.Millisecond)
-	defer tick.Stop()
-	late := time.After(deadline)
-	for !done() {
-		select {
-		case <-tick.C:
-		case <-late:
-			t.Fatal("it never came")
-		}
-	}
-}
-
 func TestServerOnAUnixSocket(t *testing.T) {
 	h, b := newHandlers()
 	ln, err := net.Listen("unix", t.TempDir()+"/socket")
@@ -339,7 +313,7 @@ func TestServerOnAUnixSocket(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := newClient(t, conn)
+	c := newClient(t, testclient.OpenOver(t, conn))
 	c.request("POST /pub/?binaryMode=true HTTP/1.1\nHost: a\nContent-Length: 1\nConnection: close", "\x01")
 	c.expect("400 Bad Request" + anyOriginLine + closeLine + plainLine + "\n4013: Wrong Request Data.")
 	c.ends()

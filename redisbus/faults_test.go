@@ -7,6 +7,7 @@ import (
 
 	"push-server/engine/bustest"
 	"push-server/protocol"
+	"push-server/protocol/testclient"
 	"push-server/redisbus"
 	"push-server/redisbus/redistest"
 )
@@ -41,7 +42,7 @@ func TestFaults(t *testing.T) {
 	}
 	l.AwaitEcho(t, bus)
 	wanted := bodies(all)
-	eventually(t, "history", func() bool {
+	testclient.Await(t, "history", func() bool {
 		answers, err := bus.History(timeout(t, patience), []protocol.HistoryQuery{{Channels: []protocol.ChannelID{alice}}}, 0)
 		return err == nil && bodies(answers[0].Publications) == wanted
 	})

@@ -13,6 +13,7 @@ import (
 
 	"push-server/engine/bustest"
 	"push-server/protocol"
+	"push-server/protocol/testclient"
 	"push-server/redisbus"
 	"push-server/redisbus/redistest"
 )
@@ -109,7 +110,7 @@ func TestWithoutRedis(t *testing.T) {
 		_, err := bus.History(ctx, []protocol.HistoryQuery{{Channels: []protocol.ChannelID{alice}, Shared: []bool{true}}}, 0)
 		return err
 	})
-	eventually(t, "a line in the log", func() bool { return strings.Contains(log.String(), "not listening to redis") })
+	testclient.Await(t, "a line in the log", func() bool { return strings.Contains(log.String(), "not listening to redis") })
 	server.Restart()
 	l.AwaitEcho(t, bus)
 	everywhere(t, bus, l, "", ps)
@@ -151,7 +152,7 @@ func TestAwayAndBack(t *testing.T) {
 	publish(t, bus, numbered(0, 2, alice)...)
 	l.Publications(t, 2)
 	server.Kill()
-	eventually(t, "the loss is told", func() bool { return connected.Load() == 0 })
+	testclient.Await(t, "the loss is told", func() bool { return connected.Load() == 0 })
 	ps := numbered(2, 3, alice)
 	if stored, err := bus.Publish(timeout(t, patience), ps); stored != 0 || err == nil {
 		t.Fatalf("Publish without Redis: %d, %v", stored, err)

@@ -12,6 +12,7 @@ import (
 
 	"push-server/engine/bustest"
 	"push-server/protocol"
+	"push-server/protocol/testclient"
 	"push-server/redisbus"
 	"push-server/redisbus/redistest"
 )
@@ -111,19 +112,6 @@ func want(t testing.TB, what string, ps []*protocol.Publication, bodiesWanted st
 	}
 }
 
-func eventually(t testing.TB, what string, ok func() bool) {
-	t.Helper()
-	deadline, again := time.After(patience), time.NewTicker(5*time.Millisecond)
-	defer again.Stop()
-	for !ok() {
-		select {
-		case <-again.C:
-		case <-deadline:
-			t.Fatalf("waited in vain: %s", what)
-		}
-	}
-}
-
 // eavesdrop returns the payloads that are published to the Node server's pattern.
 func eavesdrop(t *testing.T, server *redistest.Server) <-chan rueidis.PubSubMessage {
 	t.Helper()
@@ -151,13 +139,7 @@ func eavesdrop(t *testing.T, server *redistest.Server) <-chan rueidis.PubSubMess
 
 func receive(t *testing.T, messages <-chan rueidis.PubSubMessage) rueidis.PubSubMessage {
 	t.Helper()
-	select {
-	case m := <-messages:
-		return m
-	case <-time.After(patience):
-		t.Fatal("nothing was published")
-		panic("unreachable")
-	}
+	return testclient.AwaitFrom(t, "something is published", messages)
 }
 
 // at makes a clock that shows the time of the recorded examples.

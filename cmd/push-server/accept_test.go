@@ -53,7 +53,7 @@ func TestFailedAccepts(t *testing.T) {
 			p.waitListening(c.addr("sub"))
 			ch := testclient.NewChannel(testKey)
 			var socket *testclient.Conn
-			eventually(t, "a WebSocket", func() (err error) { // 503 may come in between
+			testclient.AwaitNil(t, "a WebSocket", func() (err error) { // 503 may come in between
 				socket, err = testclient.Dial(t.Context(), c.addr("sub"), subPath+testclient.Query(false, "", ch.Signed()))
 				return err
 			})
@@ -66,7 +66,7 @@ func TestFailedAccepts(t *testing.T) {
 				}
 				defer conn.Close()
 				body := fmt.Sprint(i)
-				eventually(t, "a publication", func() error {
+				testclient.AwaitNil(t, "a publication", func() error {
 					backend := testclient.NewHTTP(false)
 					defer backend.Close()
 					reply, err := backend.PublishText(t.Context(), "http://"+c.addr("pub")+pubPath, body, 0, ch.Private)
@@ -79,7 +79,7 @@ func TestFailedAccepts(t *testing.T) {
 					t.Fatalf("got %v, %v, want %s", got, err, body)
 				}
 			}
-			eventually(t, "failures are counted", func() error {
+			testclient.AwaitNil(t, "failures are counted", func() error {
 				page, err := readPage("http://" + metrics + "/metrics")
 				if err == nil && (strings.Contains(page, "\npush_accept_failures_total 0\n") || !strings.Contains(page, "\npush_ready 1\n")) {
 					err = errors.New(page)
@@ -111,7 +111,7 @@ func TestAcceptNeverWorks(t *testing.T) {
 			}
 			most := int(1000 * time.Since(begin).Seconds())
 			n := 0
-			eventually(t, "strace has written its list", func() error {
+			testclient.AwaitNil(t, "strace has written its list", func() error {
 				text, err := os.ReadFile(calls)
 				if n = strings.Count(string(text), "INJECTED"); n == 0 {
 					err = fmt.Errorf("no calls: %w", err)
@@ -170,7 +170,7 @@ func TestDescriptorLimitLowered(t *testing.T) {
 		return string(body)
 	}
 	publish(`"before"`) // back end and operator have a connection now
-	eventually(t, "the server is ready", func() error {
+	testclient.AwaitNil(t, "the server is ready", func() error {
 		if text := room(); !strings.Contains(text, "room for ") {
 			return errors.New(text)
 		}
@@ -188,7 +188,7 @@ func TestDescriptorLimitLowered(t *testing.T) {
 		}
 	}
 	publish(`"meanwhile"`)
-	eventually(t, "operators are told", func() error {
+	testclient.AwaitNil(t, "operators are told", func() error {
 		if text := room(); !strings.Contains(text, "room for 0 connections") {
 			return errors.New(text)
 		}
@@ -196,7 +196,7 @@ func TestDescriptorLimitLowered(t *testing.T) {
 	})
 
 	setDescriptorLimit(t, p, lowered)
-	eventually(t, "there is room again", func() error {
+	testclient.AwaitNil(t, "there is room again", func() error {
 		conn, err := testclient.Dial(t.Context(), c.addr("sub"), subPath+testclient.Query(false, "", ch.Signed()))
 		if err == nil {
 			conn.Close()
@@ -267,7 +267,7 @@ func TestIdleOperators(t *testing.T) {
 		}
 		t.Cleanup(func() { conn.Close() })
 	}
-	eventually(t, "some are in", func() error {
+	testclient.AwaitNil(t, "some are in", func() error {
 		if openFiles(t, p) < before+10 {
 			return errors.New("not yet")
 		}

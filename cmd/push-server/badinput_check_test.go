@@ -128,7 +128,7 @@ func checkEviction(t *testing.T, in *installation) {
 		}
 		evicted <- err
 	}()
-	if err := waitOnline(t, in, ch); err != nil {
+	if err := testclient.Wait("the poll is online", func() error { return notOnline(t, in, ch) }); err != nil {
 		t.Error(err)
 		return
 	}

@@ -51,9 +51,7 @@ func TestBrowser(t *testing.T) {
 	defer server.Close()
 	browse(t, server.URL)
 	for _, ch := range []testclient.Channel{socket, poll} {
-		if err := waitOnline(t, in, ch); err != nil {
-			t.Fatal(err)
-		}
+		waitOnline(t, in, ch)
 	}
 	var want []string
 	backend := testclient.NewHTTP(false)
@@ -63,19 +61,15 @@ func TestBrowser(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	select {
-	case got := <-results:
-		if got.Error != "" {
-			t.Fatal(got.Error)
-		}
-		if !equalJSON(got.Socket, want) || !equalJSON(got.Poll, want) {
-			t.Errorf("got %s by WebSocket and %s by poll, want %s", got.Socket, got.Poll, want)
-		}
-		if r := got.Refused; r.Code != 4010 || r.Reason != "4010: Wrong Channel Id." || !r.WasClean {
-			t.Errorf("a wrong signature is refused with %+v", r)
-		}
-	case <-time.After(patience):
-		t.Error("no result")
+	got := testclient.AwaitFrom(t, "the result", results)
+	if got.Error != "" {
+		t.Fatal(got.Error)
+	}
+	if !equalJSON(got.Socket, want) || !equalJSON(got.Poll, want) {
+		t.Errorf("got %s by WebSocket and %s by poll, want %s", got.Socket, got.Poll, want)
+	}
+	if r := got.Refused; r.Code != 4010 || r.Reason != "4010: Wrong Channel Id." || !r.WasClean {
+		t.Errorf("a wrong signature is refused with %+v", r)
 	}
 }
 

@@ -13,6 +13,8 @@ import (
 	"testing"
 
 	"go.uber.org/goleak"
+
+	"push-server/protocol/testclient"
 )
 
 // execute runs the program in this process until it ends.
@@ -202,7 +204,7 @@ func TestServeEndsWithItsContext(t *testing.T) {
 	var out, log logBuffer
 	done := make(chan error, 1)
 	go func() { done <- run(ctx, args, &out, &log) }()
-	eventually(t, "it serves", func() error {
+	testclient.AwaitNil(t, "it serves", func() error {
 		if !strings.Contains(out.String(), "publishers listening") {
 			return errors.New(log.String())
 		}

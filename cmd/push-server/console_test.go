@@ -171,7 +171,7 @@ func TestConsoleLosesWhatNobodyReads(t *testing.T) {
 			}
 		}
 	}()
-	eventually(t, "the number of lost lines", func() error {
+	testclient.AwaitNil(t, "the number of lost lines", func() error {
 		if !strings.Contains(got.String(), "lines lost, since nobody read them") {
 			return fmt.Errorf("%d bytes came", len(got.String()))
 		}

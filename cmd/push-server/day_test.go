@@ -64,7 +64,7 @@ func newDay(t *testing.T, redis *redistest.Server) *day {
 	d := &day{t: t, in: in, redis: redis, ch: testclient.NewChannel(testKey), tick: time.NewTicker(compressedPause)}
 	t.Cleanup(d.tick.Stop)
 	d.ids = dialSubscriber(t, in.subs[0], testclient.Query(true, "", d.ch.Alone()))
-	eventually(t, "the channel is listened to", func() error {
+	testclient.AwaitNil(t, "the channel is listened to", func() error {
 		publishText(t, in, `{}`, 0, d.ch.Private)
 		d.ids.SetReadDeadline(time.Now().Add(time.Second))
 		_, err := d.ids.Receive()
@@ -161,7 +161,7 @@ func (d *day) poll(binary bool, mid string) ([]testclient.Message, error) {
 func (d *day) awaitNight() {
 	d.t.Helper()
 	before := d.sent[0].id
-	eventually(d.t, "everything is over", func() error {
+	testclient.AwaitNil(d.t, "everything is over", func() error {
 		got, err := d.poll(false, before)
 		if err != nil {
 			d.t.Errorf("a client that slept for long: %v", err)

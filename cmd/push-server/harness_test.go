@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -51,7 +50,7 @@ const (
 )
 
 // patience is how long anything that has to happen may take on a busy machine.
-const patience = 20 * time.Second
+const patience = testclient.Patience
 
 // A config is a configuration file in the format of the Node server.
 type config map[string]any
@@ -202,7 +201,7 @@ func launchAs(t *testing.T, cmd *exec.Cmd) *process {
 
 func (p *process) waitListening(addr string) {
 	p.t.Helper()
-	eventually(p.t, addr+" accepts connections", func() error {
+	testclient.AwaitNil(p.t, addr+" accepts connections", func() error {
 		select {
 		case <-p.done:
 			p.t.Fatalf("the server ended: %v\n%s", p.cmd.ProcessState, p.log.String())
@@ -365,7 +364,7 @@ func (in *installation) waitDelivering(t *testing.T) {
 	backend := testclient.NewHTTP(false)
 	ch := testclient.NewChannel(testKey)
 	for _, sub := range in.subs {
-		eventually(t, "messages pass", func() error {
+		testclient.AwaitNil(t, "messages pass", func() error {
 			w, err := testclient.Dial(t.Context(), sub, subPath+testclient.Query(false, "", ch.Signed()))
 			if err != nil {
 				return err
@@ -378,25 +377,5 @@ func (in *installation) waitDelivering(t *testing.T) {
 			_, err = w.Receive()
 			return err
 		})
-	}
-}
-
-// eventually calls f until it returns nil.
-func eventually(t *testing.T, what string, f func() error) {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
-	defer cancel()
-	tick := time.NewTicker(20 * time.Millisecond)
-	defer tick.Stop()
-	for {
-		err := f()
-		if err == nil {
-			return
-		}
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			t.Fatalf("%s: not in %v: %v", what, patience, err)
-		}
 	}
 }

@@ -117,7 +117,7 @@ func TestOwnNginx(t *testing.T) {
 
 	ch := testclient.NewChannel(c["security"].(map[string]any)["key"].(string))
 	var socket *testclient.Conn
-	eventually(t, "nginx serves", func() (err error) {
+	testclient.AwaitNil(t, "nginx serves", func() (err error) {
 		socket, err = testclient.Dial(t.Context(), site, subPath+testclient.Query(false, "", ch.Signed()))
 		return err
 	})

@@ -109,7 +109,7 @@ func (l *load) listen() *sync.WaitGroup {
 func (l *load) waitReady() {
 	backend := testclient.NewHTTP(true)
 	defer backend.Close()
-	eventually(l.t, "all listen", func() error {
+	testclient.AwaitNil(l.t, "all listen", func() error {
 		for _, ch := range l.channels {
 			if _, err := backend.PublishText(l.ctx, l.in.pubURL(), `{"greeting":1}`, 600, ch.Private); err != nil {
 				return err

@@ -38,7 +38,7 @@ func logFile(t *testing.T, dir, name string, lines ...string) {
 		pattern += `\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3} ` + line + "\n"
 	}
 	want := regexp.MustCompile(pattern + "$")
-	eventually(t, name, func() error {
+	testclient.AwaitNil(t, name, func() error {
 		text, err := os.ReadFile(filepath.Join(dir, name))
 		if err == nil && !want.Match(text) {
 			err = fmt.Errorf("got\n%s\nwant\n%s", text, pattern)
@@ -326,7 +326,7 @@ func TestRedisErrorsAreLogged(t *testing.T) {
 	c["storage"] = map[string]any{"type": "redis", "socket": filepath.Join(dir, "no-redis.sock")}
 	c["clusterMode"] = true
 	start(t, c)
-	eventually(t, "a line about Redis", func() error {
+	testclient.AwaitNil(t, "a line about Redis", func() error {
 		text, err := os.ReadFile(filepath.Join(dir, "system-error."+time.Now().Format("2006-01-02")+".log"))
 		if err == nil && !strings.Contains(string(text), "no-redis.sock") {
 			err = fmt.Errorf("got %q", text)

@@ -27,11 +27,11 @@ func TestLoopEnds(t *testing.T) {
 	ended := make(chan error, 1)
 	go func() { ended <- run(t.Context(), writeConfigs(t, c), &out, &out) }()
 	var poller int
-	eventually(t, "an event loop", func() (err error) {
+	testclient.AwaitNil(t, "an event loop", func() (err error) {
 		poller, err = pollerOf(c.addr("sub"))
 		return err
 	})
-	eventually(t, "a publication", func() error {
+	testclient.AwaitNil(t, "a publication", func() error {
 		backend := testclient.NewHTTP(false)
 		defer backend.Close()
 		reply, err := backend.PublishText(t.Context(), "http://"+c.addr("pub")+pubPath, "1", 60, testclient.NewChannel(testKey).Private)

@@ -63,7 +63,7 @@ func startNginx(t *testing.T, addrs map[string]string) {
 		}
 	}
 	runNginx(t, prefix)
-	eventually(t, "nginx accepts connections", func() error {
+	testclient.AwaitNil(t, "nginx accepts connections", func() error {
 		conn, err := net.Dial("tcp", addrs["WEB"])
 		if err == nil {
 			conn.Close()
@@ -270,9 +270,7 @@ func (s *site) online(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer socket.Close()
-	if err := waitOnline(t, &s.installation, ch); err != nil {
-		t.Fatal(err)
-	}
+	waitOnline(t, &s.installation, ch)
 	list := ch.Private + "/" + away.Private
 	conn := s.dialFrom(t, 0, s.pub)
 	fmt.Fprintf(conn, "GET %s?CHANNEL_ID=%s HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%s", pubPath, list, len(list), list)
@@ -301,9 +299,7 @@ func (s *site) siteChecker(t *testing.T) {
 	conn := s.dialFrom(t, 0, s.subs[0])
 	fmt.Fprintf(conn, "GET /bitrix/sub/?CHANNEL_ID=%s HTTP/1.0\r\nHost: x\r\nIf-Modified-Since: %s\r\n\r\n",
 		ch.Alone(), time.Now().Format(time.RFC1123Z))
-	if err := waitOnline(t, &s.installation, ch); err != nil {
-		t.Fatal(err)
-	}
+	waitOnline(t, &s.installation, ch)
 	text := fmt.Sprintf("%x", md5.Sum([]byte(t.Name())))
 	if _, err := testclient.NewHTTP(false).PublishText(t.Context(), s.pubURL(), text, 0, ch.Private); err != nil {
 		t.Fatal(err)

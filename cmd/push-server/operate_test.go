@@ -10,6 +10,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"push-server/protocol/testclient"
 )
 
 // TestOperate does what an operator does with a fresh installation.
@@ -125,7 +127,7 @@ func TestTakingOverFromNode(t *testing.T) {
 	}
 	o.write(o.path("run/"+name+".pid"), fmt.Sprintln(node.Process.Pid))
 	o.run(0, "status", "sub", o.subs[2])
-	eventually(t, "Node listens", func() error {
+	testclient.AwaitNil(t, "Node listens", func() error {
 		conn, err := net.Dial("tcp", "127.0.0.1:"+o.subs[2])
 		if err == nil {
 			conn.Close()

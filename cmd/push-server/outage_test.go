@@ -44,9 +44,7 @@ func observe(t *testing.T, in *installation) *outage {
 func observeFirst(t *testing.T, in *installation) *outage {
 	t.Helper()
 	o := observe(t, in)
-	if err := waitOnline(t, in, o.channel); err != nil {
-		t.Fatal(err)
-	}
+	waitOnline(t, in, o.channel)
 	o.publish(1, 200)
 	o.firstArrived()
 	return o
@@ -121,7 +119,7 @@ func (o *outage) got(who string, f *follower) {
 // stored waits until publications are stored at once again.
 func (o *outage) stored() {
 	o.t.Helper()
-	eventually(o.t, "publications are stored", func() error {
+	testclient.AwaitNil(o.t, "publications are stored", func() error {
 		status := o.try(1)
 		o.sent++
 		if status != 200 {

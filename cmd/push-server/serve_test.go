@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"push-server/configs"
+	"push-server/protocol/testclient"
 )
 
 // What README.md says to paste does what it says.
@@ -63,7 +64,7 @@ func TestChannelSession(t *testing.T) {
 func TestServePrintsWhatItServes(t *testing.T) {
 	c := standalone(t)
 	p := start(t, c)
-	eventually(t, "the lines are printed", func() error {
+	testclient.AwaitNil(t, "the lines are printed", func() error {
 		for _, line := range []string{
 			fmt.Sprintf("subscribers listening at http://%s PID: %d\n", c.addr("sub"), p.cmd.Process.Pid),
 			fmt.Sprintf("publishers listening at http://%s PID: %d\n", c.addr("pub"), p.cmd.Process.Pid),
@@ -144,7 +145,7 @@ func TestMetricsAndHealth(t *testing.T) {
 	start(t, c).waitListening(addr)
 	f := func(path, want string) {
 		t.Helper()
-		eventually(t, path, func() error {
+		testclient.AwaitNil(t, path, func() error {
 			resp, err := http.Get("http://" + addr + path)
 			if err != nil {
 				return err

@@ -19,7 +19,7 @@ func TestSharedPorts(t *testing.T) {
 	_, windowOfSecond := sharing(t, first, socketOf(redis))
 	ch := testclient.NewChannel(testKey)
 	var clients []*testclient.Conn
-	eventually(t, "both processes have clients", func() error {
+	testclient.AwaitNil(t, "both processes have clients", func() error {
 		w, err := testclient.Dial(t.Context(), first.addr("sub"), subPath+testclient.Query(false, "", ch.Signed()))
 		if err != nil {
 			return err
@@ -33,7 +33,7 @@ func TestSharedPorts(t *testing.T) {
 		}
 		return nil
 	})
-	eventually(t, "both processes hear Redis", func() error {
+	testclient.AwaitNil(t, "both processes hear Redis", func() error {
 		for _, window := range []string{windowOfFirst, windowOfSecond} {
 			if n, err := metric(window, "push_ready"); err != nil || n == 0 {
 				return fmt.Errorf("not ready: %v", err)

@@ -159,7 +159,7 @@ func (in *besideNode) count(t *testing.T, metric string) (sum int) {
 
 func (in *besideNode) awaitListening(t *testing.T, n int) {
 	t.Helper()
-	eventually(t, "all listen", func() error {
+	testclient.AwaitNil(t, "all listen", func() error {
 		listening := in.count(t, `push_sessions{transport="websocket"}`) + in.count(t, `push_sessions{transport="poll"}`)
 		if listening != n {
 			return fmt.Errorf("%d of %d", listening, n)
@@ -237,17 +237,13 @@ func published(m nodeMessage) testclient.Publication {
 // checkEnvelope waits until want comes by in the bytes in which Node would have sent it at some second since begin.
 func checkEnvelope(t *testing.T, heard <-chan rueidis.PubSubMessage, want nodeMessage, begin time.Time) {
 	t.Helper()
-	select {
-	case m := <-heard:
-		for want.created = uint32(begin.Unix()); want.created <= uint32(time.Now().Unix()); want.created++ {
-			if m.Message == string(want.envelope()) {
-				return
-			}
+	m := testclient.AwaitFrom(t, "Node hears of "+want.body, heard)
+	for want.created = uint32(begin.Unix()); want.created <= uint32(time.Now().Unix()); want.created++ {
+		if m.Message == string(want.envelope()) {
+			return
 		}
-		t.Errorf("sent to Node at %s:\n got %x\nwant %x", m.Channel, m.Message, want.envelope())
-	case <-time.After(patience):
-		t.Errorf("Node hears nothing of %s", want.body)
 	}
+	t.Errorf("sent to Node at %s:\n got %x\nwant %x", m.Channel, m.Message, want.envelope())
 }
 
 // listenAsNode returns what Node's processes for subscribers get from now on.

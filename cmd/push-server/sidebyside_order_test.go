@@ -40,14 +40,14 @@ func TestConcurrentNodePublishers(t *testing.T) {
 		f.checkComplete(who, got, "", f.sent)
 	}
 	for _, addr := range in.subs {
-		eventually(t, "a replay is in order", func() error {
+		testclient.AwaitNil(t, "a replay is in order", func() error {
 			if !f.comeBack(addr, signed, -1) {
 				return errors.New("it is not")
 			}
 			return nil
 		})
 	}
-	eventually(t, "all holes are looked at", func() error {
+	testclient.AwaitNil(t, "all holes are looked at", func() error {
 		if n := redis.Calls("exists"); n < int64(2*f.holes) {
 			return fmt.Errorf("%d of %d", n, 2*f.holes)
 		}

@@ -130,7 +130,7 @@ func TestTLS(t *testing.T) {
 		if err := p.cmd.Process.Signal(syscall.SIGHUP); err != nil {
 			t.Fatal(err)
 		}
-		eventually(t, "the certificate", func() error {
+		testclient.AwaitNil(t, "the certificate", func() error {
 			for _, addr := range []string{c.addr("sub"), c.addr("pub")} {
 				if name, err := certificateAt(addr); err != nil || name != want {
 					return fmt.Errorf("%s shows %q: %w", addr, name, err)
@@ -146,7 +146,7 @@ func TestTLS(t *testing.T) {
 		t.Fatal(err)
 	}
 	reload("second")
-	eventually(t, "a word about the broken file", func() error {
+	testclient.AwaitNil(t, "a word about the broken file", func() error {
 		if log := p.log.String(); !strings.Contains(log, "certificate stays as it was") || strings.Contains(log, "no key") {
 			return errors.New(log)
 		}

@@ -39,9 +39,7 @@ func startTraffic(t *testing.T, in *installation) *traffic {
 	}
 	ch := f.channel()
 	f.ended.Go(func() { f.report("poll", followPolls(t.Context(), in.subs[0], ch).until(lastOne)) })
-	if err := waitOnline(t, in, ch); err != nil {
-		t.Fatal(err)
-	}
+	waitOnline(t, in, ch)
 	f.ended.Go(func() { f.report("publication", f.publish()) })
 	return f
 }
@@ -140,19 +138,16 @@ func (f *follower) until(last string) error {
 }
 
 // waitOnline waits until the server says that somebody listens to the channel.
-func waitOnline(t *testing.T, in *installation, ch testclient.Channel) error {
-	backend := testclient.NewHTTP(true)
-	defer backend.Close()
-	deadline := time.Now().Add(patience)
-	for {
-		reply, err := backend.Poll(t.Context(), in.pubURL()+"?CHANNEL_ID="+ch.Private)
-		switch {
-		case err != nil:
-			return err
-		case strings.Contains(string(reply.Body), ch.Private):
-			return nil
-		case time.Now().After(deadline):
-			return fmt.Errorf("nobody comes online: %s", reply.Body)
-		}
+func waitOnline(t *testing.T, in *installation, ch testclient.Channel) {
+	t.Helper()
+	testclient.AwaitNil(t, "somebody is online", func() error { return notOnline(t, in, ch) })
+}
+
+func notOnline(t *testing.T, in *installation, ch testclient.Channel) error {
+	backend := testclient.NewHTTP(false)
+	reply, err := backend.Poll(t.Context(), in.pubURL()+"?CHANNEL_ID="+ch.Private)
+	if err == nil && !strings.Contains(string(reply.Body), ch.Private) {
+		err = fmt.Errorf("the server knows of %s", reply.Body)
 	}
+	return err
 }

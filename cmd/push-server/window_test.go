@@ -29,18 +29,18 @@ func TestWindowForOperators(t *testing.T) {
 		}
 		return err
 	}
-	eventually(t, "the server is ready", func() error { return look("/readyz", "ready\n") })
+	testclient.AwaitNil(t, "the server is ready", func() error { return look("/readyz", "ready\n") })
 	ch := testclient.NewChannel(c["security"].(map[string]any)["key"].(string))
 	w, err := testclient.Dial(t.Context(), c.addr("sub"), subPath+testclient.Query(false, "", ch.Signed()))
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer w.Close()
-	eventually(t, "the WebSocket is counted", func() error { return look("/metrics", "push_sessions{transport=\"websocket\"} 1\n") })
+	testclient.AwaitNil(t, "the WebSocket is counted", func() error { return look("/metrics", "push_sessions{transport=\"websocket\"} 1\n") })
 	if err := look("/debug/pprof/goroutine?debug=1", "engine.(*loop).run"); err != nil {
 		t.Error(err)
 	}
-	eventually(t, "the address is printed", func() error {
+	testclient.AwaitNil(t, "the address is printed", func() error {
 		if log := p.log.String(); !strings.Contains(log, "for operators: http://"+window) {
 			return errors.New(log)
 		}

@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
+
+	"push-server/protocol/testclient"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -109,13 +111,8 @@ func TestCloseWhileWaiting(t *testing.T) {
 	}()
 	<-logged
 	ln.Close()
-	select {
-	case err := <-done:
-		if !errors.Is(err, net.ErrClosed) {
-			t.Error(err)
-		}
-	case <-time.After(patience):
-		t.Fatal("Accept still waits")
+	if err := testclient.AwaitFrom(t, "the end of Accept", done); !errors.Is(err, net.ErrClosed) {
+		t.Error(err)
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"push-server/protocol"
+	"push-server/protocol/testclient"
 )
 
 func testExpiryZero(t *testing.T, f Factory) {
@@ -67,7 +68,7 @@ func expire(t *testing.T, f Factory, gone func() bool) {
 	if f.Advance != nil {
 		f.Advance(1100 * time.Millisecond)
 	}
-	eventually(t, "expiry", gone)
+	testclient.Await(t, "expiry", gone)
 }
 
 func testStored(t *testing.T, f Factory) {
@@ -210,7 +211,7 @@ func testHistoryShared(t *testing.T, f Factory) {
 	mustPublish(t, bus, last, publication("4", me))
 	wantBodies(t, "after more", mustHistory(t, bus, q), "0 1 2 3 4")
 	expire(t, f, func() bool { return !mustStored(t, bus, last.ID)[0] })
-	eventually(t, "the cached body expires", func() bool { return bodies(mustHistory(t, bus, q)) == "0 1 2 4" })
+	testclient.Await(t, "the cached body expires", func() bool { return bodies(mustHistory(t, bus, q)) == "0 1 2 4" })
 }
 
 func testManyQueries(t *testing.T, f Factory) {

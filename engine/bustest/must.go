@@ -3,7 +3,6 @@ package bustest
 import (
 	"context"
 	"testing"
-	"time"
 
 	"push-server/engine"
 	"push-server/protocol"
@@ -53,19 +52,4 @@ func testContext(t *testing.T) context.Context {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	t.Cleanup(cancel)
 	return ctx
-}
-
-// eventually waits until ok. It asks again rather than being told, for what nobody announces: expiry.
-func eventually(t *testing.T, what string, ok func() bool) {
-	t.Helper()
-	deadline := time.After(patience)
-	again := time.NewTicker(5 * time.Millisecond)
-	defer again.Stop()
-	for !ok() {
-		select {
-		case <-again.C:
-		case <-deadline:
-			t.Fatalf("waited in vain: %s", what)
-		}
-	}
 }

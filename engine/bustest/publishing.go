@@ -11,6 +11,7 @@ import (
 
 	"push-server/engine"
 	"push-server/protocol"
+	"push-server/protocol/testclient"
 )
 
 const day = 86400 // seconds, the default TTL
@@ -260,14 +261,10 @@ func testClosed(t *testing.T, f Factory) {
 	l.Publications(t, 1)
 	bus.Close()
 	bus.Close()
-	select {
-	case err := <-l.result:
-		l.result <- err
-		if err == nil || errors.Is(err, context.Canceled) {
-			t.Errorf("Subscribe returned %v", err)
-		}
-	case <-time.After(patience):
-		t.Fatal("Subscribe goes on after Close")
+	err := testclient.AwaitFrom(t, "Subscribe returns after Close", l.result)
+	l.result <- err
+	if err == nil || errors.Is(err, context.Canceled) {
+		t.Errorf("Subscribe returned %v", err)
 	}
 	ctx := testContext(t)
 	if stored, err := bus.Publish(ctx, series(1, private(1))); err == nil || stored != 0 {
@@ -299,7 +296,7 @@ func testLostAnswer(t *testing.T, f Factory, n int) {
 		t.Fatal("Publish: no error though its answer was lost")
 	}
 	ps = append(ps[stored:], publication("after", private(1)))
-	eventually(t, "publishing again", func() bool {
+	testclient.Await(t, "publishing again", func() bool {
 		stored, err = bus.Publish(testContext(t), ps)
 		ps = ps[stored:]
 		return err == nil

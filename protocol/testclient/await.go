@@ -2,6 +2,7 @@ package testclient
 
 import (
 	"errors"
+	"fmt"
 	"testing"
 	"time"
 )
@@ -10,7 +11,7 @@ import (
 const Patience = 20 * time.Second
 
 // pause is between two looks at what nobody announces.
-const pause = 2 * time.Millisecond
+const pause = 5 * time.Millisecond
 
 var errNotYet = errors.New("not yet")
 
@@ -30,23 +31,27 @@ func Await(t testing.TB, what string, ok func() bool) {
 // that takes too long.
 func AwaitNil(t testing.TB, what string, try func() error) {
 	t.Helper()
-	awaitNil(t, Patience, what, try)
+	if err := Wait(what, try); err != nil {
+		t.Fatal(err)
+	}
 }
 
-func awaitNil(t testing.TB, patience time.Duration, what string, try func() error) {
-	t.Helper()
+// Wait is AwaitNil for goroutines that must not end the test.
+func Wait(what string, try func() error) error { return wait(Patience, what, try) }
+
+func wait(patience time.Duration, what string, try func() error) error {
 	deadline, again := time.NewTimer(patience), time.NewTicker(pause)
 	defer deadline.Stop()
 	defer again.Stop()
 	for {
 		err := try()
 		if err == nil {
-			return
+			return nil
 		}
 		select {
 		case <-again.C:
 		case <-deadline.C:
-			t.Fatalf("waited %v in vain for %s: %v", patience, what, err)
+			return fmt.Errorf("waited %v in vain: %s: %w", patience, what, err)
 		}
 	}
 }
@@ -65,7 +70,7 @@ func awaitFrom[T any](t testing.TB, patience time.Duration, what string, ch <-ch
 	select {
 	case value = <-ch:
 	case <-deadline.C:
-		t.Fatalf("waited %v in vain for %s", patience, what)
+		t.Fatalf("waited %v in vain: %s", patience, what)
 	}
 	return value
 }

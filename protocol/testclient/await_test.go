@@ -56,8 +56,10 @@ func TestAwaitInVain(t *testing.T) {
 			t.Errorf("%q, want %q", said, want)
 		}
 	}
-	f("in vain for rain: still dry", func(t testing.TB) {
-		awaitNil(t, 10*time.Millisecond, "rain", func() error { return errors.New("still dry") })
+	f("in vain: rain: still dry", func(t testing.TB) {
+		if err := wait(10*time.Millisecond, "rain", func() error { return errors.New("still dry") }); err != nil {
+			t.Fatalf("%v", err)
+		}
 	})
-	f("in vain for a word", func(t testing.TB) { awaitFrom(t, 10*time.Millisecond, "a word", make(chan string)) })
+	f("in vain: a word", func(t testing.TB) { awaitFrom(t, 10*time.Millisecond, "a word", make(chan string)) })
 }

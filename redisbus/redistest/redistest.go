@@ -6,6 +6,7 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"net"
 	"os"
 	"os/exec"
@@ -18,6 +19,8 @@ import (
 	"time"
 
 	"github.com/redis/rueidis"
+
+	"push-server/protocol/testclient"
 )
 
 // Dial is for rueidis.ClientOption.DialCtxFn: it connects to the unix socket of a server.
@@ -106,20 +109,17 @@ func (s *Server) Restart() {
 // await waits until the server answers.
 func (s *Server) await() {
 	s.t.Helper()
-	deadline, again := time.After(patience), time.NewTicker(2*time.Millisecond)
-	defer again.Stop()
-	for {
-		if ready(s.Addr()) {
-			return
-		}
+	testclient.AwaitNil(s.t, "redis-server answers", func() error {
 		select {
-		case <-again.C:
 		case <-s.ended:
 			s.t.Fatalf("redis-server ended:\n%s", s.output)
-		case <-deadline:
-			s.t.Fatalf("redis-server does not answer:\n%s", s.output)
+		default:
 		}
-	}
+		if !ready(s.Addr()) {
+			return errors.New(s.output.String())
+		}
+		return nil
+	})
 }
 
 func ready(path string) bool {
@@ -241,15 +241,7 @@ func (s *Server) KillPubSub() int64 {
 // AwaitPubSub waits until n connections have subscribed to a pattern.
 func (s *Server) AwaitPubSub(n int64) {
 	s.t.Helper()
-	deadline, again := time.After(patience), time.NewTicker(2*time.Millisecond)
-	defer again.Stop()
-	for s.patterns() != n {
-		select {
-		case <-again.C:
-		case <-deadline:
-			s.t.Fatalf("waited in vain for %d subscriptions", n)
-		}
-	}
+	testclient.Await(s.t, fmt.Sprintf("%d subscriptions", n), func() bool { return s.patterns() == n })
 }
 
 // patterns counts the connections with a subscription to a pattern.

@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
+
+	"push-server/protocol/testclient"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -117,7 +119,7 @@ func TestReopenAfterMove(t *testing.T) {
 	f := open(t, dir, Options{})
 	f.Write(Info, "before")
 	f.Reopen() // behind the line
-	waitFor(t, func() bool { return files(t, dir)["info.log"] == "before\n" })
+	testclient.Await(t, "the line", func() bool { return files(t, dir)["info.log"] == "before\n" })
 	if err := os.Rename(filepath.Join(dir, "info.log"), filepath.Join(dir, "info.log.old")); err != nil {
 		t.Fatal(err)
 	}
@@ -126,19 +128,6 @@ func TestReopenAfterMove(t *testing.T) {
 	closed(t, f)
 	if all := files(t, dir); all["info.log"] != "after\n" || all["info.log.old"] != "before\n" {
 		t.Errorf("%q", all)
-	}
-}
-
-func waitFor(t *testing.T, ok func() bool) {
-	t.Helper()
-	deadline, tick := time.After(20*time.Second), time.NewTicker(2*time.Millisecond)
-	defer tick.Stop()
-	for !ok() {
-		select {
-		case <-tick.C:
-		case <-deadline:
-			t.Fatal("waited in vain")
-		}
 	}
 }
 
