@@ -127,7 +127,7 @@ func TestTenThousandRequestsOnOneConnection(t *testing.T) {
 	}
 	c.Say(upgrade.text())
 	if resp := c.Reply("GET"); resp.Status != http.StatusSwitchingProtocols {
-		t.Fatal(resp.Status)
+		t.Fatal(resp)
 	}
 	if got := strings.Join(c.Bodies(5), " "); got != "b0 b1 b2 b3 b4" {
 		t.Errorf("the WebSocket gets %q", got)

@@ -82,7 +82,7 @@ func TestTroubleIsInTheLog(t *testing.T) {
 	c = dial(t, e)
 	c.Say("GET " + testSub + "?CHANNEL_ID=wrong HTTP/1.1\r\nHost: x\r\nConnection: close\r\nX-Forwarded-For: 10.1.2.3\r\n\r\n")
 	if resp := c.Reply("GET"); resp.Status != http.StatusBadRequest {
-		t.Fatal(resp.Status)
+		t.Fatal(resp)
 	}
 	_ = c.Close()
 	testclient.Await(t, "them to go", func() bool { return e.Stats().Connections == 0 })

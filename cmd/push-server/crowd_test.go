@@ -78,7 +78,7 @@ func TestSecondSignal(t *testing.T) {
 	if err := publisher.cmd.Process.Signal(syscall.SIGTERM); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the drain begins", func() error {
+	testclient.AwaitNil(t, "the drain begins", func() error {
 		if !strings.Contains(publisher.log.String(), "ending") {
 			return errors.New("it does not")
 		}
