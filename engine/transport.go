@@ -2,8 +2,12 @@ package engine
 
 import (
 	"sync/atomic"
+	"time"
+
+	"github.com/gobwas/ws"
 
 	"push-server/engine/feed"
+	"push-server/protocol"
 )
 
 // transport is how publications reach a client: what a loop does with a subscription of this kind. Each is one row, in a file of its
@@ -70,5 +74,21 @@ func init() {
 	transportTable[transportNone] = transport{
 		label: "none", read: (*loop).skipBody, unread: pipelined, hear: (*loop).hearReply,
 		end: func(l *loop, s *Session, reason CloseReason) { l.close(s, reason) },
+	}
+}
+
+// The dialects of versions 3 and 4.
+func init() {
+	dialectTable[dialectText] = dialect{
+		label: "text",
+		Encoding: feed.Encoding{Slot: int(dialectText), OpCode: ws.OpText, Append: func(dst []byte, p *protocol.Publication) []byte {
+			return protocol.AppendText(dst, p, time.Now().UnixMilli())
+		}},
+	}
+	dialectTable[dialectProtobuf] = dialect{
+		label: "protobuf", binary: true, hear: (*loop).hearRequest,
+		Encoding: feed.Encoding{Slot: int(dialectProtobuf), OpCode: ws.OpBinary, Append: func(dst []byte, p *protocol.Publication) []byte {
+			return protocol.AppendResponse(dst, []*protocol.Publication{p})
+		}},
 	}
 }
