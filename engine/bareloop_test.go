@@ -111,8 +111,8 @@ func entries(l *loop, ch protocol.ChannelID, bodies ...string) (es []*feed.Entry
 func (l *loop) offerAll(es []*feed.Entry) {
 	for _, e := range es {
 		for i := range e.Publication.Receivers {
-			for _, m := range l.table.subscribers(&e.Publication.Receivers[i].Channel) {
-				l.offer(l.slab.get(m.session), e)
+			for _, m := range l.table.Subscribers(&e.Publication.Receivers[i].Channel) {
+				l.offer(l.slab.get(m.Session), e)
 			}
 		}
 	}

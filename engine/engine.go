@@ -30,7 +30,6 @@ type Engine struct {
 	feed         *feed.Feed
 	loops        []*loop
 	publishing   *publishQueue
-	watched      *watchedBus // of publishing; nil: nobody is followed
 	limits       *channelLimits
 	presence     *presence  // nil: marks are not shared
 	shared       Statistics // nil: statistics are not shared
@@ -97,9 +96,6 @@ func New(o Options, bus Bus) (*Engine, error) {
 		Publisher: e, Presence: e, Statistics: e, Counters: e.Counters, Limits: o.Limits,
 		NewSigner: signer.Clone, Timeout: o.RequestTimeout, ErrorLog: o.ErrorLog, TestKey: o.TestKey,
 		StatAllow: o.StatAllow,
-	}
-	if o.Trace != nil {
-		e.watch()
 	}
 	for _, l := range o.Listeners {
 		h := poll.Contained(e.http.Handler(l.Routes), o.Logger)

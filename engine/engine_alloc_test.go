@@ -18,9 +18,6 @@ func TestSizeOfSession(t *testing.T) {
 	if size := unsafe.Sizeof(Session{}); size > 176 {
 		t.Errorf("a session has %d bytes", size)
 	}
-	if size := unsafe.Sizeof(channelSlot{}); size > 28 {
-		t.Errorf("a channel has %d bytes", size)
-	}
 }
 
 func TestDeliveryAllocatesNothing(t *testing.T) {

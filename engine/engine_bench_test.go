@@ -65,7 +65,7 @@ func BenchmarkUniqueChannels(b *testing.B) {
 			var es []*feed.Entry
 			for i := range 1000 {
 				s := l.slab.get(uint32(i * (n / 1000)))
-				es = append(es, entries(l, l.table.channel(s.subs[1]), "x")...)
+				es = append(es, entries(l, l.table.Channel(s.subs[1]), "x")...)
 			}
 			b.ReportAllocs()
 			for i := 0; b.Loop(); i++ {

@@ -95,8 +95,8 @@ func (l *loop) collect() (found bool) {
 		}
 		found = true
 		for i := range e.Publication.Receivers {
-			for _, m := range l.table.subscribers(&e.Publication.Receivers[i].Channel) {
-				l.offer(l.slab.get(m.session), e)
+			for _, m := range l.table.Subscribers(&e.Publication.Receivers[i].Channel) {
+				l.offer(l.slab.get(m.Session), e)
 			}
 		}
 	}

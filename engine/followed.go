@@ -64,9 +64,11 @@ func (f *followed) sayFinished(status string) {
 	f.say("[CLOSED] %dms %s %s", ms, status, f.client)
 }
 
-// sayStored says under which id something is stored that was handed over at since.
-func (f *followed) sayStored(id protocol.MessageID, since time.Time) {
-	f.say("[MESSAGE-SET] %s %dms %s", bufferText(id), time.Since(since).Milliseconds(), f.client)
+// sayStored says under which ids publications are stored that were handed over at since.
+func (f *followed) sayStored(ps []*protocol.Publication, since time.Time) {
+	for _, p := range ps {
+		f.say("[MESSAGE-SET] %s %dms %s", bufferText(p.ID), time.Since(since).Milliseconds(), f.client)
+	}
 }
 
 // sayNewest is for the newest stored message of a poll's channels; the zero id: there is none.
@@ -113,6 +115,32 @@ type exchangeKey struct{}
 func exchangeOf(ctx context.Context) *exchange {
 	x, _ := ctx.Value(exchangeKey{}).(*exchange)
 	return x
+}
+
+// of returns whose exchange it is; x may be nil.
+func (x *exchange) of() *followed {
+	if x == nil {
+		return nil
+	}
+	return x.followed
+}
+
+// sayOnline is for the question who of n channels is online, asked at begin; x may be nil.
+func (x *exchange) sayOnline(n int, begin time.Time) {
+	if x == nil {
+		return
+	}
+	x.answers = commandChannelStats
+	x.say("[CHANNELS-STATS] %d %dms %s", n, time.Since(begin).Milliseconds(), x.client)
+}
+
+// sayStatistics is for the question for statistics, asked at begin; x may be nil.
+func (x *exchange) sayStatistics(begin time.Time) {
+	if x == nil {
+		return
+	}
+	x.answers = commandServerStats
+	x.say("[SERVER-STATS] %dms %s", time.Since(begin).Milliseconds(), x.client)
 }
 
 // context is what calls for this request are made with; f may be nil.

@@ -160,11 +160,7 @@ func countChannels(ctx context.Context, loops []*loop) (int, error) {
 	err := askLoops(ctx, loops, func(l *loop) {
 		mu.Lock()
 		defer mu.Unlock()
-		for i := range l.table.slots.length() {
-			if s := l.table.slots.get(i); s.n&slotCount > 0 && s.n&slotPrivate != 0 {
-				seen[binary.LittleEndian.Uint64(s.bytes[:])] = struct{}{}
-			}
-		}
+		l.table.EachPrivate(func(id *[16]byte) { seen[binary.LittleEndian.Uint64(id[:])] = struct{}{} })
 	})
 	mu.Lock()
 	defer mu.Unlock()

@@ -12,6 +12,7 @@ import (
 	"github.com/panjf2000/gnet/v2"
 	"golang.org/x/sys/unix"
 
+	"push-server/engine/channels"
 	"push-server/engine/feed"
 	"push-server/poll"
 	"push-server/protocol"
@@ -41,7 +42,7 @@ type loop struct {
 	acceptor acceptor
 
 	slab      sessionSlab
-	table     channelTable
+	table     channels.Table
 	deadlines deadlines
 	outbox    outbox
 	swept     []uint32           // closed, not yet out of the table
@@ -74,7 +75,7 @@ func newLoop(e *Engine, id int, signer *protocol.Signer) *loop {
 	l := &loop{
 		id: id, engine: e, o: &e.o, log: e.o.Logger, signer: signer,
 		started: make(chan struct{}), ended: make(chan struct{}),
-		table: newChannelTable(), wakeFD: -1, acceptor: acceptor{poller: -1},
+		table: channels.New(), wakeFD: -1, acceptor: acceptor{poller: -1},
 	}
 	l.deadlines = newDeadlines(&l.slab, l.o)
 	l.reader = e.feed.NewReader(l, nil)
@@ -88,10 +89,10 @@ var _ feed.Consumer = (*loop)(nil)
 func (l *loop) Wake() { l.wake() }
 
 // Interested says whether one of the receivers may have a subscriber. It may be called from any goroutine.
-func (l *loop) Interested(receivers []protocol.Receiver) bool { return l.table.interest.has(receivers) }
+func (l *loop) Interested(receivers []protocol.Receiver) bool { return l.table.Interested(receivers) }
 
 // Channels returns every channel with a subscriber.
-func (l *loop) Channels() []protocol.ChannelID { return l.table.channels() }
+func (l *loop) Channels() []protocol.ChannelID { return l.table.All() }
 
 // run serves the given addresses until stop. It returns when gnet does.
 func (l *loop) run(addrs []string) error {

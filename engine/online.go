@@ -87,6 +87,16 @@ func (p *presence) write(ctx context.Context, chs []protocol.ChannelID) {
 // Online says of each channel whether somebody is connected to it: to any process of the installation in cluster mode, otherwise
 // to this one. It may be called from any goroutine.
 func (e *Engine) Online(ctx context.Context, chs []protocol.ChannelID) ([]bool, error) {
+	begin := time.Now()
+	online, err := e.online(ctx, chs)
+	if err != nil {
+		online = nil // the answer is an empty list
+	}
+	exchangeOf(ctx).sayOnline(len(online), begin)
+	return online, err
+}
+
+func (e *Engine) online(ctx context.Context, chs []protocol.ChannelID) ([]bool, error) {
 	if e.presence != nil {
 		return e.presence.marks.Online(ctx, chs)
 	}
@@ -96,7 +106,7 @@ func (e *Engine) Online(ctx context.Context, chs []protocol.ChannelID) ([]bool, 
 		mu.Lock()
 		defer mu.Unlock()
 		for i := range chs {
-			if len(l.table.subscribers(&chs[i])) > 0 {
+			if len(l.table.Subscribers(&chs[i])) > 0 {
 				online[i] = true
 			}
 		}

@@ -38,6 +38,7 @@ type publishQueue struct {
 // asker is who handed over publications at once.
 type asker struct {
 	answer chan error // gets nil when all are stored, why one was refused, or poll.ErrAccepted; nil: nobody waits
+	by     *followed  // whose lines tell under which ids they are stored; nil: nobody's
 	since  time.Time
 	left   int // publications not stored yet
 	bytes  int
@@ -73,10 +74,10 @@ func bodyBytes(ps []*protocol.Publication) (n int) {
 }
 
 // enqueue takes the publications, all or nothing; ps itself is not kept. answer, if given, gets one value, for which it must have
-// room, after AcceptTimeout at the latest. The error is poll.ErrQueueFull. It does not block and may be called from any goroutine;
+// room, after AcceptTimeout at the latest. by is the request that they come from, if it is followed. The error is poll.ErrQueueFull. It does not block and may be called from any goroutine;
 // calls are served in order.
-func (q *publishQueue) enqueue(ps []*protocol.Publication, answer chan error) error {
-	a := asker{answer: answer, left: len(ps), bytes: bodyBytes(ps), since: time.Now()}
+func (q *publishQueue) enqueue(ps []*protocol.Publication, answer chan error, by *followed) error {
+	a := asker{answer: answer, by: by, left: len(ps), bytes: bodyBytes(ps), since: time.Now()}
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if len(q.ps)+len(ps) > q.maxCount || q.bytes+a.bytes > q.maxBytes {
@@ -184,12 +185,14 @@ func (q *publishQueue) send(ctx context.Context, batch []*protocol.Publication) 
 func (q *publishQueue) settle(n int, err error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	q.ps = slices.Delete(q.ps, 0, n)
 	served := 0
-	for n > 0 {
+	for at := 0; at < n; {
 		a := &q.askers[served]
-		settled := min(n, a.left)
-		n -= settled
+		settled := min(n-at, a.left)
+		if err == nil && a.by != nil {
+			a.by.sayStored(q.ps[at:at+settled], a.since)
+		}
+		at += settled
 		a.left -= settled
 		if a.err == nil {
 			a.err = err
@@ -200,6 +203,7 @@ func (q *publishQueue) settle(n int, err error) {
 			served++
 		}
 	}
+	q.ps = slices.Delete(q.ps, 0, n)
 	q.askers = slices.Delete(q.askers, 0, served)
 	q.told = max(0, q.told-served)
 	if len(q.ps) == 0 {
@@ -282,8 +286,12 @@ func (e *Engine) Publish(ctx context.Context, ps []*protocol.Publication) error 
 	if len(ps) == 0 {
 		return nil
 	}
+	var by *followed
+	if e.o.Trace != nil {
+		by = exchangeOf(ctx).of()
+	}
 	answer := answers.Get().(chan error)
-	if err := e.publishing.enqueue(ps, answer); err != nil {
+	if err := e.publishing.enqueue(ps, answer, by); err != nil {
 		answers.Put(answer)
 		return err
 	}

@@ -3,6 +3,7 @@ package engine
 import (
 	"github.com/panjf2000/gnet/v2"
 
+	"push-server/engine/channels"
 	"push-server/engine/feed"
 	"push-server/protocol"
 )
@@ -76,8 +77,8 @@ type request struct {
 	transport transportKind
 	dialect   dialectKind
 
-	subs  []subscription // what it listens to
-	since uint64         // order of subscriptions in the process; the oldest makes room
+	subs  []channels.Subscription // what it listens to
+	since uint64                  // order of subscriptions in the process; the oldest makes room
 
 	mid       protocol.MessageID // that a poll has said
 	forwarded [4]byte            // the client's address of version 4, if a proxy said so
@@ -123,6 +124,8 @@ type sessionSlab struct {
 	free   []uint32
 	n      int
 }
+
+const slabChunk = 128
 
 // noSession is not the index of any session.
 const noSession = ^uint32(0)

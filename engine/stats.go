@@ -36,7 +36,7 @@ type loopStats struct {
 func (s *loopStats) countDelivered(n int) { s.pending += uint64(n) }
 
 func (s *loopStats) publish(l *loop) {
-	s.channels.Store(int64(l.table.private))
+	s.channels.Store(int64(l.table.Private()))
 	if s.pending > 0 {
 		s.delivered.Add(s.pending)
 		s.pending = 0
@@ -166,6 +166,7 @@ func (e *Engine) record(ctx context.Context) []byte {
 
 // ServerStats returns the statistics page: a JSON array with one object per process. It may be called from any goroutine.
 func (e *Engine) ServerStats(ctx context.Context) []byte {
+	defer func(begin time.Time) { exchangeOf(ctx).sayStatistics(begin) }(time.Now())
 	if e.shared == nil {
 		return append(append([]byte{'['}, e.record(ctx)...), ']')
 	}

@@ -3,6 +3,7 @@ package engine
 import (
 	"slices"
 
+	"push-server/engine/channels"
 	"push-server/protocol"
 )
 
@@ -43,12 +44,12 @@ func (l *loop) enterTable(s *Session, items []protocol.Item) {
 	}
 	s.since = l.engine.subscriptions.Add(1)
 	l.intricate = true
-	s.subs = make([]subscription, 0, len(l.channels))
+	s.subs = make([]channels.Subscription, 0, len(l.channels))
 	for i := range l.channels {
-		sub := l.table.join(&l.channels[i], s.index, uint32(i))
+		sub := l.table.Join(&l.channels[i], s.index, uint32(i))
 		s.subs = append(s.subs, sub)
 		if l.channels[i].Private {
-			l.engine.limits.enter(&l.channels[i], l.table.count(sub))
+			l.engine.limits.enter(&l.channels[i], l.table.Count(sub))
 		}
 	}
 	l.intricate = false
@@ -74,12 +75,12 @@ func (l *loop) unsubscribe(s *Session) {
 	}
 	l.intricate = true
 	for _, sub := range s.subs {
-		ch := l.table.channel(sub)
+		ch := l.table.Channel(sub)
 		if ch.Private {
-			l.engine.limits.leave(&ch, l.table.count(sub)-1)
+			l.engine.limits.leave(&ch, l.table.Count(sub)-1)
 		}
-		if moved, ok := l.table.leave(sub); ok {
-			l.slab.get(moved.session).subs[moved.at].pos = sub.pos
+		if moved, ok := l.table.Leave(sub); ok {
+			l.slab.get(moved.Session).subs[moved.At].Pos = sub.Pos
 		}
 	}
 	l.intricate = false
@@ -92,8 +93,8 @@ func (l *loop) unsubscribe(s *Session) {
 func (l *loop) sessionChannels(s *Session) (chs []protocol.ChannelID, shared []bool) {
 	l.own, l.shared = l.own[:0], l.shared[:0]
 	for _, sub := range s.subs {
-		l.own = append(l.own, l.table.channel(sub))
-		l.shared = append(l.shared, l.table.shared(sub))
+		l.own = append(l.own, l.table.Channel(sub))
+		l.shared = append(l.shared, l.table.Shared(sub))
 	}
 	return l.own, l.shared
 }
@@ -103,9 +104,9 @@ func (l *loop) touchOnline(s *Session) {
 	if l.engine.presence == nil || len(s.subs) == 0 {
 		return
 	}
-	l.engine.presence.touch(l.table.channel(s.subs[0]))
+	l.engine.presence.touch(l.table.Channel(s.subs[0]))
 	if s.publicAt == 1 && s.has(hasPublicID) {
-		l.engine.presence.touch(l.table.channel(s.subs[1]))
+		l.engine.presence.touch(l.table.Channel(s.subs[1]))
 	}
 }
 
@@ -114,7 +115,7 @@ func (l *loop) touchPoll(s *Session) {
 	if l.engine.presence == nil {
 		return
 	}
-	as := hashOf(&l.channels[0])
+	as := channels.Hash(&l.channels[0])
 	if s.marked != 0 && s.markedAs == as && l.deadlines.now-s.marked < uint32(l.o.OnlineTTL/4/tick) {
 		return
 	}
@@ -124,9 +125,9 @@ func (l *loop) touchPoll(s *Session) {
 
 // oldest returns how many subscribers ch has here, and the one that subscribed first, with the number of its subscription.
 func (l *loop) oldest(ch protocol.ChannelID) (n int, ref sessionRef, since uint64) {
-	members := l.table.subscribers(&ch)
+	members := l.table.Subscribers(&ch)
 	for i, m := range members {
-		if s := l.slab.get(m.session); i == 0 || s.since < since {
+		if s := l.slab.get(m.Session); i == 0 || s.since < since {
 			ref, since = s.ref(), s.since
 		}
 	}

@@ -1,6 +1,9 @@
 package engine
 
 import (
+	"context"
+	"errors"
+	"fmt"
 	"net/http"
 	"net/url"
 	"regexp"
@@ -13,7 +16,7 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"push-server/poll"
-
+	"push-server/protocol"
 	"push-server/protocol/testclient"
 )
 
@@ -226,6 +229,68 @@ func TestPanicEndsOneConnection(t *testing.T) {
 	e.Handler(poll.Routes{Pub: "/pub/"})(&ctx)
 	if code := ctx.Response.StatusCode(); code != http.StatusInternalServerError {
 		t.Errorf("a publisher is answered %d", code)
+	}
+}
+
+// script is a bus whose Publish gives out one answer after the other.
+type script struct {
+	Bus
+	stored  []int
+	errs    []error
+	counter uint64
+}
+
+func (b *script) Publish(_ context.Context, ps []*protocol.Publication) (stored int, err error) {
+	stored, err = b.stored[0], b.errs[0]
+	b.stored, b.errs = b.stored[1:], b.errs[1:]
+	for _, p := range ps[:stored] {
+		b.counter++
+		p.ID = protocol.MakeMessageID(1_795_461_812, b.counter)
+	}
+	return stored, err
+}
+
+func TestTraceOfWhatIsStored(t *testing.T) {
+	trace := &follower{}
+	f := follow(trace, "127.0.0.1", nil)
+	refused := fmt.Errorf("%w: too large", ErrRefused)
+	o := Options{Key: []byte(testKey), PublishQueue: 6}.withDefaults()
+	q := newPublishQueue(&script{stored: []int{2, 0, 1, 1}, errs: []error{errors.New("away"), refused, errors.New("away"), nil}}, &o, new(publishStats))
+	enqueue := func(n int, by *followed) error {
+		var ps []*protocol.Publication
+		for range n {
+			ps = append(ps, publication("{}", 60, private(newItem())))
+		}
+		return q.enqueue(ps, nil, by)
+	}
+	const line = "T1 [MESSAGE-SET] BUFFER Nms 127.0.0.1"
+	send := func(want ...string) {
+		t.Helper()
+		q.send(t.Context(), q.batch())
+		trace.take(t, want...)
+	}
+	if err := errors.Join(enqueue(1, nil), enqueue(3, f), enqueue(1, nil)); err != nil {
+		t.Fatal(err)
+	}
+	if err := enqueue(2, f); !errors.Is(err, poll.ErrQueueFull) {
+		t.Errorf("a queue that is full says %v", err)
+	}
+	send(line) // the first of the batch belongs to nobody
+	send()     // is refused
+	send(line)
+	send() // belongs to nobody, and nothing is left
+	if q.length() != 0 {
+		t.Errorf("%d publications are left", q.length())
+	}
+}
+
+func TestBufferText(t *testing.T) {
+	const want = `{"type":"Buffer","data":[23,149,70,24,18,0,0,0,0,0,0,18,113]}`
+	if got := bufferText(protocol.MakeMessageID(1795461812, 1271)); got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+	if got := bufferText(protocol.MessageID{}); got != "none" {
+		t.Errorf("got %s for no id", got)
 	}
 }
 

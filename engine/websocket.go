@@ -286,7 +286,7 @@ func (l *loop) doRequest(s *Session, payload []byte) *protocol.Error {
 	if e := l.request.Parse(payload); e != nil {
 		return e
 	}
-	sender := l.table.channel(s.subs[s.publicAt])
+	sender := l.table.Channel(s.subs[s.publicAt])
 	origin := protocol.Origin{PublicID: sender.Bytes[:], Signer: l.signer}
 	if e := l.request.Allowed(&origin); e != nil {
 		return e
@@ -302,18 +302,10 @@ func (l *loop) doRequest(s *Session, payload []byte) *protocol.Error {
 	for _, p := range ps {
 		l.engine.Counters.CountMessage(p.Type)
 	}
-	if err := l.publish(s, ps); errors.Is(err, poll.ErrQueueFull) {
+	if err := l.engine.publishing.enqueue(ps, nil, l.followedOf(s)); errors.Is(err, poll.ErrQueueFull) {
 		l.end(s, CloseOverload)
 	}
 	return nil
-}
-
-// publish hands over what a client publishes.
-func (l *loop) publish(s *Session, ps []*protocol.Publication) error {
-	if f := l.followedOf(s); f != nil {
-		return l.engine.watched.during(f, ps, func() error { return l.engine.publishing.enqueue(ps, nil) })
-	}
-	return l.engine.publishing.enqueue(ps, nil)
 }
 
 // askOnline has the question answered by a goroutine: it may need the bus, or the other loops.

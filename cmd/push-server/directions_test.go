@@ -17,6 +17,7 @@ func TestDirections(t *testing.T) {
 		engine     = "push-server/engine"
 		accept     = "push-server/engine/accept"
 		budget     = "push-server/engine/budget"
+		channels   = "push-server/engine/channels"
 		outage     = "push-server/engine/outage"
 		feed       = "push-server/engine/feed"
 		gnet       = "github.com/panjf2000/gnet/v2"
@@ -43,10 +44,11 @@ func TestDirections(t *testing.T) {
 	f(accept)
 	f(budget)
 	f(outage)
+	f(channels, protocol)
 	f(feed, protocol, budget, outage)
 	f("push-server/engine/membus", protocol)
-	f(engine, accept, budget, outage, feed, protocol, poll, fasthttp, gnet)
-	f("push-server/engine/ops", engine, accept, budget, outage, feed, protocol, poll, fasthttp, gnet)
+	f(engine, accept, budget, channels, outage, feed, protocol, poll, fasthttp, gnet)
+	f("push-server/engine/ops", engine, accept, budget, channels, outage, feed, protocol, poll, fasthttp, gnet)
 	f("push-server/configs", protocol)
 	f("push-server/bench/...", protocol)
 }

@@ -1,4 +1,4 @@
-package engine
+package channels
 
 // slab keeps values in chunks, so that their addresses stay, lists can name them by a number, and growing copies nothing: half of a
 // slice that has just grown is memory that nobody uses.

@@ -1,4 +1,4 @@
-package engine
+package channels
 
 import (
 	"sync/atomic"
@@ -51,7 +51,7 @@ func counter(words []atomic.Uint32, hash uint32) (w *atomic.Uint32, shift uint32
 func (in *interest) has(receivers []protocol.Receiver) bool {
 	words := *in.words.Load()
 	for i := range receivers {
-		w, shift := counter(words, hashOf(&receivers[i].Channel))
+		w, shift := counter(words, Hash(&receivers[i].Channel))
 		if w.Load()>>shift&counterFull != 0 {
 			return true
 		}

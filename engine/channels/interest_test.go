@@ -1,4 +1,4 @@
-package engine
+package channels
 
 import (
 	"encoding/binary"
@@ -13,24 +13,24 @@ func numbered(i int) protocol.ChannelID {
 	return ch
 }
 
-func hasChannel(table *channelTable, i int) bool {
-	return table.interest.has([]protocol.Receiver{{Channel: numbered(i)}})
+func hasChannel(table *Table, i int) bool {
+	return table.Interested([]protocol.Receiver{{Channel: numbered(i)}})
 }
 
 // A channel with subscribers is always of interest, through growth and departures; one without hardly ever.
 func TestInterest(t *testing.T) {
 	const n = 10_000
-	table := newChannelTable()
-	subs := make([]subscription, n)
+	table := New()
+	subs := make([]Subscription, n)
 	for i := range subs {
 		ch := numbered(i)
-		subs[i] = table.join(&ch, uint32(i), 0)
+		subs[i] = table.Join(&ch, uint32(i), 0)
 		if !hasChannel(&table, i) {
 			t.Fatalf("channel %d is of no interest", i)
 		}
 	}
 	for i := range n / 2 {
-		table.leave(subs[i])
+		table.Leave(subs[i])
 	}
 	none := 0
 	for i := range n {
@@ -52,10 +52,10 @@ func TestFullCounterStays(t *testing.T) {
 	in.count(64, nil, nil)
 	ch := numbered(1)
 	for range 20 {
-		in.enter(hashOf(&ch))
+		in.enter(Hash(&ch))
 	}
 	for range 20 {
-		in.leave(hashOf(&ch))
+		in.leave(Hash(&ch))
 	}
 	if !in.has([]protocol.Receiver{{Channel: numbered(2)}, {Channel: ch}}) {
 		t.Error("the counter is empty")

@@ -1,0 +1,66 @@
+// Package engine knows who is connected: event loops, sessions, subscriptions, deadlines, admission and the end of all of them. What was
+// published, and in which order, is package feed's.
+//
+//	publisher ─► publishQueue ─► Bus ─► feed ═╦═► Reader ─► loop 0 ─► sockets
+//	 (HTTP, WebSocket)                        ╚═► Reader ─► loop 1 ─► sockets
+//	                                    mailboxes ◄─ requests, orders
+//
+// # Who may touch what
+//
+// A connection, its Session, its subscriptions and its deadlines belong to one loop, and so does all of loop below the line "loop only":
+// the goroutine of its gnet engine touches them, nobody else does, and there is no lock. It runs OnOpen, OnTraffic and OnClose, never two
+// at a time; OnClose may come from inside a write. Everybody else leaves something in the mailbox (post, call) and wakes the loop, or asks
+// all loops at once (askLoops). A loop never waits: what may (the bus, handlers of publishers) runs on a goroutine of Engine.tasks, and
+// its answer comes as mail.
+//
+// Exceptions, each made for it: loop.stats (atomic), table.Interested (read by the feed), awake, ticks, wakeFD, and loop.Wake.
+//
+//	Engine.publishing            any goroutine; under its mutex. One sender takes from the front
+//	Engine.admission, handOffs,  any goroutine
+//	  limits, notices, presence
+//	Engine.input, output         accounts of the process (package budget), any goroutine
+//	Options                      nobody changes them after New
+//	feed.Entry and its frames    shared by all loops, never changed
+//	followed                     nothing of it changes, so any goroutine may write lines
+//
+// # A turn
+//
+// A byte on the control connection of a loop is a turn: mail, deadlines, then what was published. collect reads it into the outbox and
+// touches no socket; flush writes, one write per session, and may close; only sweep takes sessions out of the tables, at the end of a
+// callback. So whoever iterates over subscribers closes nobody, and whoever writes looks at the state of the session afterwards.
+// A number of a session may be another one's by the time an answer comes: what waits for an answer keeps a sessionRef, whose generation
+// moves on.
+//
+// # Buffers
+//
+// Scratch of a loop (scratch, entries, channels, own, shared, head, sub, request) is valid until the next call that uses it, and no
+// further than the callback. What gnet has read (buf) is the callback's, too; what is left of it is copied to Session.input. write keeps
+// nothing of what it is given.
+//
+// # The ways out of a session
+//
+//	close           now. Every other way ends here. The row of the reason counts it and tells the log
+//	end             as its client understands it: a close frame, an empty answer to a poll, nothing for a head
+//	sayGoodbye      WebSocket: a close frame; then the peer's own, or timerClose
+//	finish          HTTP: the last reply is written; when the peer has it our side is shut down, then timerLinger
+//	refuse          bad HTTP: a reply, then finish
+//	breakOff        bad frames: sayGoodbye, then finish
+//	handOff         the descriptor lives on in a fasthttp.Server of its own
+//	contained       a panic over its input: close, with reason bug
+//
+// # More of a kind
+//
+// A transport (how publications reach a client) is a row of transportTable, a dialect (how they look, and what the client may say) a row
+// of dialectTable; each stands with its functions in one file, which fills it in init. A reason to close is a constant and a row of
+// closeTable. A deadline is a timer, whose length is in newDeadlines, and a case of expired.
+//
+// # Words
+//
+//	session       a connection on its loop; request: what it is asked for, anew with every head
+//	subscription  a session's side of a channel; member: the channel's side of it
+//	item          a channel as a client names it: a private id, and perhaps the public one
+//	outbox        what a turn has collected, by session
+//	backlog       output that peers have not taken
+//	parked        a poll that waits; live: a WebSocket that gets what comes; replaying: either, while it gets what it has missed
+//	lag, hole, repair, replay, position: see package feed
+package engine
