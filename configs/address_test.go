@@ -8,6 +8,11 @@ import (
 )
 
 // TestHostnameIsListenedAt binds what a hostname stands for and looks where that listens. Decoration never opens every interface.
+// loadHostname reads a configuration with a listener at hostname and port.
+func loadHostname(hostname string, port int) (*Config, []Problem) {
+	return parse("f.json", fmt.Appendf(nil, `{"servers":[{"port":%d,"hostname":%q,"routes":{"sub":"/"}}],"security":{"key":"0123456789abcdef"}}`, port, hostname))
+}
+
 func TestHostnameIsListenedAt(t *testing.T) {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -15,12 +20,9 @@ func TestHostnameIsListenedAt(t *testing.T) {
 	}
 	port := ln.Addr().(*net.TCPAddr).Port
 	ln.Close()
-	load := func(hostname string) (*Config, []Problem) {
-		return parse("f.json", fmt.Appendf(nil, `{"servers":[{"port":%d,"hostname":%q,"routes":{"sub":"/"}}],"security":{"key":"0123456789abcdef"}}`, port, hostname))
-	}
 	f := func(want string, hostname string) {
 		t.Helper()
-		c, problems := load(hostname)
+		c, problems := loadHostname(hostname, port)
 		if !Valid(problems) {
 			t.Errorf("%q: %s", hostname, lines(problems))
 			return
@@ -33,13 +35,6 @@ func TestHostnameIsListenedAt(t *testing.T) {
 		defer ln.Close()
 		if got := ln.Addr().(*net.TCPAddr).IP.String(); got != want {
 			t.Errorf("%q: listens at %s, want %s", hostname, got, want)
-		}
-	}
-	refused := func(hostname string) {
-		t.Helper()
-		_, problems := load(hostname)
-		if Valid(problems) || !strings.Contains(lines(problems), "f.json: servers[0].hostname: error: ") {
-			t.Errorf("%q: %s", hostname, lines(problems))
 		}
 	}
 	f("127.0.0.1", "127.0.0.1")
@@ -59,7 +54,16 @@ func TestHostnameIsListenedAt(t *testing.T) {
 	f("::", "*")
 	f("::", fmt.Sprint(":", port))
 	f("::", "0.0.0.0.invalid")
+}
 
+func TestHostnameIsRefused(t *testing.T) {
+	refused := func(hostname string) {
+		t.Helper()
+		_, problems := loadHostname(hostname, 8010)
+		if Valid(problems) || !strings.Contains(lines(problems), "f.json: servers[0].hostname: error: ") {
+			t.Errorf("%q: %s", hostname, lines(problems))
+		}
+	}
 	refused("127.0.0.1:1")
 	refused("[::1]:http")
 	refused("tcp://127.0.0.1")

@@ -148,6 +148,19 @@ func difference(got, want []string) string {
 	return fmt.Sprintf("%d of %d messages, lost %v, doubled %v", len(got), len(want), lost, doubled)
 }
 
+// newWatchers makes clients of two channels each, and tells which.
+func newWatchers(addr string, items []protocol.Item, rng *rand.Rand, seed uint64) (watchers []*watcher, channels [][2]int) {
+	for i := range modelClients {
+		a, b := rng.IntN(modelChannels), rng.IntN(modelChannels)
+		channels = append(channels, [2]int{a, b})
+		watchers = append(watchers, &watcher{
+			name: fmt.Sprintf("client %d", i), addr: addr, query: query("", items[a], items[b]),
+			byPoll: i%3 == 0, mid: "00000000000000000000000000", rng: rand.New(rand.NewPCG(seed, uint64(i)+10)),
+		})
+	}
+	return watchers, channels
+}
+
 // runModel publishes through the engine while watchers come and go.
 func runModel(t *testing.T, seed uint64, faults simFaults, change func(o *Options)) {
 	t.Helper()
@@ -168,17 +181,8 @@ func runModel(t *testing.T, seed uint64, faults simFaults, change func(o *Option
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	watchers := make([]*watcher, modelClients)
+	watchers, channels := newWatchers(e.Addrs()[0], items, rng, seed)
 	wants := make([][]string, modelClients)
-	channels := make([][2]int, modelClients)
-	for i := range watchers {
-		a, b := rng.IntN(modelChannels), rng.IntN(modelChannels)
-		channels[i] = [2]int{a, b}
-		watchers[i] = &watcher{
-			name: fmt.Sprintf("client %d", i), addr: e.Addrs()[0], query: query("", items[a], items[b]),
-			byPoll: i%3 == 0, mid: "00000000000000000000000000", rng: rand.New(rand.NewPCG(seed, uint64(i)+10)),
-		}
-	}
 	const last = `"last"`
 	var running sync.WaitGroup
 	errs := make([]error, modelClients)

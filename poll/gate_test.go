@@ -8,105 +8,122 @@ import (
 	"push-server/protocol"
 )
 
+// getLine is a request line that is right.
+const getLine = "GET /x HTTP/1.1\r\n"
+
+// A headCheck compares what CheckHead says of the beginning of a request.
+type headCheck struct{ *testing.T }
+
+func (t headCheck) whole(in string, skip, n int) {
+	t.Helper()
+	s, got, err := CheckHead([]byte(in))
+	if err != nil || s != skip || got != n {
+		t.Errorf("CheckHead(%.80q) = %d, %d, %v, want %d, %d", in, s, got, err, skip, n)
+	}
+}
+
+func (t headCheck) short(in string, skip int) {
+	t.Helper()
+	s, _, err := CheckHead([]byte(in))
+	if err != protocol.ErrShort || s != skip {
+		t.Errorf("CheckHead(%.80q) = %d, _, %v, want %d, _, ErrShort", in, s, err, skip)
+	}
+}
+
+func (t headCheck) refused(in string, status int) {
+	t.Helper()
+	_, _, err := CheckHead([]byte(in))
+	var r *Refusal
+	if !errors.As(err, &r) || r.Status != status {
+		t.Errorf("CheckHead(%.80q) = %v, want a refusal with %d", in, err, status)
+	}
+}
+
 func TestCheckHead(t *testing.T) {
-	whole := func(in string, skip, n int) {
-		t.Helper()
-		s, got, err := CheckHead([]byte(in))
-		if err != nil || s != skip || got != n {
-			t.Errorf("CheckHead(%.80q) = %d, %d, %v, want %d, %d", in, s, got, err, skip, n)
-		}
-	}
-	short := func(in string, skip int) {
-		t.Helper()
-		s, _, err := CheckHead([]byte(in))
-		if err != protocol.ErrShort || s != skip {
-			t.Errorf("CheckHead(%.80q) = %d, _, %v, want %d, _, ErrShort", in, s, err, skip)
-		}
-	}
-	refused := func(in string, status int) {
-		t.Helper()
-		_, _, err := CheckHead([]byte(in))
-		var r *Refusal
-		if !errors.As(err, &r) || r.Status != status {
-			t.Errorf("CheckHead(%.80q) = %v, want a refusal with %d", in, err, status)
-		}
-	}
-	const line = "GET /x HTTP/1.1\r\n"
+	c := headCheck{t}
+	c.whole("GET / HTTP/1.1\r\n\r\n", 0, 18)
+	c.whole("GET / HTTP/1.0\r\n\r\n", 0, 18)
+	c.whole("GET / HTTP/1.1\r\nHost: a\r\n\r\n", 0, 27)
+	c.whole("GET / HTTP/1.1\r\nHost: a\r\n\r\nGET / HTTP/1.1\r\n", 0, 27)
+	c.whole("POST / HTTP/1.1\r\nContent-Length: 2\r\n\r\n{}", 0, 38)
+	c.whole("\r\n\r\nGET / HTTP/1.1\r\n\r\n", 4, 18)
+	c.whole("M-SEARCH / HTTP/1.1\r\n\r\n", 0, 23)
+	c.whole("OPTIONS * HTTP/1.1\r\n\r\n", 0, 22)
+	c.whole("GET http://host/x HTTP/1.1\r\n\r\n", 0, 30)
+	c.whole(getLine+"X-A:\r\nX-B: \t \r\nx_c: \xff\r\n\r\n", 0, len(getLine)+25)
+	c.whole(getLine+"transfer-encoding: Chunked\r\n\r\n", 0, len(getLine)+30)
+	c.whole(getLine+strings.Repeat("X-A: b\r\n", 200)+"\r\n", 0, len(getLine)+1602)
 
-	whole("GET / HTTP/1.1\r\n\r\n", 0, 18)
-	whole("GET / HTTP/1.0\r\n\r\n", 0, 18)
-	whole("GET / HTTP/1.1\r\nHost: a\r\n\r\n", 0, 27)
-	whole("GET / HTTP/1.1\r\nHost: a\r\n\r\nGET / HTTP/1.1\r\n", 0, 27)
-	whole("POST / HTTP/1.1\r\nContent-Length: 2\r\n\r\n{}", 0, 38)
-	whole("\r\n\r\nGET / HTTP/1.1\r\n\r\n", 4, 18)
-	whole("M-SEARCH / HTTP/1.1\r\n\r\n", 0, 23)
-	whole("OPTIONS * HTTP/1.1\r\n\r\n", 0, 22)
-	whole("GET http://host/x HTTP/1.1\r\n\r\n", 0, 30)
-	whole(line+"X-A:\r\nX-B: \t \r\nx_c: \xff\r\n\r\n", 0, len(line)+25)
-	whole(line+"transfer-encoding: Chunked\r\n\r\n", 0, len(line)+30)
-	whole(line+strings.Repeat("X-A: b\r\n", 200)+"\r\n", 0, len(line)+1602)
+	c.short("", 0)
+	c.short("\r", 0)
+	c.short("\r\n", 2)
+	c.short("\r\n\r\n\r", 4)
+	c.short("G", 0)
+	c.short("GET", 0)
+	c.short("UNSUBSCRIBE", 0)
+	c.short("GET /", 0)
+	c.short("\r\nGET / HTTP/1.1\r", 2)
+	c.short("GET / HTTP/1.1\r\n", 0)
+	c.short("GET / HTTP/1.1\r\nHost: a\r\n\r", 0)
+	c.short("GET /nothing HTTP/1.1\r\nHost:", 0)
+}
 
-	short("", 0)
-	short("\r", 0)
-	short("\r\n", 2)
-	short("\r\n\r\n\r", 4)
-	short("G", 0)
-	short("GET", 0)
-	short("UNSUBSCRIBE", 0)
-	short("GET /", 0)
-	short("\r\nGET / HTTP/1.1\r", 2)
-	short("GET / HTTP/1.1\r\n", 0)
-	short("GET / HTTP/1.1\r\nHost: a\r\n\r", 0)
-	short("GET /nothing HTTP/1.1\r\nHost:", 0)
+// What is no request line is refused as early as it shows.
+func TestCheckHeadOfNoRequest(t *testing.T) {
+	c := headCheck{t}
+	c.refused("\x16\x03\x01\x00\x05\x01\x00\x00\x01\x00", 400)
+	c.refused("\n", 400)
+	c.refused("\rGET", 400)
+	c.refused(" GET / HTTP/1.1\r\n", 400)
+	c.refused("get / HTTP/1.1\r\n", 400)
+	c.refused("FOO / HTTP/1.1\r\n", 400)
+	c.refused("FOO ", 400)
+	c.refused("NONSENSE\r\n", 400)
+	c.refused("NONSENSENONSENSE", 400)
+	c.refused("A\x00", 400)
+	c.refused("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 400)
+	c.refused("GET / HTTP/3.0\r\n", 400)
+	c.refused("GET / HTTP/1.2\r\n", 400)
+	c.refused("GET / http/1.1\r\n", 400)
+	c.refused("GET /\r\n", 400)
+	c.refused("GET  HTTP/1.1\r\n", 400)
+	c.refused("GET / x HTTP/1.1\r\n", 400)
+	c.refused("GET / HTTP/1.1 \r\n", 400)
+	c.refused("CONNECT push.example:443 HTTP/1.1\r\n\r\n", 0)
+}
 
-	// What is no request line, as early as it shows.
-	refused("\x16\x03\x01\x00\x05\x01\x00\x00\x01\x00", 400)
-	refused("\n", 400)
-	refused("\rGET", 400)
-	refused(" GET / HTTP/1.1\r\n", 400)
-	refused("get / HTTP/1.1\r\n", 400)
-	refused("FOO / HTTP/1.1\r\n", 400)
-	refused("FOO ", 400)
-	refused("NONSENSE\r\n", 400)
-	refused("NONSENSENONSENSE", 400)
-	refused("A\x00", 400)
-	refused("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 400)
-	refused("GET / HTTP/3.0\r\n", 400)
-	refused("GET / HTTP/1.2\r\n", 400)
-	refused("GET / http/1.1\r\n", 400)
-	refused("GET /\r\n", 400)
-	refused("GET  HTTP/1.1\r\n", 400)
-	refused("GET / x HTTP/1.1\r\n", 400)
-	refused("GET / HTTP/1.1 \r\n", 400)
-	refused("CONNECT push.example:443 HTTP/1.1\r\n\r\n", 0)
+// What two readers could take for different heads is refused.
+func TestCheckHeadOfTwoHeads(t *testing.T) {
+	c := headCheck{t}
+	c.refused("GET / HTTP/1.1\nHost: a\n\n", 400)
+	c.refused(getLine+"Host: a\n", 400)
+	c.refused(getLine+"X: a\r\n\n", 400)
+	c.refused(getLine+" folded: x\r\n", 400)
+	c.refused(getLine+"X: a\r\n\tb\r\n", 400)
+	c.refused(getLine+"Nonsense\r\n", 400)
+	c.refused(getLine+": x\r\n", 400)
+	c.refused(getLine+"Host : a\r\n", 400)
+	c.refused(getLine+"Ho st: a\r\n", 400)
+	c.refused(getLine+"X\x00: a\r\n", 400)
+}
 
-	// Where two readers could see different heads.
-	refused("GET / HTTP/1.1\nHost: a\n\n", 400)
-	refused(line+"Host: a\n", 400)
-	refused(line+"X: a\r\n\n", 400)
-	refused(line+" folded: x\r\n", 400)
-	refused(line+"X: a\r\n\tb\r\n", 400)
-	refused(line+"Nonsense\r\n", 400)
-	refused(line+": x\r\n", 400)
-	refused(line+"Host : a\r\n", 400)
-	refused(line+"Ho st: a\r\n", 400)
-	refused(line+"X\x00: a\r\n", 400)
-
-	// Where they could see different bodies.
-	refused(line+"Content-Length: -1\r\n", 400)
-	refused(line+"Content-Length: +1\r\n", 400)
-	refused(line+"Content-Length: 0x1\r\n", 400)
-	refused(line+"Content-Length: 1, 1\r\n", 400)
-	refused(line+"Content-Length: 1 1\r\n", 400)
-	refused(line+"Content-Length:\r\n", 400)
-	refused(line+"Content-Length: 99999999999999999999\r\n", 400)
-	refused(line+"Content-Length: 1\r\ncontent-length: 1\r\n", 400)
-	refused(line+"Content-Length: 3\r\nTransfer-Encoding: chunked\r\n", 400)
-	refused(line+"Transfer-Encoding: chunked\r\nContent-Length: 0\r\n", 400)
-	refused(line+"Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n", 400)
-	refused(line+"Transfer-Encoding: gzip, chunked\r\n", 400)
-	refused(line+"Transfer-Encoding: identity\r\n", 400)
-	refused("GET / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n", 400)
+// What they could take for different bodies is refused.
+func TestCheckHeadOfTwoBodies(t *testing.T) {
+	c := headCheck{t}
+	c.refused(getLine+"Content-Length: -1\r\n", 400)
+	c.refused(getLine+"Content-Length: +1\r\n", 400)
+	c.refused(getLine+"Content-Length: 0x1\r\n", 400)
+	c.refused(getLine+"Content-Length: 1, 1\r\n", 400)
+	c.refused(getLine+"Content-Length: 1 1\r\n", 400)
+	c.refused(getLine+"Content-Length:\r\n", 400)
+	c.refused(getLine+"Content-Length: 99999999999999999999\r\n", 400)
+	c.refused(getLine+"Content-Length: 1\r\ncontent-length: 1\r\n", 400)
+	c.refused(getLine+"Content-Length: 3\r\nTransfer-Encoding: chunked\r\n", 400)
+	c.refused(getLine+"Transfer-Encoding: chunked\r\nContent-Length: 0\r\n", 400)
+	c.refused(getLine+"Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n", 400)
+	c.refused(getLine+"Transfer-Encoding: gzip, chunked\r\n", 400)
+	c.refused(getLine+"Transfer-Encoding: identity\r\n", 400)
+	c.refused("GET / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n", 400)
 }
 
 func TestCheckHeadBound(t *testing.T) {

@@ -33,9 +33,10 @@ func TestParseID(t *testing.T) {
 	f(" "+strings.Repeat("0", 31), false)
 }
 
-func TestAppendItems(t *testing.T) {
+// itemsCheck compares what a list is read as; nothing is wanted of a bad one.
+func itemsCheck(t *testing.T) func(list string, trust Trust, want ...string) {
 	s := newTestSigner(t)
-	f := func(list string, trust Trust, want ...string) {
+	return func(list string, trust Trust, want ...string) {
 		t.Helper()
 		items, ok := AppendItems(nil, []byte(list), trust, s)
 		if ok != (want != nil) {
@@ -49,10 +50,16 @@ func TestAppendItems(t *testing.T) {
 			t.Fatalf("%q: got %q, want %q", list, got, want)
 		}
 	}
-	both := privateA + ":" + publicA
-	signed := both + "." + signatureA
-	alone := privateA + "." + signaturePrivateA
+}
 
+const (
+	both   = privateA + ":" + publicA
+	signed = both + "." + signatureA
+	alone  = privateA + "." + signaturePrivateA
+)
+
+func TestAppendItems(t *testing.T) {
+	f := itemsCheck(t)
 	f(signed, TrustNone, both)
 	f(alone, TrustNone, privateA)
 	f(signed+"/"+alone, TrustNone, both, privateA)
@@ -80,8 +87,10 @@ func TestAppendItems(t *testing.T) {
 	f(privateA+"."+signaturePrivateA+"00", TrustNone)
 	// The signature that allows to publish to a public id does not open the id as a private one.
 	f(publicB+"."+signaturePublicB, TrustNone)
+}
 
-	// Forms.
+func TestAppendItemsForms(t *testing.T) {
+	f := itemsCheck(t)
 	f("", TrustBackend)
 	f("/", TrustBackend)
 	f("/"+privateA, TrustBackend)

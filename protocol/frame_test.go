@@ -87,8 +87,9 @@ func sameMessage(a, b Message) bool {
 	return a.OpCode == b.OpCode && bytes.Equal(a.Payload, b.Payload)
 }
 
-func TestFrameReader(t *testing.T) {
-	f := func(frames []clientFrame, wantErr error, want ...Message) {
+// framesCheck compares what frames are read as, in pieces of several sizes.
+func framesCheck(t *testing.T) func(frames []clientFrame, wantErr error, want ...Message) {
+	return func(frames []clientFrame, wantErr error, want ...Message) {
 		t.Helper()
 		var b []byte
 		for _, fr := range frames {
@@ -101,7 +102,12 @@ func TestFrameReader(t *testing.T) {
 			}
 		}
 	}
-	type frames []clientFrame
+}
+
+type frames []clientFrame
+
+func TestFrameReader(t *testing.T) {
+	f := framesCheck(t)
 	text := func(s string) Message { return Message{ws.OpText, []byte(s)} }
 	binary := func(s string) Message { return Message{ws.OpBinary, []byte(s)} }
 
@@ -125,8 +131,11 @@ func TestFrameReader(t *testing.T) {
 		{op: ws.OpContinuation, payload: "\x96"}, {op: ws.OpText, payload: "next"},
 	}, nil, Message{ws.OpPing, []byte("p")}, text("Ж"), text("next"))
 	f(frames{{op: ws.OpBinary, part: true}, {op: ws.OpContinuation}}, nil, binary(""))
+}
 
-	// What breaks the rules.
+// What breaks the rules is refused, behind what does not.
+func TestFrameReaderRefuses(t *testing.T) {
+	f := framesCheck(t)
 	f(frames{{op: ws.OpText, payload: "hello", unmasked: true}}, ErrProtocolViolation)
 	f(frames{{op: ws.OpBinary, payload: "hello", rsv: 4}}, ErrProtocolViolation)
 	f(frames{{op: ws.OpText, payload: "hello", rsv: 1}}, ErrProtocolViolation)
@@ -138,7 +147,7 @@ func TestFrameReader(t *testing.T) {
 	f(frames{{op: ws.OpText, payload: "x", part: true}, {op: ws.OpText, payload: "y"}}, ErrProtocolViolation)
 	f(frames{{op: ws.OpText, payload: "\xff\xfe"}}, ErrInvalidUTF8)
 	f(frames{{op: ws.OpText, payload: "\xd0", part: true}, {op: ws.OpContinuation, payload: "x"}}, ErrInvalidUTF8)
-	f(frames{{op: ws.OpText, payload: "ok"}, {op: ws.OpContinuation, payload: "x"}}, ErrProtocolViolation, text("ok"))
+	f(frames{{op: ws.OpText, payload: "ok"}, {op: ws.OpContinuation, payload: "x"}}, ErrProtocolViolation, Message{ws.OpText, []byte("ok")})
 
 	// What is too big is refused as soon as its header is there.
 	f(frames{{op: ws.OpBinary, length: testMaxPayload + 1}}, ErrTooBig)

@@ -31,20 +31,26 @@ func TestIsUpgrade(t *testing.T) {
 	f("keep-alive", websocket, false)
 }
 
+// checkHandshake changes a good handshake.
+func checkHandshake(t *testing.T, change func(h *Handshake), want *HandshakeRefusal) {
+	t.Helper()
+	h := Handshake{
+		Method:  []byte("GET"),
+		Upgrade: []byte("websocket"),
+		Key:     []byte(exampleHandshakeKey),
+		Version: []byte("13"),
+		PathOK:  true,
+	}
+	change(&h)
+	if got := h.Check(); got != want {
+		t.Fatalf("got %v, want %v", got, want)
+	}
+}
+
 func TestHandshakeCheck(t *testing.T) {
 	f := func(change func(h *Handshake), want *HandshakeRefusal) {
 		t.Helper()
-		h := Handshake{
-			Method:  []byte("GET"),
-			Upgrade: []byte("websocket"),
-			Key:     []byte(exampleHandshakeKey),
-			Version: []byte("13"),
-			PathOK:  true,
-		}
-		change(&h)
-		if got := h.Check(); got != want {
-			t.Fatalf("got %v, want %v", got, want)
-		}
+		checkHandshake(t, change, want)
 	}
 	f(func(h *Handshake) {}, nil)
 	f(func(h *Handshake) { h.Method = []byte("POST") }, refusedMethod)
@@ -73,10 +79,12 @@ func TestHandshakeCheck(t *testing.T) {
 	f(func(h *Handshake) { h.Version = nil }, refusedVersion)
 
 	f(func(h *Handshake) { h.PathOK = false }, refusedPath)
+}
 
+func TestHandshakeSubprotocols(t *testing.T) {
 	protocols := func(list string, want *HandshakeRefusal) {
 		t.Helper()
-		f(func(h *Handshake) { h.Subprotocols = []byte(list) }, want)
+		checkHandshake(t, func(h *Handshake) { h.Subprotocols = []byte(list) }, want)
 	}
 	protocols("foo", nil)
 	protocols("foo, bar", nil)

@@ -156,19 +156,7 @@ func TestDescriptorLimitLowered(t *testing.T) {
 			t.Fatalf("got %v, %v, want %s", got, err, body)
 		}
 	}
-	room := func() string {
-		t.Helper()
-		resp, err := operator.Get("http://" + metrics + "/readyz")
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer resp.Body.Close()
-		body, err := io.ReadAll(resp.Body)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return string(body)
-	}
+	room := func() string { return readyText(t, operator, metrics) }
 	publish(`"before"`) // back end and operator have a connection now
 	testclient.AwaitNil(t, "the server is ready", func() error {
 		if text := room(); !strings.Contains(text, "room for ") {
@@ -207,6 +195,21 @@ func TestDescriptorLimitLowered(t *testing.T) {
 	if text := room(); strings.Contains(text, "room for 0 connections") {
 		t.Error(text)
 	}
+}
+
+// readyText is what /readyz says.
+func readyText(t *testing.T, operator *http.Client, metrics string) string {
+	t.Helper()
+	resp, err := operator.Get("http://" + metrics + "/readyz")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(body)
 }
 
 // setDescriptorLimit returns what it was.

@@ -10,7 +10,6 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
-	"io"
 	"math/big"
 	"net"
 	"net/http"
@@ -76,85 +75,25 @@ func certificateAt(addr string) (string, error) {
 	return conn.ConnectionState().PeerCertificates[0].Subject.CommonName, nil
 }
 
-func TestTLS(t *testing.T) {
-	dir := t.TempDir()
-	writeCertificate(t, dir, "first")
-	c := encrypted(t, dir)
-	p := start(t, c)
-	backend := &http.Client{Transport: &http.Transport{TLSClientConfig: trusting, DisableKeepAlives: true}}
-	ch := testclient.NewChannel(c["security"].(map[string]any)["key"].(string))
-	socket, err := testclient.DialTLS(t.Context(), trusting, c.addr("sub"), subPath+testclient.Query(false, "", ch.Signed()))
-	if err != nil {
+// reload has the server read its files again, and waits until it shows that certificate.
+func reload(t *testing.T, p *process, c config, want string) {
+	t.Helper()
+	if err := p.cmd.Process.Signal(syscall.SIGHUP); err != nil {
 		t.Fatal(err)
 	}
-	defer socket.Close()
-	publish := func(text string) {
-		t.Helper()
-		req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "https://"+c.addr("pub")+pubPath+"?CHANNEL_ID="+ch.Private, strings.NewReader(text))
-		if err != nil {
-			t.Fatal(err)
-		}
-		req.Header.Set("Message-Expiry", "60")
-		resp, err := backend.Do(req)
-		if err != nil {
-			t.Fatal(err)
-		}
-		resp.Body.Close()
-		if resp.StatusCode != http.StatusOK {
-			t.Errorf("publishing answered with %s", resp.Status)
-		}
-	}
-	receive := func(want string) {
-		t.Helper()
-		socket.SetReadDeadline(time.Now().Add(patience))
-		ms, err := socket.Receive()
-		if err != nil || len(ms) != 1 || !strings.Contains(string(ms[0].Body), want) {
-			t.Fatalf("received %v %v, want %s", ms, err, want)
-		}
-	}
-	publish(`{"n":1}`)
-	receive(`{"n":1}`)
-	resp, err := backend.Get("https://" + c.addr("sub") + subPath + testclient.Query(false, strings.Repeat("0", 26), ch.Signed()))
-	if err != nil {
-		t.Fatal(err)
-	}
-	body, err := io.ReadAll(resp.Body)
-	resp.Body.Close()
-	if err != nil || !strings.Contains(string(body), `{"n":1}`) {
-		t.Errorf("poll: %v %s", err, body)
-	}
-
-	// A new certificate, then a broken one.
-	reload := func(want string) {
-		t.Helper()
-		if err := p.cmd.Process.Signal(syscall.SIGHUP); err != nil {
-			t.Fatal(err)
-		}
-		testclient.AwaitNil(t, "the certificate", func() error {
-			for _, addr := range []string{c.addr("sub"), c.addr("pub")} {
-				if name, err := certificateAt(addr); err != nil || name != want {
-					return fmt.Errorf("%s shows %q: %w", addr, name, err)
-				}
+	testclient.AwaitNil(t, "the certificate", func() error {
+		for _, addr := range []string{c.addr("sub"), c.addr("pub")} {
+			if name, err := certificateAt(addr); err != nil || name != want {
+				return fmt.Errorf("%s shows %q: %w", addr, name, err)
 			}
-			return nil
-		})
-	}
-	reload("first")
-	writeCertificate(t, dir, "second")
-	reload("second")
-	if err := os.WriteFile(filepath.Join(dir, "key.pem"), []byte("no key"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	reload("second")
-	testclient.AwaitNil(t, "a word about the broken file", func() error {
-		if log := p.log.String(); !strings.Contains(log, "certificate stays as it was") || strings.Contains(log, "no key") {
-			return errors.New(log)
 		}
 		return nil
 	})
-	publish(`{"n":2}`)
-	receive(`{"n":2}`)
+}
 
+// endsWith1001 stops the server, which says goodbye to the client.
+func endsWith1001(t *testing.T, p *process, socket *testclient.Conn) {
+	t.Helper()
 	closed := make(chan error, 1)
 	go func() {
 		_, err := socket.Receive()
@@ -168,6 +107,60 @@ func TestTLS(t *testing.T) {
 	if err := <-closed; !errors.As(err, &end) || end.Code != 1001 {
 		t.Errorf("the WebSocket ends with %v, want close 1001", err)
 	}
+}
+
+func TestTLS(t *testing.T) {
+	dir := t.TempDir()
+	writeCertificate(t, dir, "first")
+	c := encrypted(t, dir)
+	p := start(t, c)
+	backend := testclient.NewHTTPS(trusting)
+	ch := testclient.NewChannel(c["security"].(map[string]any)["key"].(string))
+	socket, err := testclient.DialTLS(t.Context(), trusting, c.addr("sub"), subPath+testclient.Query(false, "", ch.Signed()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer socket.Close()
+	publish := func(text string) {
+		t.Helper()
+		reply, err := backend.PublishText(t.Context(), "https://"+c.addr("pub")+pubPath, text, 60, ch.Private)
+		if err != nil || reply.Status != http.StatusOK {
+			t.Errorf("publishing answered with %v, %v", reply, err)
+		}
+	}
+	receive := func(want string) {
+		t.Helper()
+		socket.SetReadDeadline(time.Now().Add(patience))
+		ms, err := socket.Receive()
+		if err != nil || len(ms) != 1 || !strings.Contains(string(ms[0].Body), want) {
+			t.Fatalf("received %v %v, want %s", ms, err, want)
+		}
+	}
+	publish(`{"n":1}`)
+	receive(`{"n":1}`)
+	poll, err := backend.Poll(t.Context(), "https://"+c.addr("sub")+subPath+testclient.Query(false, strings.Repeat("0", 26), ch.Signed()))
+	if err != nil || !strings.Contains(string(poll.Body), `{"n":1}`) {
+		t.Errorf("poll: %v %s", err, poll.Body)
+	}
+
+	// A new certificate, then a broken one.
+	reload(t, p, c, "first")
+	writeCertificate(t, dir, "second")
+	reload(t, p, c, "second")
+	if err := os.WriteFile(filepath.Join(dir, "key.pem"), []byte("no key"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	reload(t, p, c, "second")
+	testclient.AwaitNil(t, "a word about the broken file", func() error {
+		if log := p.log.String(); !strings.Contains(log, "certificate stays as it was") || strings.Contains(log, "no key") {
+			return errors.New(log)
+		}
+		return nil
+	})
+	publish(`{"n":2}`)
+	receive(`{"n":2}`)
+
+	endsWith1001(t, p, socket)
 }
 
 func TestTLSIsListed(t *testing.T) {

@@ -3,6 +3,7 @@ package testclient
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"net/http"
 	"strconv"
 	"strings"
@@ -19,7 +20,16 @@ type HTTP struct {
 // NewHTTP makes a client. With keepAlive false each request has a connection
 // of its own and says Connection: close, as the requests of PHP do.
 func NewHTTP(keepAlive bool) *HTTP {
-	t := &http.Transport{DisableKeepAlives: !keepAlive, MaxIdleConnsPerHost: 64}
+	return newHTTP(&http.Transport{DisableKeepAlives: !keepAlive, MaxIdleConnsPerHost: 64})
+}
+
+// NewHTTPS makes a client of encrypted ports, whose requests have connections
+// of their own.
+func NewHTTPS(config *tls.Config) *HTTP {
+	return newHTTP(&http.Transport{DisableKeepAlives: true, TLSClientConfig: config})
+}
+
+func newHTTP(t *http.Transport) *HTTP {
 	return &HTTP{client: http.Client{Transport: t, Timeout: time.Minute}, transport: t}
 }
 
