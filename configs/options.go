@@ -118,6 +118,8 @@ var options = []option{
 	{key: "push.drainTimeout", of: func(c *Config) any { return &c.Push.DrainTimeout }, max: maxMinutes, doc: "for an orderly end after SIGTERM or SIGINT"},
 	{key: "push.maxConnections", of: func(c *Config) any { return &c.Push.MaxConnections }, max: maxCount, doc: "subscribers of the process; 0: as many as descriptors allow"},
 	{key: "push.maxBuffered", of: func(c *Config) any { return &c.Push.MaxBuffered }, min: 1, max: maxBytes, doc: "bytes waiting for a slow reader before it is closed; the default grows with `limits.maxPayload`"},
+	{key: "push.requestBytes", of: func(c *Config) any { return &c.Push.RequestBytes }, max: maxBytes,
+		doc: "bytes of bodies of publications under way over HTTP; 0: see [Limits](#limits)"},
 	{key: "push.inputBytes", of: func(c *Config) any { return &c.Push.InputBytes }, max: maxBytes,
 		doc: "bytes of requests and messages that are not complete, of all connections; 0: see [Limits](#limits)"},
 	{key: "push.outputBytes", of: func(c *Config) any { return &c.Push.OutputBytes }, max: maxBytes,

@@ -43,6 +43,7 @@ type Engine struct {
 	publishStats publishStats
 	notices      *notices
 	input        *budget.Budget // unread input of all connections
+	bodies       *budget.Budget // of requests that are answered by goroutines
 	pending      *budget.Budget // live publications kept for clients whose history is read
 	answers      *budget.Budget // history on its way to clients
 	output       *budget.Budget // output that peers have not taken
@@ -92,15 +93,18 @@ func New(o Options, bus Bus) (*Engine, error) {
 			e.presence = newPresence(marks, o.Logger)
 		}
 	}
+	e.bodies = budget.New(int64(o.RequestTotal))
 	e.http = &poll.Handlers{
+		Bodies:    e.bodies,
 		Publisher: e, Presence: e, Statistics: e, Counters: e.Counters, Limits: o.Limits,
 		NewSigner: signer.Clone, Timeout: o.RequestTimeout, ErrorLog: o.ErrorLog, TestKey: o.TestKey,
 		StatAllow: o.StatAllow,
 	}
-	for _, l := range o.Listeners {
+	for i := range e.o.Listeners {
+		l := &e.o.Listeners[i]
 		h := poll.Contained(e.http.Handler(l.Routes), o.Logger)
 		e.handlers = append(e.handlers, h)
-		e.handedOff = append(e.handedOff, newHandOffServer(h, &e.o))
+		e.handedOff = append(e.handedOff, newHandOffServer(h, &l.Routes, &e.o))
 	}
 	if len(o.Listeners) > 0 {
 		for i := range o.Loops {

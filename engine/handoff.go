@@ -36,7 +36,7 @@ func (l *loop) handOff(s *Session, buf []byte) (n int, more bool) {
 	data, addr := append([]byte(nil), buf...), l.addr(s)
 	server := e.handedOff[s.listener]
 	if f := l.followedOf(s); f != nil {
-		server = newHandOffServer(f.finishing(e.handlers[s.listener]), l.o)
+		server = newHandOffServer(f.finishing(e.handlers[s.listener]), &e.o.Listeners[s.listener].Routes, l.o)
 	}
 	l.close(s, CloseHandedOff) // closes this descriptor only, the connection lives on in the other one
 	e.tasks.Go(func() {
@@ -87,10 +87,10 @@ func (c *replayConn) CloseWrite() error {
 }
 
 // newHandOffServer serves handed-off connections of one listener.
-func newHandOffServer(h fasthttp.RequestHandler, o *Options) *fasthttp.Server {
+func newHandOffServer(h fasthttp.RequestHandler, routes *poll.Routes, o *Options) *fasthttp.Server {
 	return poll.NewServer(h, poll.ServerOptions{
 		MaxPayload: o.Limits.MaxPayload, IdleTimeout: o.IdleTimeout, HeadTimeout: o.HeadTimeout, BodyTimeout: o.BodyTimeout,
-		Close: true, Log: o.Logger, ErrorLog: o.ErrorLog, TestKey: o.TestKey,
+		Close: true, Routes: routes, Log: o.Logger,
 	})
 }
 

@@ -73,6 +73,7 @@ type Options struct {
 	PendingBytes      int // live messages kept for one connection while its history is read; default 1 MiB, at least MaxPayload
 	PendingTotal      int // of all connections; default share
 	AnswerTotal       int // history on its way to all connections; default share
+	RequestTotal      int // bodies of requests that are answered by goroutines; default share
 	InputTotal        int // unread input of all connections: heads, bodies, messages of clients; default share
 	OutputTotal       int // output that the peers of all connections have not taken; default share
 	MaxQuestions      int // questions to the bus under way; default 131,072
@@ -127,7 +128,7 @@ func (o Options) withDefaults() Options {
 	orInt(&o.HeldBytes, o.WindowBytes/2)
 	orInt(&o.ReplayBytes, 1<<20)
 	orInt(&o.PendingBytes, max(1<<20, 2*o.Limits.MaxPayload))
-	for _, total := range []*int{&o.PendingTotal, &o.AnswerTotal, &o.InputTotal, &o.OutputTotal} {
+	for _, total := range []*int{&o.PendingTotal, &o.AnswerTotal, &o.RequestTotal, &o.InputTotal, &o.OutputTotal} {
 		orInt(total, share())
 	}
 	orInt(&o.MaxQuestions, 1<<17)
@@ -146,7 +147,7 @@ func (o Options) withDefaults() Options {
 }
 
 // share is what the process may hold of one kind: a sixteenth of the memory that it may have, or 64 MiB where nobody says. There are
-// seven kinds, the window among them, and none is full in good times.
+// eight kinds, the window among them, and none is full in good times.
 func share() int {
 	const usual, least, most = 64 << 20, 16 << 20, 1 << 30
 	limit := debug.SetMemoryLimit(-1) // reads it

@@ -93,7 +93,7 @@ func (e *Engine) held() []Held {
 	_, window := e.feed.Window()
 	queued, most := e.publishing.held()
 	return []Held{
-		of("input", e.input), of("output", e.output), of("pending", e.pending), of("replay", e.answers),
+		of("requests", e.bodies), of("input", e.input), of("output", e.output), of("pending", e.pending), of("replay", e.answers),
 		{Kind: "window", Bytes: window, Limit: int64(e.o.WindowBytes)},
 		{Kind: "gap", Bytes: int64(e.feed.Held()), Limit: int64(e.o.HeldBytes)},
 		{Kind: "publish_queue", Bytes: int64(queued), Limit: int64(most), Refused: e.publishStats.rejected.Load()},

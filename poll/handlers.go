@@ -41,8 +41,8 @@ type Handlers struct {
 
 	// StatAllow is whose connections may ask for the statistics. Empty: everybody's.
 	StatAllow []netip.Prefix
-	// NoLicense refuses publications and questions of everybody: cloud mode in which no client is known.
-	NoLicense bool
+	// Bodies bounds the bodies under way. nil: nothing does.
+	Bodies Budget
 	// Timeout bounds each call of Presence and Statistics. 0: 20 seconds.
 	Timeout time.Duration
 	// ErrorLog gets a line for the log of refused requests and the address of the client. nil: none are wanted.
@@ -98,6 +98,9 @@ type call struct {
 	stats    []protocol.ChannelStat
 	one      [1]*protocol.Publication
 	body     []byte
+	payload  []byte // of the request
+	room     []byte // that bodies are read into
+	taken    int    // of Bodies
 }
 
 func (h *Handlers) acquire(ctx *fasthttp.RequestCtx) *call {
@@ -114,6 +117,7 @@ const keptBody = 64 << 10
 
 func (h *Handlers) release(c *call) {
 	c.Request.ReleaseBody(keptBody)
+	c.releaseBody()
 	c.RequestCtx = nil
 	h.calls.Put(c)
 }
@@ -149,10 +153,7 @@ func (c *call) serve(routes *Routes) {
 
 func (c *call) serveBody(action Action) {
 	switch {
-	case c.Limits.MaxPayload > 0 && len(c.PostBody()) > c.Limits.MaxPayload: // NewServer's servers do not let it come so far
-		answerTooLarge(c.RequestCtx)
-		c.SetConnectionClose()
-		c.log(tooLargeText)
+	case !c.readBody():
 	case action == ActionPublish:
 		c.publish()
 	default:

@@ -4,10 +4,6 @@ import "push-server/protocol"
 
 // online answers the GET of a back end: which private channels of the query somebody is connected to. Public ids are passed over.
 func (c *call) online() {
-	if c.NoLicense {
-		c.refuse(protocol.ErrClientRequired)
-		return
-	}
 	c.Counters.CountRequest(protocol.CommandChannelStats)
 	switch {
 	case !c.parseItems(protocol.TrustBackend):

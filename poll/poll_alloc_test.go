@@ -67,22 +67,23 @@ func TestCountersAllocateNothing(t *testing.T) {
 	})
 }
 
-// A publication with its receivers and its body are two objects. What brings them here is none.
+// A publication with its receivers and its body are two objects. What brings them here is none in memory, and one over a connection that
+// is kept: fasthttp looks for the rest of a body that comes as a stream.
 func TestPublishingAllocatesThePublicationAlone(t *testing.T) {
 	h, _ := newHandlers()
 	h.Publisher = acceptAll{}
 	request := publishRequest()
-	f := func(what string, run func()) {
+	f := func(what string, most float64, run func()) {
 		t.Helper()
 		run()
-		if n := testing.AllocsPerRun(1000, run); n > 2 {
+		if n := testing.AllocsPerRun(1000, run); n > most {
 			t.Errorf("%s: %v allocations", what, n)
 		}
 	}
 	handler := h.Handler(testRoutes)
 	var dst []byte
-	f("in memory", func() { dst, _ = ServeBytes(handler, dst[:0], request, nil) })
+	f("in memory", 2, func() { dst, _ = ServeBytes(handler, dst[:0], request, nil) })
 	c := dial(t, serve(t, h, ServerOptions{}))
 	scratch := make([]byte, 1024)
-	f("over a connection", func() { c.exchange(request, scratch) })
+	f("over a connection", 3, func() { c.exchange(request, scratch) })
 }

@@ -11,8 +11,6 @@ import (
 // publish takes what a back end sends: text for the channels in the query, or a protobuf request.
 func (c *call) publish() {
 	switch {
-	case c.NoLicense:
-		c.refuse(protocol.ErrClientRequired)
 	case isTrue(c.query.Peek(paramBinary)):
 		c.serveProtobuf(&protocol.Origin{Trusted: true, Signer: c.signer})
 	default:
@@ -22,7 +20,7 @@ func (c *call) publish() {
 
 // publishText answers wrong channels and empty bodies with 200 as well: the back end reads nothing but failures of transport.
 func (c *call) publishText() {
-	body := c.PostBody()
+	body := c.payload
 	if len(body) == 0 || !c.parseItems(protocol.TrustBackend) {
 		c.empty(fasthttp.StatusOK)
 		return
@@ -35,7 +33,7 @@ func (c *call) publishText() {
 
 // serveRest takes the protobuf request of a client, who is known by the public id of its first channel that has one.
 func (c *call) serveRest() {
-	if !c.NoLicense && c.parseItems(protocol.TrustNone) {
+	if c.parseItems(protocol.TrustNone) {
 		for i := range c.items {
 			if c.items[i].HasPublic {
 				c.serveProtobuf(&protocol.Origin{PublicID: c.items[i].Public[:], Signer: c.signer})
@@ -48,7 +46,7 @@ func (c *call) serveRest() {
 
 // serveProtobuf does what a request asks for. It counts the request as soon as it is known to be allowed, whatever becomes of it.
 func (c *call) serveProtobuf(o *protocol.Origin) {
-	if err := c.request.Parse(c.PostBody()); err != nil {
+	if err := c.request.Parse(c.payload); err != nil {
 		c.refuse(err)
 		return
 	}

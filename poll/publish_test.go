@@ -225,22 +225,3 @@ func TestBodiesAreBoundedInMemory(t *testing.T) {
 	h.Limits.MaxPayload = 0
 	f("POST /pub/?CHANNEL_ID="+privA+" HTTP/1.1", "abcd", "200 OK"+anyOriginLine+plainLine+"\n")
 }
-
-func TestWithoutLicense(t *testing.T) {
-	h, b := newHandlers()
-	h.NoLicense = true
-	f := func(line, body, want string) {
-		t.Helper()
-		if got := exchange(t, h, line, body); got != want {
-			t.Errorf("%s: %s", line, got)
-		}
-	}
-	const refused = "400 Bad Request" + anyOriginLine + plainLine + "\n"
-	f("POST /pub/?CHANNEL_ID="+privA+" HTTP/1.1", "x", refused+"4025: Client Id is required.")
-	f("POST /pub/?binaryMode=true HTTP/1.1", publishing(), refused+"4025: Client Id is required.")
-	f("GET /pub/?CHANNEL_ID="+privA+" HTTP/1.1", "", refused+"4025: Client Id is required.")
-	equalLines(t, "log", b.takeLog())
-	f("POST /rest/?CHANNEL_ID="+signedA+" HTTP/1.1", publishing(), refused+"4012: Public Channel Id is Required.")
-	f("GET /stat/ HTTP/1.1", "", "200 OK"+anyOriginLine+plainLine+"\n[]")
-	equalLines(t, "published", b.take())
-}

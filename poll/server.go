@@ -24,9 +24,8 @@ type ServerOptions struct {
 	Close bool
 	// Log gets what fasthttp has to say, at debug level and without its arguments, which quote requests. nil: nobody does.
 	Log *slog.Logger
-	// ErrorLog and TestKey are those of Handlers. Here they are for bodies over the limit.
-	ErrorLog func(text, addr string)
-	TestKey  string
+	// Routes are those of the handler, so that the body of a request that leads nowhere is not waited for. nil: all are.
+	Routes *Routes
 }
 
 // NewServer makes a server for h. Its connections have to be wrapped with GateListener or GateConn:
@@ -45,6 +44,7 @@ func NewServer(h fasthttp.RequestHandler, o ServerOptions) *fasthttp.Server {
 
 		ReadBufferSize:     MaxHead + len(crlf)*64, // empty lines in front of a head do not count
 		MaxRequestBodySize: cmp.Or(o.MaxPayload, 1<<20),
+		StreamRequestBody:  true, // the handler reads it, see intake.go
 		ReadTimeout:        cmp.Or(o.HeadTimeout, 60*time.Second),
 		IdleTimeout:        cmp.Or(o.IdleTimeout, 5*time.Second),
 		WriteTimeout:       cmp.Or(o.WriteTimeout, 20*time.Second),
@@ -66,9 +66,8 @@ func (s serving) beginBody(h *fasthttp.RequestHeader) fasthttp.RequestConfig {
 	if expect := h.Peek(fasthttp.HeaderExpect); len(expect) > 0 {
 		switch {
 		case !bytes.EqualFold(expect, continue100):
-			if n := h.ContentLength(); n > 0 || n == chunked { // the handler answers 417 now, and what comes behind is not another request
-				h.SetContentLength(0)
-				h.SetConnectionClose()
+			if n := h.ContentLength(); n > 0 || n == chunked { // the handler answers 417 now
+				skipBody(h)
 			}
 		case h.IsHTTP11():
 			h.SetBytesV(fasthttp.HeaderExpect, continue100) // the only form that fasthttp reacts to
@@ -76,7 +75,25 @@ func (s serving) beginBody(h *fasthttp.RequestHeader) fasthttp.RequestConfig {
 			h.Del(fasthttp.HeaderExpect) // RFC 9110, 10.1.1: "MUST ignore that expectation"
 		}
 	}
+	n := h.ContentLength()
+	h.DelBytes(bodyRefused)
+	switch {
+	case n > cmp.Or(s.MaxPayload, 1<<20):
+		h.SetBytesKV(bodyRefused, bodyRefused)
+		skipBody(h)
+	case (n > firstBody || n == chunked) && s.Routes != nil && s.Routes.Match(h.Method(), h.RequestURI()) == ActionNotFound:
+		skipBody(h)
+	}
 	return fasthttp.RequestConfig{ReadTimeout: cmp.Or(s.BodyTimeout, 300*time.Second)}
+}
+
+// bodyRefused is the name of a header by which the handler learns that the body was too large, and was not read.
+var bodyRefused = []byte("X-Push-Body-Refused")
+
+// skipBody has the request answered now. What comes behind it is not another request.
+func skipBody(h *fasthttp.RequestHeader) {
+	h.SetContentLength(0)
+	h.SetConnectionClose()
 }
 
 // refuse answers what fasthttp could not read. It closes the connection itself.
@@ -86,27 +103,12 @@ func (s serving) refuse(ctx *fasthttp.RequestCtx, err error) {
 	var large *fasthttp.ErrSmallBuffer
 	var network net.Error
 	switch {
-	case errors.Is(err, fasthttp.ErrBodyTooLarge):
-		answerTooLarge(ctx)
-		s.logTooLarge(ctx)
 	case errors.As(err, &large):
 		ctx.SetStatusCode(fasthttp.StatusRequestHeaderFieldsTooLarge)
 	case errors.As(err, &network) && network.Timeout():
 		ctx.SetStatusCode(fasthttp.StatusRequestTimeout)
 	default:
 		ctx.SetStatusCode(fasthttp.StatusBadRequest)
-	}
-}
-
-func (s serving) logTooLarge(ctx *fasthttp.RequestCtx) {
-	if s.ErrorLog == nil {
-		return
-	}
-	var query fasthttp.Args
-	_, text := splitTarget(ctx.Request.Header.RequestURI())
-	query.ParseBytes(text)
-	if !isTest(&query, s.TestKey) {
-		s.ErrorLog(tooLargeText, clientAddress(ctx))
 	}
 }
 

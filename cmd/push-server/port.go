@@ -40,14 +40,14 @@ func newPublishPort(s *server, l *configs.Server, secured *tls.Config) (*publish
 		ln = tls.NewListener(ln, secured)
 	}
 	p := &publishPort{listener: ln, done: make(chan error, 1)}
-	p.server = poll.NewServer(s.engine.Handler(poll.Routes(l.Routes)), poll.ServerOptions{
+	routes := poll.Routes(l.Routes)
+	p.server = poll.NewServer(s.engine.Handler(routes), poll.ServerOptions{
+		Routes:      &routes,
 		MaxPayload:  s.config.Limits.MaxPayload,
 		IdleTimeout: push.IdleTimeout,
 		HeadTimeout: push.HeadTimeout,
 		BodyTimeout: push.BodyTimeout,
 		Log:         s.log,
-		ErrorLog:    s.logs.refusal,
-		TestKey:     s.config.Debug.TestConnectionKey,
 	})
 	p.server.CloseOnShutdown = true
 	go func() { p.done <- p.server.Serve(poll.GateListener(ln)) }()

@@ -51,6 +51,7 @@ func engineOptions(s *server, key []byte) engine.Options {
 		PublishQueue:      p.PublishQueue,
 		PublishQueueBytes: max(64<<20, c.Limits.MaxPayload),
 		MaxBuffered:       p.MaxBuffered,
+		RequestTotal:      p.RequestBytes,
 		InputTotal:        p.InputBytes,
 		OutputTotal:       p.OutputBytes,
 		PendingTotal:      p.PendingBytes,
