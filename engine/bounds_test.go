@@ -129,6 +129,34 @@ func TestInputOfAllIsBounded(t *testing.T) {
 	testclient.Await(t, "everything to be given back", func() bool { return e.input.Used() == 0 })
 }
 
+// Of those who hold too much together the largest goes, not all, and not those who are at hand on the loop that noticed it.
+func TestTheLargestInputGoesFirst(t *testing.T) {
+	e := startMemory(t, func(o *Options) { o.InputTotal, o.Limits.MaxPayload = 4<<20, 4<<20 })
+	send := func(c *testclient.Client, n int) {
+		if _, err := c.Write(append(maskedHeader(0x02, 4<<20), bytes.Repeat([]byte("x"), n)...)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	large := webSocket(t, e, query("&binaryMode=true", newItem()))
+	send(large, 2500<<10)
+	testclient.Await(t, "the large one to be taken", func() bool { return e.input.Used() > 2500<<10 })
+	a := newShared()
+	small := make([]*testclient.Client, 120)
+	for i := range small {
+		small[i] = subscribed(t, e, query("&binaryMode=true", a))
+		send(small[i], 20<<10)
+	}
+	testclient.Await(t, "one to be closed", func() bool { return e.Stats().Closes["input_total"] > 0 })
+	testclient.Await(t, "the small ones to be taken", func() bool { return e.input.Used() >= 120*20<<10 })
+	publish(t, e, "1", 0, private(a))
+	for _, c := range small {
+		c.Bodies(1)
+	}
+	if n := e.Stats().Closes["input_total"]; n != 1 {
+		t.Errorf("%d are closed", n)
+	}
+}
+
 // All connections together hold no more output than the process may.
 func TestOutputOfAllIsBounded(t *testing.T) {
 	e := startMemory(t, func(o *Options) { o.OutputTotal = 8 << 20; o.MaxBuffered = 64 << 20; o.Loops = 1 })

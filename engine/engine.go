@@ -44,6 +44,7 @@ type Engine struct {
 	notices      *notices
 	input        *budget.Budget // unread input of all connections
 	bodies       *budget.Budget // of requests that are answered by goroutines
+	relieving    atomic.Bool    // loops are being asked to let go of sessions
 	pending      *budget.Budget // live publications kept for clients whose history is read
 	answers      *budget.Budget // history on its way to clients
 	output       *budget.Budget // output that peers have not taken

@@ -48,6 +48,7 @@ type loop struct {
 	swept     []uint32           // closed, not yet out of the table
 	resumed   []sessionRef       // have input that waits for the parser
 	backlog   backlog            // output that peers have not taken
+	unread    int                // bytes of input that is not complete, of all sessions, as the process's account has it
 	busy      bool               // inside a callback that sweeps at its end
 	intricate bool               // what belongs to all sessions is being changed
 	peers     map[uint32]string  // clients of sessions with flagPeer, by index

@@ -83,7 +83,7 @@ type laggard struct {
 	since uint32    // tick of the last progress
 }
 
-// keep notes that n bytes more wait for s. If that is too much for the process, the largest of this loop go.
+// keep notes that n bytes more wait for s.
 func (l *loop) keep(s *Session, n int) {
 	b := &l.backlog
 	if !s.is(flagBacklog) {
@@ -91,20 +91,49 @@ func (l *loop) keep(s *Session, n int) {
 		b.waiting = append(b.waiting, laggard{index: s.index, conn: s.conn, since: l.deadlines.now})
 	}
 	b.bytes += n
-	if b.budget.Add(n) {
+	if !b.budget.Add(n) {
+		l.engine.relieve(l)
+	}
+}
+
+// relieve has sessions closed because the process holds too much for all of them: of the loop l, which has noticed it, at once.
+func (e *Engine) relieve(l *loop) {
+	l.relieve()
+	if !exceeded(e.output) && !exceeded(e.input) || !e.relieving.CompareAndSwap(false, true) {
 		return
 	}
+	e.tasks.Go(func() {
+		defer e.relieving.Store(false)
+		_ = askLoops(e.ctx, e.loops, (*loop).relieve) // fails only when everything ends
+	})
+}
+
+func exceeded(b *budget.Budget) bool { return b.Limit() > 0 && b.Used() > b.Limit() }
+
+// relieve closes the largest sessions of the loop while the process holds too much and the loop more than its share of it. There is
+// such a loop whenever the process holds too much, so that small ones stay, wherever the large ones are.
+func (l *loop) relieve() {
+	share := func(b *budget.Budget) int { return int(b.Limit()) / max(len(l.engine.loops), 1) }
 	l.lookAtBacklog()
-	for b.budget.Used() > b.budget.Limit() {
-		if !l.closeLargest(CloseOutputTotal, func(s *Session) int { return s.conn.OutboundBuffered() }) {
-			return
+	for exceeded(l.engine.output) && l.backlog.bytes > share(l.engine.output) {
+		if l.closeLargest(CloseOutputTotal, func(s *Session) int { return s.conn.OutboundBuffered() }) == nil {
+			break
 		}
+		l.engine.output.Refuse()
 		l.lookAtBacklog()
+	}
+	for exceeded(l.engine.input) && l.unread > share(l.engine.input) {
+		s := l.closeLargest(CloseInputTotal, (*Session).inputSize)
+		if s == nil {
+			break
+		}
+		l.engine.input.Refuse()
+		l.dropInput(s)
 	}
 }
 
 // closeLargest closes the session of which size is greatest, if it is not 0 for all.
-func (l *loop) closeLargest(reason CloseReason, size func(s *Session) int) bool {
+func (l *loop) closeLargest(reason CloseReason, size func(s *Session) int) *Session {
 	var largest *Session
 	most := 0
 	l.slab.each(func(s *Session) {
@@ -112,11 +141,10 @@ func (l *loop) closeLargest(reason CloseReason, size func(s *Session) int) bool 
 			largest, most = s, n
 		}
 	})
-	if largest == nil {
-		return false
+	if largest != nil {
+		l.close(largest, reason)
 	}
-	l.close(largest, reason)
-	return true
+	return largest
 }
 
 // lookAtBacklog notes what peers have taken. A peer of HTTP that takes nothing for CloseTimeout is cut off; one of a WebSocket has its
@@ -166,18 +194,17 @@ func (l *loop) drained(s *Session) {
 	}
 }
 
-// account notes what s holds of unread input now. If that is too much for the process, the largest of this loop go.
+// account notes what s holds of unread input now.
 func (l *loop) account(s *Session) {
 	size := s.inputSize()
 	n := size - int(s.held)
-	s.held = uint32(size)
-	if n == 0 || l.engine.input.Add(n) {
+	if n == 0 {
 		return
 	}
-	for n > 0 && l.engine.input.Used() > l.engine.input.Limit() {
-		if !l.closeLargest(CloseInputTotal, (*Session).inputSize) {
-			return
-		}
+	s.held = uint32(size)
+	l.unread += n
+	if !l.engine.input.Add(n) && n > 0 {
+		l.engine.relieve(l)
 	}
 }
 
