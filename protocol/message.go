@@ -41,6 +41,7 @@ type Publication struct {
 	Created   uint32 // Unix seconds; given by the bus
 	Sender    Sender
 	Type      string // for statistics only; neither stored nor delivered
+	Stray     bool   // its id is of another counter than that of the bus: it says nothing about positions
 }
 
 // usualReceivers is how many receivers most publications have at most: the private and the public channel of a user.

@@ -85,7 +85,8 @@ func (b *Bus) newRound(c *calls) round {
 }
 
 // publishCommand is the call of publish.lua for the i-th publication of a round.
-func (b *Bus) publishCommand(client rueidis.Client, c *calls, p *protocol.Publication, r *round, i int) rueidis.Completed {
+// With load the script itself is sent, which Redis remembers from then on.
+func (b *Bus) publishCommand(client rueidis.Client, c *calls, p *protocol.Publication, r *round, i int, load bool) rueidis.Completed {
 	p.ID = protocol.MessageID{}
 	p.Created = r.created
 	p.Expiry = min(p.Expiry, b.maxExpiry)
@@ -93,7 +94,11 @@ func (b *Bus) publishCommand(client rueidis.Client, c *calls, p *protocol.Public
 	if p.Expiry == 0 {
 		receivers = nil
 	}
-	command := client.B().Arbitrary("EVALSHA", b.scripts.publish.hash, c.number(uint64(3+len(receivers))),
+	eval, script := "EVALSHA", b.scripts.publish.hash
+	if load {
+		eval, script = "EVAL", b.scripts.publish.source
+	}
+	command := client.B().Arbitrary(eval, script, c.number(uint64(3+len(receivers))),
 		keyCounter, keyStartdate, b.sequence.key)
 	for i := range receivers {
 		command = command.Args(c.historyKey(receivers[i].Channel))

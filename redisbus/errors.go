@@ -3,6 +3,7 @@ package redisbus
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/redis/rueidis"
@@ -30,16 +31,43 @@ func isRefusal(err error) bool {
 		return false
 	}
 	text := e.Error() // without "ERR", if that was its code
+	if noScripts(text) {
+		return true
+	}
 	code, _, _ := strings.Cut(text, " ")
 	if code == strings.ToUpper(code) {
 		return false
 	}
-	for _, passing := range []string{"not an integer", "can't run this command"} {
+	for _, passing := range append([]string{"not an integer", "can't run this command"}, noChannels...) {
 		if strings.Contains(text, passing) {
 			return false
 		}
 	}
 	return strings.Contains(text, "Protocol error") || strings.Contains(text, "script")
+}
+
+// noChannels is how Redis says, without a code, that a user may not publish in a channel.
+var noChannels = []string{"can't publish to the channel", "can't access at least one of the channels"}
+
+// noScripts says whether Redis runs no scripts at all for this user, by its words: then nothing can be published.
+func noScripts(text string) bool {
+	text = strings.ToLower(text)
+	if !strings.Contains(text, "unknown command") && !strings.HasPrefix(text, "noperm") {
+		return false
+	}
+	return strings.Contains(text, "'eval'") || strings.Contains(text, "'evalsha'") || strings.Contains(text, "`evalsha`") || strings.Contains(text, "`eval`")
+}
+
+// isForbidden says whether Redis answers, but does not let this user do what is needed.
+func isForbidden(err error) bool {
+	var e *rueidis.RedisError
+	if !errors.As(err, &e) {
+		return false
+	}
+	text := e.Error()
+	code, _, _ := strings.Cut(text, " ")
+	return slices.Contains([]string{"NOPERM", "NOAUTH", "WRONGPASS"}, code) || noScripts(text) ||
+		slices.ContainsFunc(append([]string{"can't run this command"}, noChannels...), func(s string) bool { return strings.Contains(text, s) })
 }
 
 func refusal(err error) error { return fmt.Errorf("%w: %w", protocol.ErrRefused, err) }

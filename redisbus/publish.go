@@ -59,7 +59,7 @@ func (b *Bus) Publish(ctx context.Context, ps []*protocol.Publication) (stored i
 			return stored, b.failed("publish", err)
 		}
 	}
-	return stored, nil
+	return stored, b.failed("publish", nil)
 }
 
 // nextBatch returns the leading publications that are sent together: at least one.
@@ -98,18 +98,12 @@ func (b *Bus) publishBatch(ctx context.Context, ps []*protocol.Publication) (sto
 	return stored, err
 }
 
-// sendBatch sends ps in one pipeline, after the script if load says so. From the first failure on nothing is stored, because
+// sendBatch sends ps in one pipeline, the first one with the script itself if load says so. From the first failure on nothing is stored, because
 // the script refuses a number whose predecessor it has not seen.
 func (b *Bus) sendBatch(ctx context.Context, ps []*protocol.Publication, load bool) (stored int, err error) {
 	results, startdate, err := b.exchange(ctx, ps, load)
 	if results == nil {
 		return 0, err
-	}
-	if load {
-		if err != nil {
-			return 0, err
-		}
-		results = results[1:]
 	}
 	for i, r := range results {
 		if err := b.settle(ps[i], r, startdate); err != nil {
@@ -126,13 +120,10 @@ func (b *Bus) exchange(ctx context.Context, ps []*protocol.Publication, load boo
 	c := &b.calls
 	err = b.call(ctx, func(client rueidis.Client) error {
 		c.reset(answered(results))
-		if load {
-			c.commands = append(c.commands, b.scripts.publish.load(client))
-		}
 		r := b.newRound(c)
 		startdate = r.known.Startdate()
 		for i, p := range ps {
-			c.commands = append(c.commands, b.publishCommand(client, c, p, &r, i))
+			c.commands = append(c.commands, b.publishCommand(client, c, p, &r, i, load && i == 0))
 		}
 		results = client.DoMulti(ctx, c.commands...)
 		return results[0].Error()

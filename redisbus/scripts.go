@@ -21,7 +21,8 @@ type scripts struct {
 	echo    *rueidis.Lua
 }
 
-// script is called by its hash in pipelines, which cannot fall back to the source by themselves.
+// script is called by its hash in pipelines, which cannot fall back to the source by themselves: the first call of a pipeline after Redis
+// has forgotten it is with the source. SCRIPT LOAD is not needed, and not allowed to everybody.
 type script struct {
 	source, hash string
 }
@@ -33,9 +34,4 @@ func newScripts() scripts {
 func newScript(source string) script {
 	sum := sha1.Sum([]byte(source))
 	return script{source: source, hash: hex.EncodeToString(sum[:])}
-}
-
-// load is the command that makes the script known under its hash.
-func (s *script) load(c rueidis.Client) rueidis.Completed {
-	return c.B().ScriptLoad().Script(s.source).Build()
 }

@@ -148,10 +148,7 @@ func (b *Bus) Echo(ctx context.Context) (n uint64, err error) {
 	err = b.call(ctx, func(c rueidis.Client) error {
 		return b.scripts.echo.Exec(ctx, c, []string{keyCounter, keyStartdate}, arguments).Error()
 	})
-	if err != nil {
-		return 0, b.failed("echo", err)
-	}
-	return n, nil
+	return n, b.failed("echo", err)
 }
 
 // subscription hands what comes in over one connection to the handler. rueidis calls it from the reader of the connection.
@@ -189,6 +186,7 @@ func (s *subscription) message(m rueidis.PubSubMessage) {
 	case s.ended:
 	case m.Channel == s.bus.echoChannel:
 		s.echo(m.Message)
+	case s.bus.origins.foreign(m.Channel):
 	default:
 		s.publications(m.Message)
 	}
@@ -198,7 +196,9 @@ func (s *subscription) message(m rueidis.PubSubMessage) {
 // changes it, and neither does anybody else. It lives as long as a publication that points into it.
 func (s *subscription) publications(payload string) {
 	err := protocol.ParseNotifications(unsafe.Slice(unsafe.StringData(payload), len(payload)), func(p *protocol.Publication) {
-		s.bus.known.heard(p.ID)
+		if p.Stray = s.bus.stray(s.bus.ctx, p.ID.Startdate()); !p.Stray {
+			s.bus.known.heard(p.ID)
+		}
 		s.handler.HandlePublication(p)
 	})
 	if err != nil {
@@ -211,6 +211,9 @@ func (s *subscription) echo(payload string) {
 	if !ok {
 		s.bus.options.OnError("decode", fmt.Errorf("BUG: echo.lua sent %q", payload))
 		return
+	}
+	if !highest.IsZero() {
+		s.bus.origins.startdate.Store(highest.Startdate())
 	}
 	s.handler.HandleEcho(n, highest)
 }

@@ -188,7 +188,11 @@ func (f *Feed) accept(p *protocol.Publication, expires time.Duration) {
 			return
 		}
 	}
-	f.note(p.ID)
+	if p.Stray {
+		expires = 0 // nobody returns with such an id
+	} else {
+		f.note(p.ID)
+	}
 	f.Stats.Published.Add(1)
 	f.window.append(&Entry{Publication: p, highest: f.highest, expires: expires})
 }

@@ -138,6 +138,9 @@ func (r *Reader) Next() *Entry {
 		if e.highest.Compare(r.highest) > 0 {
 			r.highest = e.highest
 		}
+		if e.Publication.Stray {
+			return e
+		}
 		r.lag.recent.add(e.Publication.ID)
 		if r.base.IsZero() && !r.blind { // the store had no counter when it was asked: what lies before its first id is not known here
 			r.base = before(e.Publication.ID)

@@ -51,7 +51,18 @@ if ARGV[8] ~= '0' then
 		end
 	end
 end
-redis.call('PUBLISH', ARGV[11], ARGV[12] .. id .. ARGV[13])
+-- A user who may not publish has stored nothing either: what is not told to those who are connected is not kept for those who return, or
+-- it would be stored once more with each attempt.
+local published = redis.pcall('PUBLISH', ARGV[11], ARGV[12] .. id .. ARGV[13])
+if type(published) ~= 'number' then
+	if ARGV[8] ~= '0' then
+		redis.call('DEL', 'message:' .. id)
+		for i = 4, #KEYS do
+			redis.pcall('ZREM', KEYS[i], id)
+		end
+	end
+	return published
+end
 
 -- Last, so that a publication which failed half way does not count as stored.
 redis.call('SET', KEYS[3], ARGV[1], 'EX', ARGV[3])
