@@ -68,6 +68,7 @@ type Feed struct {
 	repaired map[protocol.MessageID]repaired // late copies of these have been served
 	heard    uint64                          // the last echo
 
+	entries             entryBlock
 	unread, unreadBytes int // publications since all readers were woken
 }
 
@@ -194,7 +195,9 @@ func (f *Feed) accept(p *protocol.Publication, expires time.Duration) {
 		f.note(p.ID)
 	}
 	f.Stats.Published.Add(1)
-	f.window.append(&Entry{Publication: p, highest: f.highest, expires: expires})
+	e := f.entries.next(p)
+	e.Publication, e.highest, e.expires = p, f.highest, expires
+	f.window.append(e)
 }
 
 // note keeps the books about ids: which one is the greatest, and which are missing.
