@@ -66,7 +66,7 @@ func (l *loop) route(s *Session, buf []byte, size int) (n int, more bool) {
 	}
 	routes := &l.o.Listeners[s.listener].Routes
 	if h.Upgrade && routes.Sub != "" {
-		return l.upgrade(s, size, string(h.Path) == routes.Sub)
+		return l.upgrade(s, size)
 	}
 	if h.NoHost {
 		l.scratch = poll.AppendNoHost(l.scratch[:0])

@@ -86,7 +86,7 @@ func (l *loop) noteRefused(s *Session) {
 	if l.o.TestKey != "" && string(l.head.Args.Peek("testKey")) == l.o.TestKey {
 		return
 	}
-	addr := string(l.head.Header.Peek("X-Forwarded-For"))
+	addr := string(l.head.List("X-Forwarded-For"))
 	if addr == "" {
 		addr = l.peer(s)
 	}

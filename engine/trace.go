@@ -38,7 +38,7 @@ func (l *loop) traceOpen(s *Session, peer *tlsPeer) {
 // follow begins to follow the request in l.head, if the operator wants to.
 func (l *loop) follow(s *Session) *traced {
 	l.unfollow(s)
-	f := follow(l.o.Trace, poll.AddressText(l.addr(s)), l.head.Header.Peek("X-Forwarded-For"))
+	f := follow(l.o.Trace, poll.AddressText(l.addr(s)), l.head.List("X-Forwarded-For"))
 	if f == nil {
 		return nil
 	}

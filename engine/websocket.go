@@ -23,12 +23,8 @@ func init() {
 var pingFrame = protocol.AppendFrame(nil, ws.OpPing, []byte("ws ping"))
 
 // upgrade answers a WebSocket handshake. Wrong channels are refused after it, because clients act on that close code only.
-func (l *loop) upgrade(s *Session, size int, pathOK bool) (n int, more bool) {
-	h := &l.head.Header
-	hs := protocol.Handshake{
-		Method: h.Method(), Upgrade: h.Peek("Upgrade"), Key: h.Peek("Sec-WebSocket-Key"),
-		Version: h.Peek("Sec-WebSocket-Version"), Subprotocols: h.Peek("Sec-WebSocket-Protocol"), PathOK: pathOK,
-	}
+func (l *loop) upgrade(s *Session, size int) (n int, more bool) {
+	hs := l.head.Handshake(l.o.Listeners[s.listener].Routes.Sub)
 	if refusal := hs.Check(); refusal != nil {
 		l.scratch = protocol.AppendHandshakeRefusal(l.scratch[:0], refusal)
 		return l.refuse(s, size)
@@ -50,7 +46,7 @@ func (l *loop) upgrade(s *Session, size int, pathOK bool) (n int, more bool) {
 func (l *loop) startWebSocket(s *Session) {
 	s.state = stateLive
 	if l.o.ErrorLog != nil {
-		l.rememberForwarded(s, l.head.Header.Peek("X-Forwarded-For"))
+		l.rememberForwarded(s, l.head.List("X-Forwarded-For"))
 		l.rememberTest(s)
 	}
 	e := l.sub.Parse(&l.head, l.signer)

@@ -26,27 +26,31 @@ type Request struct {
 	Path   []byte // of Target, what is before the first '?'
 	Query  []byte // of Target, what is between the first and the second '?'
 	Args   fasthttp.Args
+
+	joined []byte // lists of several lines
 }
 
 // Reader reads request heads. One per event loop or goroutine: it is not safe for concurrent use. The zero value is ready.
 type Reader struct {
-	source   bytes.Reader
-	buffer   *bufio.Reader
-	withHost []byte
+	source    bytes.Reader
+	buffer    *bufio.Reader
+	withHost  []byte
+	emptyHost bool
 }
 
-// hostLine is given to heads without Host, which the parser would not read. A WebSocket handshake may be without one.
+// hostLine is given to heads without Host, or with an empty one, which the parser would not read. A WebSocket handshake may be without
+// one, and an empty one is right where the target has no authority (RFC 9112, 3.2): health checks send it.
 const hostLine = "Host: -\r\n"
 
 // Read reads a head that CheckHead has let pass, exactly its n bytes. The error is ErrBadRequest.
 func (r *Reader) Read(head []byte, req *Request) error {
-	req.NoHost = false
+	req.NoHost, req.joined = false, req.joined[:0]
 	if r.parse(head, &req.Header) != nil {
-		if !r.addHost(head) || r.parse(r.withHost, &req.Header) != nil {
+		if r.emptyHost = false; !r.addHost(head) || r.parse(r.withHost, &req.Header) != nil {
 			return ErrBadRequest
 		}
 		req.Header.Del(fasthttp.HeaderHost)
-		req.NoHost = true
+		req.NoHost = !r.emptyHost
 	}
 	req.fill()
 	return nil
@@ -61,26 +65,29 @@ func (r *Reader) parse(head []byte, h *fasthttp.RequestHeader) error {
 	return h.Read(r.buffer)
 }
 
-// addHost makes a copy of head with a Host if it has none.
+// addHost makes a copy of head with a Host if it has none, or an empty one.
 func (r *Reader) addHost(head []byte) bool {
 	line, rest, ok := bytes.Cut(head, crlf)
-	if !ok || hasField(rest, "host") {
+	if !ok {
 		return false
 	}
 	r.withHost = append(r.withHost[:0], line...)
 	r.withHost = append(r.withHost, "\r\n"+hostLine...)
-	r.withHost = append(r.withHost, rest...)
+	for field := range bytes.SplitAfterSeq(rest, crlf) {
+		name, value, _ := bytes.Cut(field, []byte(":"))
+		switch {
+		case !bytes.EqualFold(name, hostName):
+			r.withHost = append(r.withHost, field...)
+		case len(bytes.TrimSpace(value)) > 0:
+			return false
+		default:
+			r.emptyHost = true
+		}
+	}
 	return true
 }
 
-func hasField(fields []byte, name string) bool {
-	for line := range bytes.SplitSeq(fields, crlf) {
-		if len(line) > len(name) && line[len(name)] == ':' && bytes.EqualFold(line[:len(name)], []byte(name)) {
-			return true
-		}
-	}
-	return false
-}
+var hostName = []byte("host")
 
 func (req *Request) fill() {
 	h := &req.Header
@@ -90,21 +97,40 @@ func (req *Request) fill() {
 		req.ContentLength = 0
 	}
 	req.Expect = h.Peek(fasthttp.HeaderExpect) != nil
-	req.Upgrade = protocol.IsUpgrade(h.Peek(fasthttp.HeaderConnection), h.Peek(fasthttp.HeaderUpgrade))
+	req.Upgrade = protocol.IsUpgrade(req.List(fasthttp.HeaderConnection), req.List(fasthttp.HeaderUpgrade))
 	req.Target = h.RequestURI()
 	req.Path, req.Query = splitTarget(req.Target)
 	req.Args.ParseBytes(req.Query)
 }
 
+// List is the value of a header that is a list: lines of one name are one list (RFC 9110, 5.3). nil: there is none. It is valid as long as
+// the request.
+func (req *Request) List(name string) []byte {
+	lines := req.Header.PeekAll(name)
+	switch len(lines) {
+	case 0:
+		return nil
+	case 1:
+		return lines[0]
+	}
+	from := len(req.joined)
+	for i, line := range lines {
+		if i > 0 {
+			req.joined = append(req.joined, ", "...)
+		}
+		req.joined = append(req.joined, line...)
+	}
+	return req.joined[from:len(req.joined):len(req.joined)]
+}
+
 // Handshake is what the request says about a WebSocket, when sub is the path of subscribers. It is valid as long as req is.
 func (req *Request) Handshake(sub string) protocol.Handshake {
-	h := &req.Header
 	return protocol.Handshake{
-		Method:       h.Method(),
-		Upgrade:      h.Peek(fasthttp.HeaderUpgrade),
-		Key:          h.Peek(fasthttp.HeaderSecWebSocketKey),
-		Version:      h.Peek(fasthttp.HeaderSecWebSocketVersion),
-		Subprotocols: h.Peek(fasthttp.HeaderSecWebSocketProtocol),
+		Method:       req.Header.Method(),
+		Upgrade:      req.List(fasthttp.HeaderUpgrade),
+		Key:          req.List(fasthttp.HeaderSecWebSocketKey), // two of them are none
+		Version:      req.List(fasthttp.HeaderSecWebSocketVersion),
+		Subprotocols: req.List(fasthttp.HeaderSecWebSocketProtocol),
 		PathOK:       sub != "" && string(req.Path) == sub,
 	}
 }

@@ -100,16 +100,19 @@ func isKey(key []byte) bool {
 // isSubprotocols wants what RFC 6455, 4.1 does: "non-empty strings" of token characters that "MUST all be unique".
 func isSubprotocols(list []byte) bool {
 	var seen [maxSubprotocols][]byte
-	for n, more := 0, true; more; n++ {
-		var name []byte
-		name, list, more = bytes.Cut(list, comma)
+	n := 0
+	for name := range bytes.SplitSeq(list, comma) {
 		name = bytes.Trim(name, " \t")
+		if len(name) == 0 {
+			continue // RFC 9110, 5.6.1: a recipient "MUST parse and ignore a reasonable number of empty list elements"
+		}
 		if n == maxSubprotocols || !isToken(name) || contains(seen[:n], name) {
 			return false
 		}
 		seen[n] = name
+		n++
 	}
-	return true
+	return n > 0
 }
 
 func contains(names [][]byte, name []byte) bool {
@@ -146,11 +149,20 @@ func AppendSwitchingProtocols(dst, key, subprotocols []byte) []byte {
 		"Sec-WebSocket-Accept: "...)
 	dst = appendAccept(dst, key)
 	if subprotocols != nil {
-		first, _, _ := bytes.Cut(subprotocols, comma)
 		dst = append(dst, "\r\nSec-WebSocket-Protocol: "...)
-		dst = append(dst, bytes.Trim(first, " \t")...)
+		dst = append(dst, firstElement(subprotocols)...)
 	}
 	return append(dst, "\r\n\r\n"...)
+}
+
+// firstElement is the first element of a list that is not empty.
+func firstElement(list []byte) []byte {
+	for name := range bytes.SplitSeq(list, comma) {
+		if name = bytes.Trim(name, " \t"); len(name) > 0 {
+			return name
+		}
+	}
+	return nil
 }
 
 func appendAccept(dst, key []byte) []byte {

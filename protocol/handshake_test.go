@@ -90,9 +90,11 @@ func TestHandshakeSubprotocols(t *testing.T) {
 	protocols("foo, bar", nil)
 	protocols("foo,bar\t,  v1.chat!", nil)
 	protocols("", refusedSubprotocols)
-	protocols("foo,", refusedSubprotocols)
-	protocols(",foo", refusedSubprotocols)
-	protocols("foo,,bar", refusedSubprotocols)
+	protocols(",", refusedSubprotocols)
+	protocols("foo,", nil) // empty elements are nothing
+	protocols(",foo", nil)
+	protocols("foo,, bar", nil)
+	protocols("foo,,foo", refusedSubprotocols)
 	protocols("foo bar", refusedSubprotocols)
 	protocols("foo, foo", refusedSubprotocols)
 	protocols("foo;q=1", refusedSubprotocols)
@@ -148,6 +150,7 @@ func TestAppendSwitchingProtocols(t *testing.T) {
 	f(nil, head+"\r\n")
 	f([]byte("foo"), head+"Sec-WebSocket-Protocol: foo\r\n\r\n")
 	f([]byte("foo , bar"), head+"Sec-WebSocket-Protocol: foo\r\n\r\n")
+	f([]byte(", foo"), head+"Sec-WebSocket-Protocol: foo\r\n\r\n")
 }
 
 func TestAppendHandshakeRefusal(t *testing.T) {
