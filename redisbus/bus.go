@@ -3,17 +3,13 @@ package redisbus
 import (
 	"context"
 	"crypto/rand"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
-
-	"github.com/redis/rueidis"
 
 	"push-server/protocol"
 )
@@ -31,11 +27,8 @@ type Bus struct {
 	publishChannel string
 	echoChannel    string
 
-	// The connection of commands.
-	dialing  rueidis.ClientOption
-	network  string
-	client   atomic.Pointer[rueidis.Client]
-	replaces sync.Mutex // held to replace client
+	// What must not wait has a connection of its own: publications, echoes and marks are small, what is read may be many megabytes.
+	commands, reads client
 
 	ctx       context.Context // ends with Close
 	end       context.CancelFunc
@@ -76,97 +69,26 @@ func New(o Options) (*Bus, error) {
 		historySize:    strconv.Itoa(o.HistorySize),
 		publishChannel: publishChannel(o.UID, dialing.SelectDB),
 		echoChannel:    echoPrefix + o.UID + ":" + rand.Text(),
-		dialing:        dialing,
-		network:        network,
 		ctx:            ctx,
 		end:            end,
 		sequence:       newSequence(),
 		drop:           make(chan struct{}, 1),
 		origins:        origins{database: dialing.SelectDB},
 	}
-	if err := b.makeClient(); err != nil {
-		end()
-		return nil, err
+	if err := errors.Join(b.commands.init(ctx, uncached(dialing), network, o.Log), b.reads.init(ctx, dialing, network, o.Log)); err != nil {
+		b.Close()
+		return nil, fmt.Errorf("redisbus: %w", err)
 	}
 	return b, nil
-}
-
-// makeClient makes the client without connecting. rueidis dials at once, but with ForceSingleClient a failed dial leaves a
-// client that dials again with the next command; so the first dial is made to fail.
-func (b *Bus) makeClient() error {
-	var made atomic.Bool
-	option := b.dialing
-	option.DialCtxFn = func(ctx context.Context, addr string, d *net.Dialer, config *tls.Config) (net.Conn, error) {
-		if !made.Load() {
-			return nil, errNotYet
-		}
-		return b.dial(ctx, addr, d, config)
-	}
-	c, err := rueidis.NewClient(option)
-	if c == nil {
-		return fmt.Errorf("redisbus: %w", err)
-	}
-	made.Store(true)
-	b.client.Store(&c)
-	return nil
-}
-
-func (b *Bus) dial(ctx context.Context, addr string, d *net.Dialer, config *tls.Config) (net.Conn, error) {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	defer context.AfterFunc(b.ctx, cancel)()
-	if config != nil {
-		return (&tls.Dialer{NetDialer: d, Config: config}).DialContext(ctx, b.network, addr)
-	}
-	return d.DialContext(ctx, b.network, addr)
 }
 
 // Close releases the connections. Calls under way return an error.
 func (b *Bus) Close() {
 	b.closeOnce.Do(func() {
 		b.end()
-		b.replaces.Lock()
-		defer b.replaces.Unlock()
-		(*b.client.Load()).Close()
+		b.commands.close()
+		b.reads.close()
 	})
-}
-
-// call runs one exchange with Redis. An old Redis without client-side caching shows only when connecting; the client is then
-// replaced by one that does not cache, and the exchange repeated.
-func (b *Bus) call(ctx context.Context, exchange func(c rueidis.Client) error) error {
-	if b.ctx.Err() != nil {
-		return ErrClosed
-	}
-	c := b.client.Load()
-	err := exchange(*c)
-	if errors.Is(err, rueidis.ErrNoCache) {
-		b.replaceClient(c)
-		err = exchange(*b.client.Load())
-	}
-	return b.closedOr(err)
-}
-
-// closedOr is err, or ErrClosed if that is the likely cause.
-func (b *Bus) closedOr(err error) error {
-	if err != nil && b.ctx.Err() != nil {
-		return ErrClosed
-	}
-	return err
-}
-
-func (b *Bus) replaceClient(old *rueidis.Client) {
-	b.replaces.Lock()
-	defer b.replaces.Unlock()
-	if b.client.Load() != old || b.ctx.Err() != nil {
-		return // somebody else did, or the end
-	}
-	b.log.Info("redis is too old for client-side caching, bodies are not cached")
-	b.dialing.DisableCache = true
-	if err := b.makeClient(); err != nil {
-		b.log.Error("cannot make a client of redis without cache", "err", err)
-		return
-	}
-	(*old).Close()
 }
 
 // failed names the operation in err and tells OnError.

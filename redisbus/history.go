@@ -76,7 +76,7 @@ func (b *Bus) pipeline(ctx context.Context, n, size int, command func(c rueidis.
 	take func(i int, r rueidis.RedisResult) error) error {
 	for from := 0; from < n; from += size {
 		commands := make([]rueidis.Completed, min(size, n-from))
-		err := b.call(ctx, func(c rueidis.Client) error {
+		err := b.reads.call(func(c rueidis.Client) error {
 			for i := range commands {
 				commands[i] = command(c, from+i)
 			}
@@ -278,7 +278,7 @@ func (r *historyRead) readPlain(ctx context.Context, ids []protocol.MessageID) e
 // readShared reads through the cache, which costs three times as much for the first reader and next to nothing for all others.
 func (r *historyRead) readShared(ctx context.Context, ids []protocol.MessageID) error {
 	for some := range slices.Chunk(ids, pipelineSize) {
-		err := r.bus.call(ctx, func(c rueidis.Client) error {
+		err := r.bus.reads.call(func(c rueidis.Client) error {
 			commands := make([]rueidis.CacheableTTL, len(some))
 			for i, id := range some {
 				commands[i] = rueidis.CT(c.B().Get().Key(messageKey(id)).Cache(), cacheTTL)

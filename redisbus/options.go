@@ -37,6 +37,9 @@ type Options struct {
 	UID string
 	// DialTimeout bounds connecting, and so the time that a command takes to fail while Redis does not answer. Default 1 s.
 	DialTimeout time.Duration
+	// SilenceTimeout is how long Redis may be silent before a connection counts as dead and another one is made. Default 3 s, after
+	// which the engine gives up a connection that brings no echoes.
+	SilenceTimeout time.Duration
 	// RetryMax is the longest pause before Subscribe tries to connect again; the first is 50 ms. Default 2 s.
 	RetryMax time.Duration
 	// CacheBytes bounds the memory for bodies of shared channels. Default 32 MiB.
@@ -63,6 +66,7 @@ func (o Options) withDefaults() Options {
 	setDuration(&o.OnlineTTL, 120*time.Second)
 	setDuration(&o.OnlineDelta, 10*time.Second)
 	setDuration(&o.DialTimeout, time.Second)
+	setDuration(&o.SilenceTimeout, 3*time.Second)
 	setDuration(&o.RetryMax, 2*time.Second)
 	if o.HistorySize <= 0 {
 		o.HistorySize = 5000
@@ -101,7 +105,7 @@ func (o *Options) validate() error {
 	if strings.ContainsFunc(o.UID, notWord) {
 		problems = append(problems, fmt.Errorf("redisbus: uid %q has other characters than letters and digits", o.UID))
 	}
-	for _, d := range []time.Duration{o.ChannelTTL, o.OnlineTTL, o.OnlineDelta, o.DialTimeout, o.RetryMax} {
+	for _, d := range []time.Duration{o.ChannelTTL, o.OnlineTTL, o.OnlineDelta, o.DialTimeout, o.SilenceTimeout, o.RetryMax} {
 		if d < 0 {
 			problems = append(problems, fmt.Errorf("redisbus: negative time %v", d))
 		}
@@ -119,9 +123,11 @@ func (o *Options) client() (c rueidis.ClientOption, network string, err error) {
 	if err != nil {
 		return c, "", err
 	}
-	c.Dialer = net.Dialer{Timeout: o.DialTimeout, KeepAlive: time.Second}
-	// One connection for all commands: replies of different sizes may wait for each other, but there is one cache, and
-	// 400,000 commands a second pass through it.
+	// A connection over which nothing has come for KeepAlive is sent a PING, which has ConnWriteTimeout to be answered. 10 s by default
+	// was three times what a connection of publications has; meanwhile everything that is published waits.
+	c.Dialer = net.Dialer{Timeout: o.DialTimeout, KeepAlive: o.SilenceTimeout / 3}
+	c.ConnWriteTimeout = o.SilenceTimeout - c.Dialer.KeepAlive
+	// Each client has one connection, through which 400,000 commands a second pass.
 	c.ForceSingleClient = true
 	c.PipelineMultiplex = -1
 	// From the first command on there is a reader, which notices a lost connection at once; and a command that runs out of time
@@ -136,7 +142,7 @@ func (o *Options) client() (c rueidis.ClientOption, network string, err error) {
 		return 0
 	}
 	c.CacheSizeEachConn = o.CacheBytes
-	// A quarter of the default: there are two connections, and replies of history come in portions (see history.go).
+	// A quarter of the default: there are three connections, and replies of history come in portions (see history.go).
 	c.ReadBufferEachConn, c.WriteBufferEachConn = 128<<10, 128<<10
 	c.ClientName = "push-server-" + o.UID
 	return c, network, nil

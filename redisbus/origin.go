@@ -81,7 +81,7 @@ const maxOrigins = 100
 func (b *Bus) readStartdate(ctx context.Context) (startdate uint64, ok bool) {
 	ctx, cancel := context.WithTimeout(ctx, b.options.DialTimeout)
 	defer cancel()
-	err := b.call(ctx, func(c rueidis.Client) (err error) {
+	err := b.commands.call(func(c rueidis.Client) (err error) {
 		startdate, err = c.Do(ctx, c.B().Get().Key(keyStartdate).Build()).AsUint64()
 		if rueidis.IsRedisNil(err) {
 			err = nil

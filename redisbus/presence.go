@@ -17,7 +17,7 @@ const onlineChunk = 500
 func (b *Bus) Touch(ctx context.Context, chs []protocol.ChannelID) error {
 	ttl := int64((b.options.OnlineTTL + b.options.OnlineDelta) / time.Second)
 	for some := range slices.Chunk(chs, onlineChunk) {
-		err := b.call(ctx, func(c rueidis.Client) error {
+		err := b.commands.call(func(c rueidis.Client) error {
 			commands := make([]rueidis.Completed, len(some))
 			for i, ch := range some {
 				commands[i] = c.B().Setex().Key(onlineKey(ch)).Seconds(max(ttl, 1)).Value("1").Build()
@@ -39,7 +39,7 @@ func (b *Bus) Online(ctx context.Context, chs []protocol.ChannelID) ([]bool, err
 		for i, ch := range some {
 			keys[i] = onlineKey(ch)
 		}
-		err := b.call(ctx, func(c rueidis.Client) error {
+		err := b.reads.call(func(c rueidis.Client) error {
 			values, err := c.Do(ctx, c.B().Mget().Key(keys...).Build()).ToArray()
 			for _, v := range values {
 				online = append(online, !v.IsNil())

@@ -107,7 +107,7 @@ func (b *Bus) sendBatch(ctx context.Context, ps []*protocol.Publication, load bo
 	}
 	for i, r := range results {
 		if err := b.settle(ps[i], r, startdate); err != nil {
-			return i, b.closedOr(err)
+			return i, b.commands.closedOr(err)
 		}
 		b.sequence.acknowledged++
 	}
@@ -118,7 +118,7 @@ func (b *Bus) sendBatch(ctx context.Context, ps []*protocol.Publication, load bo
 // err is that of the first answer.
 func (b *Bus) exchange(ctx context.Context, ps []*protocol.Publication, load bool) (results []rueidis.RedisResult, startdate uint64, err error) {
 	c := &b.calls
-	err = b.call(ctx, func(client rueidis.Client) error {
+	err = b.commands.call(func(client rueidis.Client) error {
 		c.reset(answered(results))
 		r := b.newRound(c)
 		startdate = r.known.Startdate()

@@ -8,7 +8,7 @@ import (
 
 // PutStatistics implements engine.Statistics.
 func (b *Bus) PutStatistics(ctx context.Context, name string, record []byte) error {
-	err := b.call(ctx, func(c rueidis.Client) error {
+	err := b.commands.call(func(c rueidis.Client) error {
 		return c.Do(ctx, c.B().Hset().Key(keyStatistics).FieldValue().FieldValue(name, string(record)).Build()).Error()
 	})
 	return b.failed("put statistics", err)
@@ -17,7 +17,7 @@ func (b *Bus) PutStatistics(ctx context.Context, name string, record []byte) err
 // Statistics implements engine.Statistics. The records are as they stand: those of other programs may be anything.
 func (b *Bus) Statistics(ctx context.Context) (map[string][]byte, error) {
 	var records map[string][]byte
-	err := b.call(ctx, func(c rueidis.Client) error {
+	err := b.commands.call(func(c rueidis.Client) error {
 		all, err := c.Do(ctx, c.B().Hgetall().Key(keyStatistics).Build()).AsStrMap()
 		if isWrongType(err) {
 			return nil
@@ -39,7 +39,7 @@ func (b *Bus) DeleteStatistics(ctx context.Context, names []string) error {
 	if len(names) == 0 {
 		return nil
 	}
-	err := b.call(ctx, func(c rueidis.Client) error {
+	err := b.commands.call(func(c rueidis.Client) error {
 		return c.Do(ctx, c.B().Hdel().Key(keyStatistics).Field(names...).Build()).Error()
 	})
 	return b.failed("delete statistics", err)

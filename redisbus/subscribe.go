@@ -90,13 +90,13 @@ func (b *Bus) listen(ctx context.Context, h protocol.Handler) (connected bool, e
 // DialTimeout.
 func (b *Bus) dedicate(ctx context.Context) (rueidis.DedicatedClient, error) {
 	// A command first: it finds out whether Redis is there, and whether the client must be replaced.
-	err := b.call(ctx, func(c rueidis.Client) error { return c.Do(ctx, c.B().Ping().Build()).Error() })
+	err := b.commands.call(func(c rueidis.Client) error { return c.Do(ctx, c.B().Ping().Build()).Error() })
 	if err != nil {
 		return nil, err
 	}
 	made := make(chan rueidis.DedicatedClient, 1)
 	go func() {
-		connection, _ := (*b.client.Load()).Dedicate()
+		connection, _ := (*b.commands.current.Load()).Dedicate()
 		made <- connection
 	}()
 	select {
@@ -145,7 +145,7 @@ func (b *Bus) Echo(ctx context.Context) (n uint64, err error) {
 	arguments := []string{
 		b.echoChannel, strconv.FormatUint(n, 10), strconv.FormatUint(known.Startdate(), 10), strconv.FormatUint(known.Counter(), 10), marginText,
 	}
-	err = b.call(ctx, func(c rueidis.Client) error {
+	err = b.commands.call(func(c rueidis.Client) error {
 		return b.scripts.echo.Exec(ctx, c, []string{keyCounter, keyStartdate}, arguments).Error()
 	})
 	return n, b.failed("echo", err)

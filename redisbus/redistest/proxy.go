@@ -8,6 +8,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+
+	"push-server/protocol/testclient"
 )
 
 // Proxy stands between clients and a Server, on a unix socket of its own. Its methods may be called from any goroutine.
@@ -19,6 +21,7 @@ type Proxy struct {
 	mu      sync.Mutex
 	change  *sync.Cond // told when held changes
 	held    bool
+	keep    []byte // the connection of the next request with these bytes brings no answers until Release; nil: none
 	lose    []byte // the answer to the next request with these bytes gets lost; nil: none
 	streams map[*stream]bool
 }
@@ -28,6 +31,7 @@ type stream struct {
 	client, server net.Conn
 	recent         []byte // the end of the last request, in case a word was cut in two
 	loses          bool   // the next answer gets lost, and the connection with it
+	kept           bool   // answers wait for Release
 	deaf           bool   // answers get lost, the connection stays
 }
 
@@ -57,6 +61,16 @@ func (p *Proxy) LoseAnswer(word string) {
 	p.lose = []byte(word)
 }
 
+// HoldAnswer keeps back what the connection of the next request that contains word brings, from that answer on, until Release.
+func (p *Proxy) HoldAnswer(word string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.keep = []byte(word)
+	for s := range p.streams {
+		s.recent = s.recent[:0]
+	}
+}
+
 // Hold keeps all answers back until Release.
 func (p *Proxy) Hold() { p.hold(true) }
 
@@ -67,6 +81,9 @@ func (p *Proxy) hold(held bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.held = held
+	for s := range p.streams {
+		s.kept = s.kept && held
+	}
 	p.change.Broadcast()
 }
 
@@ -77,6 +94,25 @@ func (p *Proxy) Deafen() {
 	for s := range p.streams {
 		s.deaf = bytes.Contains(s.recent, []byte("SUBSCRIBE"))
 	}
+}
+
+// DeafenAll makes all connections of now deaf.
+func (p *Proxy) DeafenAll() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for s := range p.streams {
+		s.deaf = true
+	}
+}
+
+// AwaitHeld waits until HoldAnswer has found its request.
+func (p *Proxy) AwaitHeld(t testing.TB) {
+	t.Helper()
+	testclient.Await(t, "the request whose answer is held", func() bool {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		return p.keep == nil
+	})
 }
 
 // Drop closes all connections.
@@ -140,6 +176,9 @@ func (p *Proxy) look(s *stream, request []byte) {
 	if p.lose != nil && bytes.Contains(s.recent, p.lose) {
 		p.lose, s.loses = nil, true
 	}
+	if p.keep != nil && bytes.Contains(s.recent, p.keep) {
+		p.keep, s.kept = nil, true
+	}
 	s.recent = bytes.Clone(s.recent[max(0, len(s.recent)-4096):])
 }
 
@@ -168,7 +207,7 @@ func (p *Proxy) answers(s *stream) {
 func (p *Proxy) swallows(s *stream) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for p.held {
+	for p.held || s.kept {
 		p.change.Wait()
 	}
 	if s.loses {

@@ -1,0 +1,93 @@
+package redisbus_test
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"push-server/engine/bustest"
+	"push-server/protocol"
+	"push-server/redisbus"
+	"push-server/redisbus/redistest"
+)
+
+// Whatever is being read, and however long it takes, publications and echoes do not wait for it.
+func TestReadsKeepNobodyWaiting(t *testing.T) {
+	f := func(name, word string, read func(ctx context.Context, bus *redisbus.Bus) error) {
+		t.Run(name, func(t *testing.T) {
+			server := redistest.Start(t)
+			proxy := server.Proxy(t)
+			bus := open(t, redisbus.Options{Addr: proxy.Addr()})
+			l := bustest.Subscribe(t, bus)
+			publish(t, bus, numbered(0, 3, alice)...)
+			proxy.HoldAnswer(word)
+			ended := make(chan error, 1)
+			go func() { ended <- read(timeout(t, patience), bus) }()
+			proxy.AwaitHeld(t)
+			everywhereButHistory(t, bus, l, "0 1 2", numbered(3, 3, alice))
+			select {
+			case err := <-ended:
+				t.Fatalf("the read did not take long: %v", err)
+			default:
+			}
+			proxy.Release()
+			if err := <-ended; err != nil {
+				t.Errorf("the read: %v", err)
+			}
+		})
+	}
+	query := []protocol.HistoryQuery{{Channels: []protocol.ChannelID{alice}}}
+	f("indexes", "ZREVRANGEBYLEX", func(ctx context.Context, b *redisbus.Bus) error { _, err := b.History(ctx, query, 0); return err })
+	f("bodies", "MGET", func(ctx context.Context, b *redisbus.Bus) error { _, err := b.History(ctx, query, 0); return err })
+	f("a repair", "PTTL", func(ctx context.Context, b *redisbus.Bus) error {
+		_, err := b.Remaining(ctx, make([]protocol.MessageID, 10))
+		return err
+	})
+	f("who is online", "channel:online", func(ctx context.Context, b *redisbus.Bus) error {
+		_, err := b.Online(ctx, []protocol.ChannelID{alice})
+		return err
+	})
+}
+
+// everywhereButHistory publishes ps and checks that they are delivered after before.
+func everywhereButHistory(t *testing.T, bus *redisbus.Bus, l *bustest.Listener, before string, ps []*protocol.Publication) {
+	t.Helper()
+	publish(t, bus, ps...)
+	n, err := bus.Echo(timeout(t, patience))
+	if err != nil {
+		t.Fatal(err)
+	}
+	events, _ := l.Echo(t, n)
+	want(t, "delivered", bustest.Delivered(events), before+" "+bodies(ps))
+}
+
+// A connection that brings nothing any more is given up after the same time whatever it is for, and calls that wait for it fail.
+func TestSilentConnectionsAreGivenUp(t *testing.T) {
+	f := func(name string, call func(ctx context.Context, bus *redisbus.Bus) error) {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			server := redistest.Start(t)
+			proxy := server.Proxy(t)
+			bus := open(t, redisbus.Options{Addr: proxy.Addr(), SilenceTimeout: 300 * time.Millisecond})
+			if err := call(timeout(t, patience), bus); err != nil {
+				t.Fatal(err)
+			}
+			proxy.DeafenAll()
+			ctx := timeout(t, patience/4)                   // the libraries' own 10 s are beyond
+			for call(ctx, bus) != nil && ctx.Err() == nil { // a read is repeated on a new connection by itself
+			}
+			if ctx.Err() != nil {
+				t.Error("still waiting for the old connection")
+			}
+		})
+	}
+	f("publications", func(ctx context.Context, b *redisbus.Bus) error {
+		_, err := b.Publish(ctx, numbered(0, 1, alice))
+		return err
+	})
+	f("echoes", func(ctx context.Context, b *redisbus.Bus) error { _, err := b.Echo(ctx); return err })
+	f("reads", func(ctx context.Context, b *redisbus.Bus) error {
+		_, err := b.History(ctx, []protocol.HistoryQuery{{Channels: []protocol.ChannelID{alice}}}, 0)
+		return err
+	})
+}
