@@ -8,7 +8,7 @@ PACKAGES ?= ./...
 
 GOLANGCI := bin/golangci-lint-v2.15.0
 
-.PHONY: help run build test test-slow race lint fmt fuzz bench bench-full bench-smoke bench-report benchcmp bench-code package install uninstall clean deps
+.PHONY: help run build test model test-slow race lint fmt fuzz bench bench-full bench-smoke bench-report benchcmp bench-code package install uninstall clean deps
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -22,6 +22,9 @@ build: ## build bin/push-server, and bin/push-bench
 
 test: deps ## run all tests, but for those that take minutes
 	go test -timeout 20m $(PACKAGES)
+
+model: ## run ten thousand schedules of each scenario of what can go wrong between the bus and the loops
+	go test -count=1 -timeout 10m -run '^TestModel$$' -schedules 10000 ./engine/feed
 
 test-slow: deps ## run the recorded conversations with those that take minutes
 	PUSH_TEST_SLOW=1 go test -count=1 -timeout 15m -run 'TestConversations' ./cmd/push-server

@@ -151,21 +151,6 @@ func TestStoreIsEmptied(t *testing.T) {
 	f(old[7].ID, "old", "old", "new")
 }
 
-// replaying is the number of sessions whose history is being read.
-func (e *Engine) replaying() (n int) {
-	_ = askLoops(context.Background(), e.loops[:1], func(l *loop) {})
-	for _, l := range e.loops {
-		_ = askLoops(context.Background(), []*loop{l}, func(l *loop) {
-			l.slab.each(func(s *Session) {
-				if s.state == stateReplaying {
-					n++
-				}
-			})
-		})
-	}
-	return n
-}
-
 // Nobody is let in beyond the limit, and is told so; those who are in stay, and when one goes another may come.
 func TestConnectionLimit(t *testing.T) {
 	e := startMemory(t, func(o *Options) { o.MaxConnections = 3 })
