@@ -52,9 +52,17 @@ func redisBus(c *configs.Config, log *slog.Logger) (*redisbus.Bus, error) {
 	case socket != "":
 		o.Network, o.Addr = "unix", socket
 	default:
-		o.Addr = net.JoinHostPort(c.Storage.Host, strconv.Itoa(c.Storage.Port))
+		o.Addr = redisAddress(&c.Storage)
 	}
 	return redisbus.New(o)
+}
+
+// redisAddress takes a host with its port as well as one without.
+func redisAddress(s *configs.Storage) string {
+	if _, _, err := net.SplitHostPort(s.Host); err == nil {
+		return s.Host
+	}
+	return net.JoinHostPort(s.Host, strconv.Itoa(s.Port))
 }
 
 // storageText says where publications are kept, without the password that an address may have.
@@ -63,7 +71,7 @@ func storageText(s *configs.Storage) string {
 	case s.Type == configs.StorageMemory:
 		return "history and delivery: in the memory of this process"
 	case s.Socket == "":
-		return "history and delivery: Redis at " + net.JoinHostPort(s.Host, strconv.Itoa(s.Port))
+		return "history and delivery: Redis at " + redisAddress(s)
 	}
 	where := s.Socket
 	if scheme, rest, ok := strings.Cut(where, "://"); ok {

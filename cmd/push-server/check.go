@@ -3,10 +3,12 @@ package main
 import (
 	"fmt"
 	"io"
+	"log/slog"
 
 	"github.com/spf13/cobra"
 
 	"push-server/configs"
+	"push-server/engine"
 )
 
 func checkCommand(files *[]string) *cobra.Command {
@@ -37,10 +39,35 @@ func check(files []string, w io.Writer) error {
 	if errors > 0 {
 		return fmt.Errorf("%s, %s", count(errors, "error"), count(len(problems)-errors, "warning"))
 	}
+	if err := tryOut(c); err != nil {
+		fmt.Fprintf(w, "%s: error: %v\n", c.File, err)
+		return fmt.Errorf("1 error, %s", count(len(problems), "warning"))
+	}
 	for _, s := range c.Servers {
 		printListener(w, &s, s.Address)
 	}
 	fmt.Fprintf(w, "%s: no error, %s\n", c.File, count(len(problems), "warning"))
+	return nil
+}
+
+// tryOut makes what serve makes, as far as it opens nothing: certificates, the bus, the engine.
+func tryOut(c *configs.Config) error {
+	log := slog.New(slog.DiscardHandler)
+	s := &server{config: c, log: log, logs: &logs{log: log}}
+	if err := s.openTLS(); err != nil {
+		return err
+	}
+	key, err := securityKey(c, log)
+	if err != nil {
+		return err
+	}
+	if s.bus, err = newBus(c, log); err != nil {
+		return fmt.Errorf("storage: %w", err)
+	}
+	defer s.bus.Close()
+	if _, err := engine.New(engineOptions(s, key), s.bus); err != nil {
+		return err
+	}
 	return nil
 }
 

@@ -1,0 +1,45 @@
+package main
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"push-server/configs"
+)
+
+// TestCheckFindsWhereServeFails: what the server cannot be made of is found before it is started.
+func TestCheckFindsWhereServeFails(t *testing.T) {
+	f := func(storage, want string) {
+		t.Helper()
+		file := filepath.Join(t.TempDir(), "push-server.json")
+		text := `{"servers": [{"port": 0, "routes": {"sub": "/sub/", "pub": "/pub/"}}], "security": {"key": "k"}, "storage": ` + storage + `}`
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		var out bytes.Buffer
+		err := check([]string{file}, &out)
+		if failed := err != nil; failed != (want != "") || !strings.Contains(out.String(), want) || strings.Contains(out.String(), "s3cret") {
+			t.Errorf("%s: %v\n%s", storage, err, out.String())
+		}
+	}
+	f(`{"type": "redis", "socket": "redis://portal:s3cret%zz@127.0.0.1:6379"}`, "storage: ")
+	f(`{"type": "redis", "socket": "redis://127.0.0.1:6379?master_set=portal"}`, "Sentinel")
+	f(`{"type": "redis", "socket": "redis://portal:s3cret@127.0.0.1:6379/2"}`, "")
+	f(`{"type": "redis", "host": "127.0.0.1:6380"}`, "")
+}
+
+func TestHostOfRedisWithPort(t *testing.T) {
+	f := func(host, want string) {
+		t.Helper()
+		if got := redisAddress(&configs.Storage{Host: host, Port: 6379}); got != want {
+			t.Errorf("%s: %s", host, got)
+		}
+	}
+	f("redis", "redis:6379")
+	f("redis:6380", "redis:6380")
+	f("::1", "[::1]:6379")
+	f("[::1]:6380", "[::1]:6380")
+}
