@@ -173,7 +173,7 @@ func (f *followed) finishing(h fasthttp.RequestHandler) fasthttp.RequestHandler 
 // following is h for a port without loops.
 func following(t Trace, h fasthttp.RequestHandler) fasthttp.RequestHandler {
 	return func(r *fasthttp.RequestCtx) {
-		f := follow(t, poll.AddressText(r.RemoteAddr()), r.Request.Header.Peek(fasthttp.HeaderXForwardedFor))
+		f := follow(t, poll.AddressText(r.RemoteAddr()), poll.List(&r.Request.Header, fasthttp.HeaderXForwardedFor))
 		if f == nil {
 			h(r)
 			return

@@ -1,7 +1,6 @@
 package poll
 
 import (
-	"bytes"
 	"context"
 	"net/netip"
 	"sync"
@@ -128,7 +127,7 @@ func (c *call) serve(routes *Routes) {
 	if !header.IsHTTP11() {
 		c.SetConnectionClose()
 	}
-	if expect := header.Peek(fasthttp.HeaderExpect); len(expect) > 0 && !bytes.EqualFold(expect, continue100) {
+	if expects(header) == expectOther {
 		c.SetStatusCode(fasthttp.StatusExpectationFailed)
 		return
 	}

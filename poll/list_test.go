@@ -63,6 +63,8 @@ func TestTwoKeys(t *testing.T) {
 	f(key+"\n"+key, false)
 	f(key+"\nSec-WebSocket-Protocol: a\nSec-WebSocket-Protocol: b", true)
 	f(key+"\nSec-WebSocket-Version: 8", false)
+	f(key+"\nSec-WebSocket-Version:\nUpgrade: ,\nSec-WebSocket-Protocol:\nSec-WebSocket-Protocol: a", true)
+	f(key+"\nUpgrade: h2c", false)
 }
 
 // An empty Host is right where a target has no authority (RFC 9112, 3.2); health checks send it.

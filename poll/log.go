@@ -42,7 +42,7 @@ func LogText(e *protocol.Error) string {
 
 // clientAddress is who a log line is about: what the proxies in front say, all of it, or the other end of the connection.
 func clientAddress(ctx *fasthttp.RequestCtx) string {
-	if forwarded := ctx.Request.Header.Peek(fasthttp.HeaderXForwardedFor); len(forwarded) > 0 {
+	if forwarded := List(&ctx.Request.Header, fasthttp.HeaderXForwardedFor); len(forwarded) > 0 {
 		return string(forwarded)
 	}
 	return AddressText(ctx.RemoteAddr())

@@ -19,15 +19,13 @@ type Request struct {
 	NoHost bool // HTTP/1.1 without Host: 400, unless it is a WebSocket handshake
 
 	ContentLength int  // bytes of the body; 0: no body; -1: chunks
-	Expect        bool // the header Expect is present
+	Expect        bool // something is expected before the body is sent
 	Upgrade       bool // asks for another protocol
 
 	Target []byte // as it stands in the request line
 	Path   []byte // of Target, what is before the first '?'
 	Query  []byte // of Target, what is between the first and the second '?'
 	Args   fasthttp.Args
-
-	joined []byte // lists of several lines
 }
 
 // Reader reads request heads. One per event loop or goroutine: it is not safe for concurrent use. The zero value is ready.
@@ -44,7 +42,7 @@ const hostLine = "Host: -\r\n"
 
 // Read reads a head that CheckHead has let pass, exactly its n bytes. The error is ErrBadRequest.
 func (r *Reader) Read(head []byte, req *Request) error {
-	req.NoHost, req.joined = false, req.joined[:0]
+	req.NoHost = false
 	if r.parse(head, &req.Header) != nil {
 		if r.emptyHost = false; !r.addHost(head) || r.parse(r.withHost, &req.Header) != nil {
 			return ErrBadRequest
@@ -96,31 +94,49 @@ func (req *Request) fill() {
 	if req.ContentLength = h.ContentLength(); req.ContentLength < chunked { // fasthttp has a third value, for neither
 		req.ContentLength = 0
 	}
-	req.Expect = h.Peek(fasthttp.HeaderExpect) != nil
+	req.Expect = expects(h) != expectNothing
 	req.Upgrade = protocol.IsUpgrade(req.List(fasthttp.HeaderConnection), req.List(fasthttp.HeaderUpgrade))
 	req.Target = h.RequestURI()
 	req.Path, req.Query = splitTarget(req.Target)
 	req.Args.ParseBytes(req.Query)
 }
 
+// List is that of the request's header.
+func (req *Request) List(name string) []byte { return List(&req.Header, name) }
+
 // List is the value of a header that is a list: lines of one name are one list (RFC 9110, 5.3). nil: there is none. It is valid as long as
-// the request.
-func (req *Request) List(name string) []byte {
-	lines := req.Header.PeekAll(name)
+// the header. Only several lines cost an allocation.
+func List(h *fasthttp.RequestHeader, name string) []byte {
+	lines := h.PeekAll(name)
 	switch len(lines) {
 	case 0:
 		return nil
 	case 1:
 		return lines[0]
 	}
-	from := len(req.joined)
-	for i, line := range lines {
-		if i > 0 {
-			req.joined = append(req.joined, ", "...)
+	return bytes.Join(lines, commaSpace)
+}
+
+var commaSpace = []byte(", ")
+
+// expectation is what a client expects before it sends its body: nothing, 100-continue, or what nobody understands.
+type expectation uint8
+
+const (
+	expectNothing expectation = iota
+	expectContinue
+	expectOther
+)
+
+func expects(h *fasthttp.RequestHeader) expectation {
+	e := expectNothing
+	for element, rest := protocol.NextElement(List(h, fasthttp.HeaderExpect)); len(element) > 0; element, rest = protocol.NextElement(rest) {
+		if !bytes.EqualFold(element, continue100) {
+			return expectOther
 		}
-		req.joined = append(req.joined, line...)
+		e = expectContinue
 	}
-	return req.joined[from:len(req.joined):len(req.joined)]
+	return e
 }
 
 // Handshake is what the request says about a WebSocket, when sub is the path of subscribers. It is valid as long as req is.

@@ -76,6 +76,8 @@ func TestReadBody(t *testing.T) {
 	f("Content-Length: 12\n", 12, false)
 	f("Transfer-Encoding: chunked\n", -1, false)
 	f("Content-Length: 12\nExpect: 100-continue\n", 12, true)
+	f("Content-Length: 12\nExpect:\nExpect: ,100-continue\n", 12, true)
+	f("Content-Length: 12\nExpect: ,\n", 12, false)
 }
 
 func TestReadTarget(t *testing.T) {

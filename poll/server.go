@@ -1,7 +1,6 @@
 package poll
 
 import (
-	"bytes"
 	"cmp"
 	"errors"
 	"log/slog"
@@ -63,17 +62,18 @@ type serving ServerOptions
 
 // beginBody gives the body its time, and lets the client know early whether to send it.
 func (s serving) beginBody(h *fasthttp.RequestHeader) fasthttp.RequestConfig {
-	if expect := h.Peek(fasthttp.HeaderExpect); len(expect) > 0 {
-		switch {
-		case !bytes.EqualFold(expect, continue100):
-			if n := h.ContentLength(); n > 0 || n == chunked { // the handler answers 417 now
-				skipBody(h)
-			}
-		case h.IsHTTP11():
-			h.SetBytesV(fasthttp.HeaderExpect, continue100) // the only form that fasthttp reacts to
-		default:
-			h.Del(fasthttp.HeaderExpect) // RFC 9110, 10.1.1: "MUST ignore that expectation"
+	e := expects(h)
+	if e != expectNothing {
+		h.Del(fasthttp.HeaderExpect) // fasthttp looks at the first line alone
+	}
+	switch {
+	case e == expectOther:
+		h.Set(fasthttp.HeaderExpect, "unknown") // the handler answers 417 now
+		if n := h.ContentLength(); n > 0 || n == chunked {
+			skipBody(h)
 		}
+	case e == expectContinue && h.IsHTTP11(): // RFC 9110, 10.1.1: of HTTP/1.0 a server "MUST ignore that expectation"
+		h.SetBytesV(fasthttp.HeaderExpect, continue100)
 	}
 	n := h.ContentLength()
 	h.DelBytes(bodyRefused)

@@ -83,6 +83,7 @@ func TestServerLogsNoTestRequests(t *testing.T) {
 	}
 	f("testKey=other", "", "HTTP Request: Max payload size exceeded. ::ffff:127.0.0.1")
 	f("", "\nX-Forwarded-For: 203.0.113.7", "HTTP Request: Max payload size exceeded. 203.0.113.7")
+	f("", "\nX-Forwarded-For: 203.0.113.7\nX-Forwarded-For: 10.0.0.1", "HTTP Request: Max payload size exceeded. 203.0.113.7, 10.0.0.1")
 	f("testKey=secret", "")
 }
 
@@ -106,7 +107,8 @@ func TestServerContinues(t *testing.T) {
 	}
 	f(publishLines + "Expect: 100-continue\nContent-Length: 3")
 	f(publishLines + "expect: 100-Continue\nContent-Length: 3")
-	equalLines(t, "published", bodies(b), "abc", "d", "abc", "d")
+	f(publishLines + "Expect:\nExpect: 100-continue,\nContent-Length: 3")
+	equalLines(t, "published", bodies(b), "abc", "d", "abc", "d", "abc", "d")
 }
 
 func TestServerFailsOtherExpectations(t *testing.T) {
@@ -114,6 +116,8 @@ func TestServerFailsOtherExpectations(t *testing.T) {
 	addr := serve(t, h, ServerOptions{})
 	c := dial(t, addr)
 	c.request("GET /nothing HTTP/1.1\nHost: a\nExpect: the worst", "")
+	c.expect("417 Expectation Failed\n")
+	c.request("GET /nothing HTTP/1.1\nHost: a\nExpect: 100-continue\nExpect: the worst", "")
 	c.expect("417 Expectation Failed\n")
 	c.request(publishLines+"Expect: the worst\nContent-Length: 3", "") // the client waits with its body
 	c.expect("417 Expectation Failed" + closeLine + "\n")

@@ -17,7 +17,8 @@ const acceptGUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 // keyLen is the length of a Sec-WebSocket-Key: 16 bytes in base64.
 const keyLen = 24
 
-// Handshake is what a request for a WebSocket says. The slices are raw header values; nil stands for an absent header.
+// Handshake is what a request for a WebSocket says. The slices are raw header values, those of several lines of one name joined by
+// commas; nil stands for an absent header.
 type Handshake struct {
 	Method       []byte
 	Upgrade      []byte
@@ -38,6 +39,7 @@ var (
 	refusedUpgrade      = &HandshakeRefusal{http.StatusBadRequest, "Invalid Upgrade header"}
 	refusedKey          = &HandshakeRefusal{http.StatusBadRequest, "Missing or invalid Sec-WebSocket-Key header"}
 	refusedVersion      = &HandshakeRefusal{http.StatusBadRequest, "Missing or invalid Sec-WebSocket-Version header"}
+	refusedLater        = &HandshakeRefusal{Status: http.StatusUpgradeRequired}
 	refusedPath         = &HandshakeRefusal{http.StatusBadRequest, "Bad Request"}
 	refusedSubprotocols = &HandshakeRefusal{http.StatusBadRequest, "Invalid Sec-WebSocket-Protocol header"}
 )
@@ -48,14 +50,34 @@ func IsUpgrade(connection, upgrade []byte) bool {
 	if upgrade == nil {
 		return false
 	}
-	for more := true; more; {
+	for len(connection) > 0 {
 		var token []byte
-		token, connection, more = bytes.Cut(connection, comma)
-		if bytes.EqualFold(bytes.TrimSpace(token), tokenUpgrade) {
+		if token, connection = NextElement(connection); bytes.EqualFold(token, tokenUpgrade) {
 			return true
 		}
 	}
 	return false
+}
+
+// NextElement takes the next element from the value of a header that is a list. The element is empty at the end: "A recipient MUST parse
+// and ignore a reasonable number of empty list elements" (RFC 9110, 5.6.1.2). Quoted strings with commas are none of our lists'.
+func NextElement(list []byte) (element, rest []byte) {
+	for len(list) > 0 {
+		element, list, _ = bytes.Cut(list, comma)
+		if element = bytes.Trim(element, " \t"); len(element) > 0 {
+			return element, list
+		}
+	}
+	return nil, nil
+}
+
+// only is the element of a list of one, or else nil.
+func only(list []byte) []byte {
+	first, rest := NextElement(list)
+	if second, _ := NextElement(rest); len(second) > 0 {
+		return nil
+	}
+	return first
 }
 
 var (
@@ -71,11 +93,13 @@ func (h *Handshake) Check() *HandshakeRefusal {
 	switch {
 	case string(h.Method) != http.MethodGet:
 		return refusedMethod
-	case !bytes.EqualFold(h.Upgrade, tokenWebSocket):
+	case !bytes.EqualFold(only(h.Upgrade), tokenWebSocket):
 		return refusedUpgrade
-	case !isKey(h.Key):
+	case !isKey(h.Key): // two keys are none: the header "MUST NOT appear more than once" (RFC 6455, 11.3.1)
 		return refusedKey
-	case string(h.Version) != "13" && string(h.Version) != "8":
+	case isLaterVersion(only(h.Version)):
+		return refusedLater
+	case !isVersion(only(h.Version)):
 		return refusedVersion
 	case !h.PathOK:
 		return refusedPath
@@ -84,6 +108,15 @@ func (h *Handshake) Check() *HandshakeRefusal {
 	}
 	return nil
 }
+
+// isLaterVersion knows versions whose clients can come back with 13 when they are told (RFC 6455, 4.4). Those of the drafts before it
+// cannot, and get what the Node server says.
+func isLaterVersion(v []byte) bool {
+	n, err := strconv.ParseUint(string(v), 10, 8)
+	return err == nil && n > 13
+}
+
+func isVersion(v []byte) bool { return string(v) == "13" || string(v) == "8" }
 
 func isKey(key []byte) bool {
 	if len(key) != keyLen || !bytes.HasSuffix(key, base64Padding) {
@@ -101,11 +134,7 @@ func isKey(key []byte) bool {
 func isSubprotocols(list []byte) bool {
 	var seen [maxSubprotocols][]byte
 	n := 0
-	for name := range bytes.SplitSeq(list, comma) {
-		name = bytes.Trim(name, " \t")
-		if len(name) == 0 {
-			continue // RFC 9110, 5.6.1: a recipient "MUST parse and ignore a reasonable number of empty list elements"
-		}
+	for name, rest := NextElement(list); len(name) > 0; name, rest = NextElement(rest) {
 		if n == maxSubprotocols || !isToken(name) || contains(seen[:n], name) {
 			return false
 		}
@@ -149,20 +178,11 @@ func AppendSwitchingProtocols(dst, key, subprotocols []byte) []byte {
 		"Sec-WebSocket-Accept: "...)
 	dst = appendAccept(dst, key)
 	if subprotocols != nil {
+		first, _ := NextElement(subprotocols)
 		dst = append(dst, "\r\nSec-WebSocket-Protocol: "...)
-		dst = append(dst, firstElement(subprotocols)...)
+		dst = append(dst, first...)
 	}
 	return append(dst, "\r\n\r\n"...)
-}
-
-// firstElement is the first element of a list that is not empty.
-func firstElement(list []byte) []byte {
-	for name := range bytes.SplitSeq(list, comma) {
-		if name = bytes.Trim(name, " \t"); len(name) > 0 {
-			return name
-		}
-	}
-	return nil
 }
 
 func appendAccept(dst, key []byte) []byte {
@@ -173,6 +193,9 @@ func appendAccept(dst, key []byte) []byte {
 
 // AppendHandshakeRefusal appends the complete answer to a handshake that Check has refused. The connection ends behind it.
 func AppendHandshakeRefusal(dst []byte, r *HandshakeRefusal) []byte {
+	if r == refusedLater { // RFC 6455, 4.2.2: "a |Sec-WebSocket-Version| header field indicating the version(s)"
+		return append(dst, "HTTP/1.1 426 Upgrade Required\r\nConnection: close\r\nSec-WebSocket-Version: 13, 8\r\nContent-Length: 0\r\n\r\n"...)
+	}
 	dst = append(dst, "HTTP/1.1 "...)
 	dst = strconv.AppendInt(dst, int64(r.Status), 10)
 	dst = append(dst, ' ')

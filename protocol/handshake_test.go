@@ -23,6 +23,7 @@ func TestIsUpgrade(t *testing.T) {
 	f("keep-alive, Upgrade", websocket, true)
 	f("upgrade ,keep-alive", websocket, true)
 	f(",\tUpgrade", []byte("h2c"), true)
+	f("keep-alive, , Upgrade,", websocket, true)
 	f("Upgrade", nil, false)
 	f("close", websocket, false)
 	f("", websocket, false)
@@ -59,6 +60,7 @@ func TestHandshakeCheck(t *testing.T) {
 	f(func(h *Handshake) { h.Upgrade = []byte("WebSocket") }, nil)
 	f(func(h *Handshake) { h.Upgrade = []byte("h2c") }, refusedUpgrade)
 	f(func(h *Handshake) { h.Upgrade = []byte("h2c, websocket") }, refusedUpgrade)
+	f(func(h *Handshake) { h.Upgrade = []byte(", websocket ,") }, nil)
 	f(func(h *Handshake) { h.Upgrade = []byte{} }, refusedUpgrade)
 
 	key := func(key string, want *HandshakeRefusal) {
@@ -71,11 +73,17 @@ func TestHandshakeCheck(t *testing.T) {
 	key("AAAAAAAAAAAAAAAAAAA+/AA==", refusedKey)
 	key("AAAAAAAAAAAAAAAAAAA-_A==", refusedKey)
 	key("", refusedKey)
+	key("AAAAAAAAAAAAAAAAAAA+/A==, AAAAAAAAAAAAAAAAAAA+/A==", refusedKey)
 	f(func(h *Handshake) { h.Key = nil }, refusedKey)
 
 	f(func(h *Handshake) { h.Version = []byte("8") }, nil)
+	f(func(h *Handshake) { h.Version = []byte("13, ") }, nil)
+	f(func(h *Handshake) { h.Version = []byte("13, 8") }, refusedVersion)
 	f(func(h *Handshake) { h.Version = []byte("12") }, refusedVersion)
-	f(func(h *Handshake) { h.Version = []byte("99") }, refusedVersion)
+	f(func(h *Handshake) { h.Version = []byte("14") }, refusedLater)
+	f(func(h *Handshake) { h.Version = []byte("99") }, refusedLater)
+	f(func(h *Handshake) { h.Version = []byte("+99") }, refusedVersion)
+	f(func(h *Handshake) { h.Version = []byte("256") }, refusedVersion)
 	f(func(h *Handshake) { h.Version = nil }, refusedVersion)
 
 	f(func(h *Handshake) { h.PathOK = false }, refusedPath)
@@ -90,10 +98,10 @@ func TestHandshakeSubprotocols(t *testing.T) {
 	protocols("foo, bar", nil)
 	protocols("foo,bar\t,  v1.chat!", nil)
 	protocols("", refusedSubprotocols)
-	protocols(",", refusedSubprotocols)
-	protocols("foo,", nil) // empty elements are nothing
+	protocols("foo,", nil)
 	protocols(",foo", nil)
-	protocols("foo,, bar", nil)
+	protocols("foo,,bar", nil)
+	protocols(" , ,", refusedSubprotocols)
 	protocols("foo,,foo", refusedSubprotocols)
 	protocols("foo bar", refusedSubprotocols)
 	protocols("foo, foo", refusedSubprotocols)
@@ -149,8 +157,8 @@ func TestAppendSwitchingProtocols(t *testing.T) {
 		"Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n"
 	f(nil, head+"\r\n")
 	f([]byte("foo"), head+"Sec-WebSocket-Protocol: foo\r\n\r\n")
-	f([]byte("foo , bar"), head+"Sec-WebSocket-Protocol: foo\r\n\r\n")
 	f([]byte(", foo"), head+"Sec-WebSocket-Protocol: foo\r\n\r\n")
+	f([]byte("foo , bar"), head+"Sec-WebSocket-Protocol: foo\r\n\r\n")
 }
 
 func TestAppendHandshakeRefusal(t *testing.T) {
@@ -162,6 +170,7 @@ func TestAppendHandshakeRefusal(t *testing.T) {
 	}
 	f(refusedVersion, "HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Type: text/html\r\nContent-Length: 47\r\n\r\n"+
 		"Missing or invalid Sec-WebSocket-Version header")
+	f(refusedLater, "HTTP/1.1 426 Upgrade Required\r\nConnection: close\r\nSec-WebSocket-Version: 13, 8\r\nContent-Length: 0\r\n\r\n")
 	f(refusedMethod, "HTTP/1.1 405 Method Not Allowed\r\nConnection: close\r\nContent-Type: text/html\r\nContent-Length: 19\r\n\r\n"+
 		"Invalid HTTP method")
 }
