@@ -65,7 +65,11 @@ func (c *conn) Read(p []byte) (int, error) {
 	return c.result(passed)
 }
 
+// result is that of a Read that has n bytes for the server. A body that cannot go on is refused behind what came before.
 func (c *conn) result(n int) (int, error) {
+	if n == 0 && c.body.broken() {
+		c.refuse(refusedRequest)
+	}
 	if c.refused {
 		return 0, io.EOF
 	}

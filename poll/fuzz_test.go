@@ -85,6 +85,7 @@ func FuzzServer(f *testing.F) {
 	seeds := append(headSeeds,
 		publication+"Content-Length: 1\r\n\r\n1"+publication+"Content-Length: 1\r\n\r\n2",
 		publication+"Transfer-Encoding: chunked\r\n\r\n1\r\na\r\n2;x\r\nbc\r\n0\r\nX: y\r\n\r\n"+publication+"\r\n",
+		publication+"Transfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\nX: y\n\r\n"+publication+"\r\n",
 		publication+"Content-Length: 100\r\n\r\n"+publication,
 		publication+"Transfer-Encoding: chunked\r\n\r\n50\r\n",
 		"POST /pub/?binaryMode=true HTTP/1.1\r\nHost: a\r\nContent-Length: 31\r\n\r\n"+publishing(message("1", private(privA))),

@@ -188,3 +188,29 @@ func TestBodyScanner(t *testing.T) {
 	f(chunked, "3\r\nabc\r\n0\r\nX: y\r\n", -1)
 	f(chunked, "ffffffffffffffffffffffff\r\nabc", -1)
 }
+
+// Of two readers one may take a bare LF for a line end, or a CR.
+func TestBodyScannerRefuses(t *testing.T) {
+	f := func(in string) {
+		t.Helper()
+		for first := range len(in) + 1 {
+			var s bodyScanner
+			s.start(chunked)
+			n := s.scan([]byte(in[:first]))
+			s.scan([]byte(in[n:]))
+			if !s.broken() {
+				t.Errorf("%q, %d first: not broken", in, first)
+			}
+		}
+	}
+	f("3\nabc\r\n0\r\n\r\n")
+	f("3;x\nabc\r\n0\r\n\r\n")
+	f("3\rx\r\nabc\r\n0\r\n\r\n")
+	f("3\r\nabc\n0\r\n\r\n")
+	f("3\r\nabcd\r\n0\r\n\r\n")
+	f("3\r\nabc\r\n0\n\r\n")
+	f("3\r\nabc\r\n0\r\n\n")
+	f("3\r\nabc\r\n0\r\nX: y\n\r\n")
+	f("3\r\nabc\r\n0\r\nX: y\r\n\n")
+	f("3\r\nabc\r\n0\r\nX: \ry\r\n\r\n")
+}

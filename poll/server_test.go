@@ -185,6 +185,11 @@ func TestServerRefuses(t *testing.T) {
 	literal("POST /pub/ HTTP/1.1\r\nHost: a\r\nContent-Length: -1\r\n\r\n", bad)
 	literal("POST /pub/ HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab", bad)
 	literal("POST /pub/ HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n", bad)
+	const inChunks = "POST /pub/?CHANNEL_ID=" + privA + " HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
+	literal(inChunks+"1\na\r\n0\r\n\r\n", bad)
+	literal(inChunks+"1\r\na\n0\r\n\r\n", bad)
+	literal(inChunks+"1\r\na\r\n0\r\n\n", bad)
+	literal(inChunks+"1\r\na\r\n0\r\nX: y\n\r\n", bad)
 	literal("CONNECT a:443 HTTP/1.1\r\nHost: a\r\n\r\n", "")
 	literal("GET /nothing?"+strings.Repeat("x", 20000)+" HTTP/1.1\r\n",
 		"HTTP/1.1 431 Request Header Fields Too Large\r\nConnection: close\r\n\r\n")
