@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -38,7 +39,9 @@ type conn struct {
 	net.Conn
 
 	// Read and Write, which are called from one goroutine.
-	head    []byte // of a head that has come in parts, what was passed on already
+	head    []byte // of a head that comes in parts, what has come
+	passed  int    // how much of it the server has
+	ready   []byte // for the server
 	body    bodyScanner
 	rest    []byte // read, but behind the end of the request under way
 	refused bool
@@ -48,59 +51,85 @@ type conn struct {
 
 // Read returns bytes of one request at most.
 func (c *conn) Read(p []byte) (int, error) {
-	if c.refused {
-		return 0, io.EOF
+	for {
+		if n := copy(p, c.ready); n > 0 {
+			c.ready = c.ready[n:]
+			return n, nil
+		}
+		if c.refused {
+			return 0, io.EOF
+		}
+		if c.body.broken() {
+			c.refuse(refusedRequest)
+			return 0, io.EOF
+		}
+		n, err := c.take(p)
+		if n > 0 || err != nil {
+			return n, err
+		}
 	}
-	if len(c.rest) > 0 {
-		n := c.pass(p[:copy(p, c.rest)])
-		c.rest = c.rest[n:]
-		return c.result(n)
-	}
-	n, err := c.Conn.Read(p)
-	if n == 0 {
+}
+
+// take reads once. It leaves the first n bytes of p for the server, and others in c.ready.
+func (c *conn) take(p []byte) (n int, err error) {
+	again := len(c.rest) > 0
+	if again {
+		n = copy(p, c.rest)
+	} else if n, err = c.Conn.Read(p); n == 0 {
 		return 0, err
 	}
-	passed := c.pass(p[:n])
-	c.rest = append(c.rest[:0], p[passed:n]...)
-	return c.result(passed)
+	stays, taken := c.pass(p[:n])
+	if again {
+		c.rest = c.rest[taken:]
+	} else {
+		c.rest = append(c.rest[:0], p[taken:n]...)
+	}
+	return stays, nil
 }
 
-// result is that of a Read that has n bytes for the server. A body that cannot go on is refused behind what came before.
-func (c *conn) result(n int) (int, error) {
-	if n == 0 && c.body.broken() {
-		c.refuse(refusedRequest)
-	}
-	if c.refused {
-		return 0, io.EOF
-	}
-	return n, nil
-}
-
-// pass says how many bytes of b belong to the request under way.
-func (c *conn) pass(b []byte) int {
+// pass says how many bytes of b belong to the request under way, and how many of them the server gets where they are.
+func (c *conn) pass(b []byte) (stays, taken int) {
 	if c.body.inside() {
-		return c.body.scan(b)
+		n := c.body.scan(b)
+		return n, n
 	}
-	before := len(c.head)
-	seen := b
+	before, seen := len(c.head), b
 	if before > 0 {
 		c.head = append(c.head, b...)
 		seen = c.head
 	}
 	h, err := checkHead(seen)
-	switch {
-	case err == nil:
-	case errors.Is(err, protocol.ErrShort):
-		c.head = append(c.head[:0], seen[h.skip:]...)
-		return len(b)
-	default:
+	short := errors.Is(err, protocol.ErrShort)
+	if err != nil && !short {
 		c.refuse(err)
-		return 0
+		return 0, 0
 	}
-	c.head = nil
-	n := h.skip + h.n - before
-	c.body.start(h.body)
-	return n + c.body.scan(b[n:])
+	end := h.skip + h.n
+	if short && h.n == 0 { // its request line is passed on as it comes, all else by the line
+		end = len(seen)
+	}
+	if !short {
+		c.body.start(h.body)
+		end += c.body.scan(seen[end:])
+	}
+	if stays = end; before > 0 || h.emptyHost > 0 {
+		c.prepare(&h, seen, end)
+		stays = 0
+	}
+	if !short {
+		c.head, c.passed = nil, 0
+		return stays, end - before
+	}
+	c.head, c.passed = append(c.head[:0], seen[h.skip:]...), end-h.skip
+	return stays, len(b)
+}
+
+// prepare gives the server what it has not got of the first end bytes of seen. An empty Host, which it would not take, is filled.
+func (c *conn) prepare(h *head, seen []byte, end int) {
+	c.ready = append(c.ready[:0], seen[c.passed:end]...)
+	if at := h.skip + h.emptyHost - c.passed; h.emptyHost > 0 && at >= 0 && at < len(c.ready) {
+		c.ready = slices.Insert(c.ready, at, '-')
+	}
 }
 
 // refuse answers in place of the server, which is told that the client has gone.
@@ -110,7 +139,7 @@ func (c *conn) refuse(err error) {
 		panic("BUG: the gate failed: " + err.Error())
 	}
 	c.refused = true
-	c.head, c.rest = nil, nil
+	c.head, c.ready, c.rest = nil, nil, nil
 	c.linger.Store(r.Status != 0)
 	if c.Conn.SetWriteDeadline(time.Now().Add(lingerTime)) == nil {
 		_, _ = c.Conn.Write(r.AppendTo(nil)) // whoever sent this need not be there any more

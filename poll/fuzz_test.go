@@ -12,10 +12,15 @@ import (
 	"testing"
 	"time"
 
+	"github.com/valyala/fasthttp"
+
 	"push-server/protocol"
 )
 
 var headSeeds = []string{
+	"GET /stat/ HTTP/1.1\r\nHost:\r\n\r\n",
+	"GET /stat/ HTTP/1.1\r\nHost: [::1]:80\r\n\r\n",
+	"GET http://a.b:1/stat/ HTTP/1.1\r\nHost: a%d0b_c\r\n\r\n",
 	"GET /sub/?CHANNEL_ID=" + signedA + "&mid=17954614120000000000000225&binaryMode=true HTTP/1.1\r\nHost: a\r\n\r\n",
 	"GET /sub/?CHANNEL_ID=" + aloneA + " HTTP/1.0\r\nIf-Modified-Since: Mon, 12 Oct 2026 10:00:00 +0000\r\n\r\n",
 	"GET /sub/ HTTP/1.1\r\nUpgrade: websocket\r\nConnection: keep-alive, upgrade\r\n\r\n",
@@ -52,6 +57,9 @@ func FuzzCheckHead(f *testing.F) {
 		}
 		if int64(req.ContentLength) != whole.body || req.HTTP10 != whole.http10 {
 			t.Fatalf("the gate sees %+v, the reader %d, %v", whole, req.ContentLength, req.HTTP10)
+		}
+		if err := new(fasthttp.URI).Parse(req.Header.Host(), req.Target); err != nil {
+			t.Fatalf("the other kind of port refuses %q at %q: %v", req.Target, req.Header.Host(), err)
 		}
 		if !bytes.HasPrefix(req.Target, req.Path) || len(req.Path) == 0 {
 			t.Fatalf("path %q of %q", req.Path, req.Target)

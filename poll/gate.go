@@ -53,6 +53,8 @@ type head struct {
 
 	hasLength bool
 	http10    bool
+	hasHost   bool
+	emptyHost int // index behind "Host:" where nothing follows it; 0 elsewhere
 }
 
 // chunked is the length of a body that comes in chunks.
@@ -129,6 +131,9 @@ func (h *head) checkRequestLine(line []byte) error {
 	if string(method) == http.MethodConnect {
 		return refusedTunnel
 	}
+	if !validTarget(target) {
+		return refusedRequest
+	}
 	return nil
 }
 
@@ -144,6 +149,21 @@ func (h *head) checkField(line []byte) error {
 		return h.setLength(value)
 	case len(name) == len(transferEncoding) && bytes.EqualFold(name, transferEncoding):
 		return h.setChunked(value)
+	case len(name) == len(hostName) && bytes.EqualFold(name, hostName):
+		return h.setHost(value, h.n-len(line)-len(crlf)+colon+1)
+	}
+	return nil
+}
+
+// setHost takes one Host: RFC 9112, 3.2 wants 400 for "more than one Host header field line or a Host header field with an invalid field
+// value". An empty one is valid, and health checks send it. end is where its line has its value.
+func (h *head) setHost(value []byte, end int) error {
+	if h.hasHost || !validHost(value) {
+		return refusedRequest
+	}
+	h.hasHost = true
+	if len(value) == 0 {
+		h.emptyHost = end
 	}
 	return nil
 }

@@ -126,6 +126,66 @@ func TestCheckHeadOfTwoBodies(t *testing.T) {
 	c.refused("GET / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n", 400)
 }
 
+func TestCheckHeadOfHosts(t *testing.T) {
+	c := headCheck{t}
+	whole := func(host string) {
+		t.Helper()
+		c.whole(getLine+"Host:"+host+"\r\n\r\n", 0, len(getLine)+5+len(host)+4)
+	}
+	refused := func(host string) {
+		t.Helper()
+		c.refused(getLine+"Host:"+host+"\r\n", 400)
+	}
+	whole("")
+	whole(" \t ")
+	whole(" push.example")
+	whole(" push.example:")
+	whole("127.0.0.1:8893")
+	whole("[::1]")
+	whole("[::1]:80")
+	whole("my_portal~(1).local")
+	whole("\xd0\xb6.\xd1\x80\xd1\x84") // as some write it
+	whole("%d0%b6.%D1%80%d1%84")
+	refused("a\r\nhost: a")
+	refused("\r\nHost:")
+	refused("a b")
+	refused("a:80:81")
+	refused("a:x")
+	refused("a,b/c")
+	refused("user@a")
+	refused("[::1")
+	refused("[::1]x")
+	refused("[::g]")
+	refused("[fe80::1%25eth0]")
+	refused("%61")
+	refused("a%d")
+}
+
+func TestCheckHeadOfTargets(t *testing.T) {
+	c := headCheck{t}
+	f := func(target string, ok bool) {
+		t.Helper()
+		in := "GET " + target + " HTTP/1.1\r\n\r\n"
+		if ok {
+			c.whole(in, 0, len(in))
+		} else {
+			c.refused(in, 400)
+		}
+	}
+	f("/a?b=http://c", true)
+	f("//a", true)
+	f("*", true)
+	f("http://a:1/b", true)
+	f("HTTPS://a?b", true)
+	f("a", false)
+	f("http:///b", false)
+	f("http://a:b/", false)
+	f("ftp://a/", false)
+	f("//a://b", false)
+	f("/a\x7f", false)
+	f("/a\x01", false)
+}
+
 func TestCheckHeadBound(t *testing.T) {
 	const frame = "GET / HTTP/1.1\r\nX: \r\n\r\n"
 	fits := "GET / HTTP/1.1\r\nX: " + strings.Repeat("x", MaxHead-len(frame)) + "\r\n\r\n"

@@ -60,12 +60,23 @@ func (s *memoryServer) read(request []byte, remote net.Addr) bool {
 	s.ctx.Request.Reset()
 	s.ctx.Response.Reset()
 	s.ctx.ResetUserValues()
-	if s.ctx.Request.Header.Read(s.reader) != nil {
+	if s.ctx.Request.Header.Read(s.reader) != nil && !s.readEmptyHost(request) {
 		return false
 	}
 	unread := s.source.Len() + s.reader.Buffered()
 	s.ctx.Request.SetBodyRaw(request[len(request)-unread:])
 	return max(s.ctx.Request.Header.ContentLength(), 0) == unread
+}
+
+// readEmptyHost reads a head with an empty Host, which the parser does not take.
+func (s *memoryServer) readEmptyHost(request []byte) bool {
+	h, err := checkHead(request)
+	if err != nil || h.emptyHost == 0 {
+		return false
+	}
+	s.source.Reset(h.appendWithHost(nil, request))
+	s.reader.Reset(&s.source)
+	return s.ctx.Request.Header.Read(s.reader) == nil
 }
 
 func (s *memoryServer) write(dst []byte) []byte {

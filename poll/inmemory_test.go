@@ -32,6 +32,7 @@ func TestServeBytes(t *testing.T) {
 	f("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nConnection: close\r\n\r\nabc", "POST",
 		"200 OK"+closeLine+plainLine+"\nPOST abc 192.0.2.1:5", true)
 	f("POST / HTTP/1.0\r\nContent-Length: 3\r\n\r\nabc", "POST", "200 OK"+closeLine+plainLine+"\nPOST abc 192.0.2.1:5", true)
+	f("POST / HTTP/1.1\r\nHost:\r\nContent-Length: 3\r\n\r\nabc", "POST", "200 OK"+plainLine+"\nPOST abc 192.0.2.1:5", false)
 	f("HEAD / HTTP/1.1\r\nHost: a\r\n\r\n", "HEAD", "200 OK"+plainLine+"\n", false)
 
 	const bad = "400 Bad Request" + closeLine + "\n"

@@ -30,25 +30,26 @@ type Request struct {
 
 // Reader reads request heads. One per event loop or goroutine: it is not safe for concurrent use. The zero value is ready.
 type Reader struct {
-	source    bytes.Reader
-	buffer    *bufio.Reader
-	withHost  []byte
-	emptyHost bool
+	source   bytes.Reader
+	buffer   *bufio.Reader
+	withHost []byte
 }
 
-// hostLine is given to heads without Host, or with an empty one, which the parser would not read. A WebSocket handshake may be without
-// one, and an empty one is right where the target has no authority (RFC 9112, 3.2): health checks send it.
-const hostLine = "Host: -\r\n"
-
-// Read reads a head that CheckHead has let pass, exactly its n bytes. The error is ErrBadRequest.
+// Read reads a head that CheckHead has let pass, exactly its n bytes. The error is ErrBadRequest. A head without Host, or with an empty
+// one, which the parser would not take, is given one: a WebSocket handshake may be without.
 func (r *Reader) Read(head []byte, req *Request) error {
 	req.NoHost = false
 	if r.parse(head, &req.Header) != nil {
-		if r.emptyHost = false; !r.addHost(head) || r.parse(r.withHost, &req.Header) != nil {
+		h, err := checkHead(head)
+		if err != nil || h.n != len(head) || h.hasHost && h.emptyHost == 0 {
+			return ErrBadRequest
+		}
+		r.withHost = h.appendWithHost(r.withHost[:0], head)
+		if r.parse(r.withHost, &req.Header) != nil {
 			return ErrBadRequest
 		}
 		req.Header.Del(fasthttp.HeaderHost)
-		req.NoHost = !r.emptyHost
+		req.NoHost = !h.hasHost
 	}
 	req.fill()
 	return nil
@@ -56,36 +57,12 @@ func (r *Reader) Read(head []byte, req *Request) error {
 
 func (r *Reader) parse(head []byte, h *fasthttp.RequestHeader) error {
 	if r.buffer == nil {
-		r.buffer = bufio.NewReaderSize(&r.source, MaxHead+len(hostLine))
+		r.buffer = bufio.NewReaderSize(&r.source, MaxHead+len("Host: -\r\n"))
 	}
 	r.source.Reset(head)
 	r.buffer.Reset(&r.source)
 	return h.Read(r.buffer)
 }
-
-// addHost makes a copy of head with a Host if it has none, or an empty one.
-func (r *Reader) addHost(head []byte) bool {
-	line, rest, ok := bytes.Cut(head, crlf)
-	if !ok {
-		return false
-	}
-	r.withHost = append(r.withHost[:0], line...)
-	r.withHost = append(r.withHost, "\r\n"+hostLine...)
-	for field := range bytes.SplitAfterSeq(rest, crlf) {
-		name, value, _ := bytes.Cut(field, []byte(":"))
-		switch {
-		case !bytes.EqualFold(name, hostName):
-			r.withHost = append(r.withHost, field...)
-		case len(bytes.TrimSpace(value)) > 0:
-			return false
-		default:
-			r.emptyHost = true
-		}
-	}
-	return true
-}
-
-var hostName = []byte("host")
 
 func (req *Request) fill() {
 	h := &req.Header

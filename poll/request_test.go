@@ -33,6 +33,8 @@ func TestReadWhatHappensToTheConnection(t *testing.T) {
 	f("GET / HTTP/1.1\nHost: a\nConnection: keep-alive, close", false, true, false)
 	f("GET / HTTP/1.1", false, false, true)
 	f("GET / HTTP/1.1\nX: y", false, false, true)
+	f("GET / HTTP/1.1\nHost:", false, false, false)
+	f("GET / HTTP/1.1\nX: y\nhost: \nConnection: close", false, true, false)
 	f("GET / HTTP/1.0", true, true, false)
 	f("GET / HTTP/1.0\nHost: a\nConnection: keep-alive", true, true, false)
 }

@@ -6,6 +6,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -216,6 +217,32 @@ func TestServerReadsLargeHeads(t *testing.T) {
 	const frame = "GET / HTTP/1.1\r\nHost: a\r\nX: \r\n\r\n"
 	c.send(strings.Replace(frame, "X: ", "X: "+strings.Repeat("x", MaxHead-len(frame)), 1))
 	c.expect(replyNotFound)
+}
+
+// RFC 9112, 3.2 wants an empty Host where there is no authority. Wherever the head is cut, it is read the same.
+func TestServerTakesAnEmptyHost(t *testing.T) {
+	h, b := newHandlers()
+	addr := serve(t, h, ServerOptions{})
+	sent := 0
+	f := func(head, body string) {
+		t.Helper()
+		for cut := range len(head) {
+			c := dial(t, addr)
+			c.send(head[:cut])
+			c.send(head[cut:], body)
+			c.expect(replyOK)
+			c.send(head, body) // and the connection stays
+			c.expect(replyOK)
+			sent += 2
+		}
+	}
+	const line = "POST /pub/?CHANNEL_ID=" + privA + " HTTP/1.1\r\n"
+	f(line+"Host:\r\nContent-Length: 3\r\n\r\n", "abc")
+	f("\r\n"+line+"Content-Length: 3\r\nhost: \t\r\n\r\n", "abc")
+	f(line+"Host:\r\nTransfer-Encoding: chunked\r\n\r\n", "3\r\nabc\r\n0\r\n\r\n")
+	if got := bodies(b); !slices.Equal(got, slices.Repeat([]string{"abc"}, sent)) {
+		t.Errorf("published: %.100q (%d), want %d", got, len(got), sent)
+	}
 }
 
 func TestServerAnswersNonsenseBehindAGoodRequest(t *testing.T) {

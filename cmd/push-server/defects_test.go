@@ -246,7 +246,8 @@ func TestCloudModeIsRefused(t *testing.T) {
 	}
 }
 
-// What Node takes, portals and proxies may send. Two Host headers alone are refused (RFC 9112, 3.2: "A server MUST").
+// What Node takes, portals and proxies may send, on either kind of port. Two Host headers alone are refused, and those that are no host
+// (RFC 9112, 3.2: "A server MUST").
 func TestRequestsThatNodeTakes(t *testing.T) {
 	in := withPush(t, nil, nil)
 	f := func(request string, status int, body string) {
@@ -259,6 +260,8 @@ func TestRequestsThatNodeTakes(t *testing.T) {
 	}
 	ask := "GET " + pubPath + "?CHANNEL_ID=" + testclient.NewChannel(testKey).Private
 	f(ask+" HTTP/1.1\r\nHost: a\r\nHost: b\r\nConnection: close\r\n\r\n", 400, "")
+	f(ask+" HTTP/1.1\r\nHost: a b\r\nConnection: close\r\n\r\n", 400, "")
+	f(ask+" HTTP/1.1\r\nHost:\r\nConnection: close\r\n\r\n", 200, `{"infos":[]}`)
 	f(ask+" HTTP/1.0\r\n\r\n", 200, `{"infos":[]}`)
 	f(ask+" HTTP/1.0\r\nExpect: 100-continue\r\n\r\n", 200, `{"infos":[]}`)
 	f("\r\n\r\n"+ask+" HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n", 200, `{"infos":[]}`)
