@@ -80,18 +80,6 @@ func AppendOptions(dst []byte, o ReplyOptions) []byte {
 	return o.appendEnd(dst, 0)
 }
 
-// AppendExpectationFailed appends the answer to an Expect other than 100-continue.
-func AppendExpectationFailed(dst []byte, o ReplyOptions) []byte {
-	return o.appendEnd(append(dst, "HTTP/1.1 417 Expectation Failed\r\n"...), 0)
-}
-
-// AppendPayloadTooLarge appends the answer to a body over the limit. The connection ends, but its rest should be read for a
-// while, or a client that still sends will not see the answer.
-func AppendPayloadTooLarge(dst []byte) []byte {
-	dst = append(dst, "HTTP/1.1 413 Payload Too Large\r\n"+headPlain+headOrigin...)
-	return ReplyOptions{Close: true}.appendEnd(dst, 0)
-}
-
 // AppendBadRequest appends the answer to what is no request. The connection ends.
 func AppendBadRequest(dst []byte) []byte { return appendBareReply(dst, http.StatusBadRequest) }
 

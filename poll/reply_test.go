@@ -100,8 +100,6 @@ func TestReplies(t *testing.T) {
 	f(AppendNotFound(nil, old, false), "404 Not Found"+anyOriginLine+closeLine+plainLine+"\n")
 	f(AppendOptions(nil, stay), "200 OK\nAccess-Control-Allow-Headers: If-Modified-Since, If-None-Match"+
 		"\nAccess-Control-Allow-Methods: POST, GET, DELETE, OPTIONS"+anyOriginLine+plainLine+"\n")
-	f(AppendExpectationFailed(nil, stay), "417 Expectation Failed\n")
-	f(AppendPayloadTooLarge(nil), "413 Payload Too Large"+anyOriginLine+closeLine+plainLine+"\n")
 	f(AppendUnavailable(nil), "503 Service Unavailable"+anyOriginLine+closeLine+plainLine+"\nRetry-After: 5\n")
 	f(AppendNoHost(nil), "400 Bad Request"+closeLine+"\n")
 }

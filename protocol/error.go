@@ -33,21 +33,6 @@ var (
 	ErrTooManyConnections = &Error{4029, "Too many connections"}
 )
 
-// The refusals of cloud mode: registration, licences and administration.
-var (
-	ErrEmptyRequest     = &Error{4022, "Empty request."}
-	ErrNoVerification   = &Error{4024, "A verification query is required."}
-	ErrClientRequired   = &Error{4025, "Client Id is required."}
-	ErrRequestSignature = &Error{4026, "Wrong request signature."}
-	ErrChannelStats     = &Error{4030, "Wrong ChannelStats Request."}
-	ErrServerStats      = &Error{4031, "Wrong ServerStats Request."}
-	ErrBadJSON          = &Error{4032, "Bad JSON request."}
-	ErrNoMethod         = &Error{4033, "JSON object doesn't have 'method' property."}
-	ErrNoParams         = &Error{4034, "JSON object doesn't have 'params' property."}
-	ErrUnknownCommand   = &Error{4035, "Unknown command."}
-	ErrWrongClient      = &Error{4036, "Wrong Client Id."}
-)
-
 // The failures of WebSocket frames (RFC 6455, 7.4.1). They close without a reason.
 var (
 	ErrProtocolViolation = &Error{1002, "protocol violation"}
