@@ -38,16 +38,21 @@ func isRefusal(err error) bool {
 	if code == strings.ToUpper(code) {
 		return false
 	}
-	for _, passing := range append([]string{"not an integer", "can't run this command"}, noChannels...) {
-		if strings.Contains(text, passing) {
-			return false
-		}
+	if strings.Contains(text, "not an integer") || saysForbidden(text) {
+		return false
 	}
 	return strings.Contains(text, "Protocol error") || strings.Contains(text, "script")
 }
 
-// noChannels is how Redis says, without a code, that a user may not publish in a channel.
-var noChannels = []string{"can't publish to the channel", "can't access at least one of the channels"}
+// saysForbidden says whether text is how Redis says, without a code, that the user of a script may not do what it does.
+func saysForbidden(text string) bool {
+	for _, words := range []string{"can't run this command", "can't publish to the channel", "can't access at least one of the"} {
+		if strings.Contains(text, words) {
+			return true
+		}
+	}
+	return false
+}
 
 // noScripts says whether Redis runs no scripts at all for this user, by its words: then nothing can be published.
 func noScripts(text string) bool {
@@ -66,8 +71,7 @@ func isForbidden(err error) bool {
 	}
 	text := e.Error()
 	code, _, _ := strings.Cut(text, " ")
-	return slices.Contains([]string{"NOPERM", "NOAUTH", "WRONGPASS"}, code) || noScripts(text) ||
-		slices.ContainsFunc(append([]string{"can't run this command"}, noChannels...), func(s string) bool { return strings.Contains(text, s) })
+	return slices.Contains([]string{"NOPERM", "NOAUTH", "WRONGPASS"}, code) || noScripts(text) || saysForbidden(text)
 }
 
 func refusal(err error) error { return fmt.Errorf("%w: %w", protocol.ErrRefused, err) }

@@ -11,11 +11,11 @@
 
 local sequence, acknowledged = tonumber(ARGV[1]), tonumber(ARGV[2])
 local state = redis.call('MGET', KEYS[3], KEYS[2])
-local stored = tonumber(state[1] or 0)
-if sequence <= stored then
+local last = tonumber(state[1] or 0)
+if sequence <= last then
 	return 0
 end
-if sequence ~= math.max(stored, acknowledged) + 1 then
+if sequence ~= math.max(last, acknowledged) + 1 then
 	return -1
 end
 
@@ -38,34 +38,42 @@ local digits = string.format('%010.0f%016.0f', startdate, counter)
 local id = struct.pack('>BI4I4I4', tonumber(string.sub(digits, 1, 2), 16), tonumber(string.sub(digits, 3, 10), 16),
 	tonumber(string.sub(digits, 11, 18), 16), tonumber(string.sub(digits, 19, 26), 16))
 
-if ARGV[8] ~= '0' then
-	redis.call('SETEX', 'message:' .. id, ARGV[8], '\10\13' .. id .. ARGV[13])
-	for i = 4, #KEYS do
-		-- A key of another type must not keep the others from their publication.
-		local added = redis.pcall('ZADD', KEYS[i], 0, id)
-		if type(added) == 'number' then
-			redis.call('EXPIRE', KEYS[i], ARGV[9])
-			if ARGV[10] ~= '0' then
-				redis.call('ZREMRANGEBYRANK', KEYS[i], 0, -1 - ARGV[10])
+local function store()
+	if ARGV[8] ~= '0' then
+		redis.call('SETEX', 'message:' .. id, ARGV[8], '\10\13' .. id .. ARGV[13])
+		for i = 4, #KEYS do
+			-- A key of another type must not keep the others from their publication.
+			local added = redis.pcall('ZADD', KEYS[i], 0, id)
+			if type(added) == 'number' then
+				redis.call('EXPIRE', KEYS[i], ARGV[9])
+				if ARGV[10] ~= '0' then
+					redis.call('ZREMRANGEBYRANK', KEYS[i], 0, -1 - ARGV[10])
+				end
+			elseif not string.find(added.err, 'WRONGTYPE', 1, true) then
+				error(added)
 			end
 		end
 	end
-end
--- A user who may not publish has stored nothing either: what is not told to those who are connected is not kept for those who return, or
--- it would be stored once more with each attempt.
-local published = redis.pcall('PUBLISH', ARGV[11], ARGV[12] .. id .. ARGV[13])
-if type(published) ~= 'number' then
-	if ARGV[8] ~= '0' then
-		redis.call('DEL', 'message:' .. id)
-		for i = 4, #KEYS do
-			redis.pcall('ZREM', KEYS[i], id)
-		end
-	end
-	return published
+	redis.call('SET', KEYS[3], ARGV[1], 'EX', ARGV[3])
+	-- Last: it is the one thing that cannot be taken back.
+	redis.call('PUBLISH', ARGV[11], ARGV[12] .. id .. ARGV[13])
 end
 
--- Last, so that a publication which failed half way does not count as stored.
-redis.call('SET', KEYS[3], ARGV[1], 'EX', ARGV[3])
+-- Scripts are not rolled back. Where a user may do one thing and not another, what was stored before would be stored once more with each
+-- attempt.
+local stored, failure = pcall(store)
+if not stored then
+	redis.pcall('SET', KEYS[3], sequence - 1, 'EX', ARGV[3])
+	redis.pcall('DEL', 'message:' .. id)
+	for i = 4, #KEYS do
+		redis.pcall('ZREM', KEYS[i], id)
+	end
+	if type(failure) == 'string' then -- before Redis 7
+		failure = {err = failure}
+	end
+	return failure
+end
+
 if startdate == knownStartdate then
 	return counter
 end
