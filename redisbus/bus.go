@@ -45,8 +45,8 @@ type Bus struct {
 	subscribed  atomic.Bool   // publications came in before
 	drop        chan struct{} // asks Subscribe for a new connection
 
-	forbidden atomic.Pointer[prohibition]
-	origins   origins
+	rights  rights
+	origins origins
 }
 
 // New returns a bus. It does not connect: an error is about o alone. The bus must be closed.
@@ -73,6 +73,7 @@ func New(o Options) (*Bus, error) {
 		end:            end,
 		sequence:       newSequence(),
 		drop:           make(chan struct{}, 1),
+		rights:         rights{log: o.Log},
 		origins:        origins{database: dialing.SelectDB},
 	}
 	if err := errors.Join(b.commands.init(ctx, uncached(dialing), network, o.Log), b.reads.init(ctx, dialing, network, o.Log)); err != nil {
@@ -94,43 +95,14 @@ func (b *Bus) Close() {
 // failed names the operation in err and tells OnError.
 func (b *Bus) failed(operation string, err error) error {
 	if err == nil {
-		b.allowed(operation)
+		b.rights.allow(operation)
 		return nil
 	}
-	if isForbidden(err) {
-		b.forbid(operation, err)
-	}
+	b.rights.note(operation, err)
 	if !errors.Is(err, ErrClosed) {
 		b.options.OnError(operation, err)
 	}
 	return fmt.Errorf("redisbus: %s: %w", operation, err)
-}
-
-// prohibition is what Redis does not let this user do.
-type prohibition struct {
-	operation string
-	err       error
-}
-
-// forbid notes that the user of Redis may not do what is needed, which only an operator can change.
-func (b *Bus) forbid(operation string, err error) {
-	if old := b.forbidden.Swap(&prohibition{operation, err}); old == nil {
-		b.log.Error("redis does not allow what is needed, its user or its configuration has to change", "operation", operation, "err", err)
-	}
-}
-
-func (b *Bus) allowed(operation string) {
-	if old := b.forbidden.Load(); old != nil && old.operation == operation && b.forbidden.CompareAndSwap(old, nil) {
-		b.log.Info("redis allows what is needed again", "operation", operation)
-	}
-}
-
-// Health is what an operator has to know about Redis; nil: nothing. It may be called from any goroutine.
-func (b *Bus) Health() error {
-	if p := b.forbidden.Load(); p != nil {
-		return fmt.Errorf("redis does not allow what is needed to %s: %w", p.operation, p.err)
-	}
-	return nil
 }
 
 // highest remembers the highest id that this process has heard of. When Redis hands out a lower one, it has lost data.

@@ -63,6 +63,11 @@ func noScripts(text string) bool {
 	return strings.Contains(text, "'eval'") || strings.Contains(text, "'evalsha'") || strings.Contains(text, "`evalsha`") || strings.Contains(text, "`eval`")
 }
 
+func isNoScripts(err error) bool {
+	var e *rueidis.RedisError
+	return errors.As(err, &e) && noScripts(e.Error())
+}
+
 // isForbidden says whether Redis answers, but does not let this user do what is needed.
 func isForbidden(err error) bool {
 	var e *rueidis.RedisError

@@ -5,9 +5,11 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"push-server/engine/bustest"
 	"push-server/protocol"
+	"push-server/protocol/testclient"
 	"push-server/redisbus"
 	"push-server/redisbus/redistest"
 )
@@ -62,6 +64,41 @@ func TestWhatIsNotPublishedIsNotStored(t *testing.T) {
 	f("neither PUBLISH nor ZREM", []string{"-publish", "-zrem"}, []string{"+publish", "+zrem"})
 	f("no history key", []string{"resetkeys", "~server:*", "~message:*"}, []string{"~*"})
 	f("no message key", []string{"resetkeys", "~server:*", "~channel:*"}, []string{"~*"})
+}
+
+// What the user may not do is found before anybody publishes, said in words that name it, and over as soon as he may.
+func TestRightsAreLookedAt(t *testing.T) {
+	f := func(refuse, allow, named string) {
+		t.Run(refuse, func(t *testing.T) {
+			server := redistest.Start(t)
+			server.Do("ACL", "SETUSER", "portal", "on", ">secret", "~*", "&*", "+@all")
+			server.Do(append([]string{"ACL", "SETUSER", "portal"}, strings.Fields(refuse)...)...)
+			bus := open(t, redisbus.Options{URL: "unix://portal:secret@" + server.Addr(), RetryMax: 10 * time.Millisecond})
+			bustest.Start(t, bus)
+			testclient.Await(t, "an operator is told", func() bool {
+				_, _ = bus.Echo(timeout(t, patience))
+				err := bus.Health()
+				return err != nil && strings.Contains(strings.ToLower(err.Error()), named)
+			})
+			server.Do(append([]string{"ACL", "SETUSER", "portal"}, strings.Fields(allow)...)...)
+			testclient.Await(t, "all is well", func() bool {
+				_, _ = bus.Echo(timeout(t, patience))
+				return bus.Health() == nil
+			})
+			if n := server.Int("DBSIZE"); n != 0 {
+				t.Errorf("%d keys were left", n)
+			}
+		})
+	}
+	f("-zadd", "+zadd", "zadd")
+	f("-incr -expire", "+incr +expire", "expire")
+	f("-mget", "+mget", "mget")
+	f("-evalsha -eval", "+evalsha +eval", "evalsha")
+	f("-publish", "+publish", "echo")
+	f("-psubscribe", "+psubscribe", "subscribe")
+	f("resetchannels &pushecho:*", "allchannels", "subscribe")
+	f("resetkeys ~server:* ~message:*", "~*", "channel:messages")
+	f("off", "on", "wrongpass")
 }
 
 // Where Redis runs no scripts, publishers are told at once: it will not be stored. Where it only does not load them, they are sent along.

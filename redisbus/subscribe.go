@@ -51,7 +51,7 @@ func (b *Bus) listenOn(ctx context.Context, h protocol.Handler) {
 		if ctx.Err() != nil {
 			return
 		}
-		b.options.OnError("subscribe", err)
+		_ = b.failed("subscribe", err)
 		if connected {
 			retry.reset()
 		}
@@ -73,6 +73,8 @@ func (b *Bus) listen(ctx context.Context, h protocol.Handler) (connected bool, e
 	if err := b.confirm(ctx, connection); err != nil {
 		return false, err
 	}
+	_ = b.failed("subscribe", nil)
+	b.rights.checked.Store(false)
 	b.log.Info("listening to redis")
 	b.options.OnConnect(true)
 	defer b.options.OnConnect(false)
@@ -148,6 +150,9 @@ func (b *Bus) Echo(ctx context.Context) (n uint64, err error) {
 	err = b.commands.call(func(c rueidis.Client) error {
 		return b.scripts.echo.Exec(ctx, c, []string{keyCounter, keyStartdate}, arguments).Error()
 	})
+	if err == nil || isForbidden(err) {
+		b.checkRights(ctx)
+	}
 	return n, b.failed("echo", err)
 }
 
