@@ -48,7 +48,7 @@ func TestConcurrentNodePublishers(t *testing.T) {
 		})
 	}
 	testclient.AwaitNil(t, "all holes are looked at", func() error {
-		if n := redis.Calls("exists"); n < int64(2*f.holes) {
+		if n := redis.Calls("pttl"); n < int64(2*f.holes) {
 			return fmt.Errorf("%d of %d", n, 2*f.holes)
 		}
 		return nil
