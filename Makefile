@@ -23,8 +23,8 @@ build: ## build bin/push-server, and bin/push-bench
 test: deps ## run all tests, but for those that take minutes
 	go test -timeout 20m $(PACKAGES)
 
-model: ## run five thousand schedules of each scenario of what can go wrong between the bus and the loops
-	go test ./engine/feed -count=1 -timeout 10m -run '^TestModel$$' -schedules 5000
+model: ## run ten thousand schedules of each scenario of what can go wrong between the bus and the loops
+	go test ./engine/feed -count=1 -timeout 10m -run '^TestModel$$' -schedules 10000
 
 test-slow: deps ## run the recorded conversations with those that take minutes
 	PUSH_TEST_SLOW=1 go test -count=1 -timeout 15m -run 'TestConversations' ./cmd/push-server

@@ -172,10 +172,9 @@ func (w *world) schedule() {
 			}
 		})
 	}
-	// Not in the first moments: a process that has heard of no id cannot keep another one from giving it out again.
 	apart := simTraffic / time.Duration(w.faults.flush+1)
 	for n := range w.faults.flush {
-		s.after(time.Duration(n)*apart+20*time.Millisecond+s.upTo(apart-20*time.Millisecond), w.store.flush)
+		s.after(time.Duration(n)*apart+20*time.Millisecond+s.upTo(apart-20*time.Millisecond), w.flush)
 	}
 	for range w.faults.failover {
 		t := max(sometime(), 20*time.Millisecond)
@@ -189,6 +188,15 @@ func (w *world) schedule() {
 		calm := faults{delay: w.faults.delay, leave: w.faults.leave, turnDelay: w.faults.turnDelay}
 		w.faults = calm
 	})
+}
+
+// flush waits until every process has heard of an id: one that has not cannot keep the store from giving out its first id again.
+func (w *world) flush() {
+	if slices.ContainsFunc(w.store.buses, func(b *simBus) bool { return b.known.IsZero() }) {
+		w.sim.after(time.Millisecond, w.flush)
+		return
+	}
+	w.store.flush()
 }
 
 // failOver loses what the copy lacks: that may be lost, but it is not doubled.
