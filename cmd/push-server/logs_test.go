@@ -229,7 +229,8 @@ func TestTrafficOfPublishers(t *testing.T) {
 		must(backend.Poll(t.Context(), "http://"+c.addr("stat")+statPath))
 		f.add(6, reply(`\[TCP-CONNECTION\] TIME IP`, `\[GET\] /server-stat/ IP`, `\[SERVER-STATS\] \d+ms IP`, `\[HTTPREQUEST-SEND\] \d+B \{"serverStats":1\} \[\]`)...)
 
-		socket, err := testclient.Dial(t.Context(), c.addr("sub"), subPath+testclient.Query(true, "", ch.Signed()))
+		asker := testclient.NewChannel(key) // not the one that was published to
+		socket, err := testclient.Dial(t.Context(), c.addr("sub"), subPath+testclient.Query(true, "", asker.Signed()))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -288,7 +289,8 @@ func TestTrafficOverTLS(t *testing.T) {
 	f.add(1, `\[TCP-CONNECTION\] TIME IP`, `\[TLS-CONNECTION\] TIME IP`, `\[GET-UPGRADE\] \S+ IP`, `\[WS-CONNECTION\] \S+ IP`)
 }
 
-// startFollowing starts a server that follows everybody. Clients publish to a port with subscribers, a back end to one without.
+// startFollowing starts a server that follows everybody, and waits until it listens to the bus: what was published earlier comes late.
+// Clients publish to a port with subscribers, a back end to one without.
 func startFollowing(t *testing.T, redis *redistest.Server) (*debugFile, config) {
 	t.Helper()
 	dir := t.TempDir()
@@ -299,7 +301,11 @@ func startFollowing(t *testing.T, redis *redistest.Server) (*debugFile, config) 
 		c["storage"] = map[string]any{"type": "redis", "socket": redis.Addr()}
 		c["clusterMode"] = true
 	}
-	return &debugFile{t: t, dir: dir, process: start(t, c), ip: `::ffff:127\.0\.0\.1`}, c
+	p := start(t, c)
+	if redis != nil {
+		testclient.Await(t, "Redis is listened to", func() bool { return strings.Contains(p.log.String(), "listening to redis") })
+	}
+	return &debugFile{t: t, dir: dir, process: p, ip: `::ffff:127\.0\.0\.1`}, c
 }
 
 // postChunked sends a body without its length, which on a port with subscribers leaves the event loop.
