@@ -108,7 +108,8 @@ type Push struct {
 	HistoryTotal      int // publications replayed in all
 	WindowCount       int // recent publications kept for fan-out and returning clients, a power of two
 	WindowBytes       int // the same in bytes
-	PublishQueue      int // publications accepted, not yet stored
+	PublishQueue      int // publications accepted, not yet stored, of back ends and of clients, each
+	ClientRate        int // publications and questions of one WebSocket in a second; 0: no limit
 	MemoryPerChannel  int // publications kept of one channel, storage.type memory
 	MemoryBytes       int // bytes kept in all, storage.type memory
 
@@ -153,6 +154,7 @@ func Default() *Config {
 			WindowCount:       1 << 16,
 			WindowBytes:       64 << 20,
 			PublishQueue:      100_000,
+			ClientRate:        100,
 			MemoryPerChannel:  1000,
 			MemoryBytes:       256 << 20,
 			LogLevel:          "info",

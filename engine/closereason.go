@@ -36,6 +36,7 @@ const (
 	CloseOutputTotal                // the process holds too much output, most of it for this one
 	CloseInputTotal                 // the process holds too much unread input, most of it from this one
 	CloseBug                        // its input made us panic
+	CloseRate                       // the client published or asked more than it may
 	closeReasons
 )
 
@@ -72,6 +73,8 @@ var closeTable = [closeReasons]closeRow{
 	CloseOutputTotal:    {label: "output_total", notice: "connections closed, all together read too slowly for push.outputBytes"},
 	CloseInputTotal:     {label: "input_total", notice: "connections closed, all together sent too much that is not complete for push.inputBytes"},
 	CloseBug:            {label: "bug"},
+	CloseRate: {label: "rate", wsCode: 1013, wsText: "1013: Too many requests",
+		notice: "connections closed, their clients publish and ask more than push.clientRate"},
 }
 
 // String is the metric label.

@@ -15,7 +15,7 @@
 //
 // Exceptions, each made for it: loop.stats (atomic), table.Interested (read by the feed), awake, ticks, wakeFD, and loop.Wake.
 //
-//	Engine.publishing            any goroutine; under its mutex. One sender takes from the front
+//	Engine.publishing            any goroutine; under its mutex. One sender takes from the front of both lanes
 //	Engine.admission, handOffs,  any goroutine
 //	  limits, notices, presence
 //	Engine.input, output         accounts of the process (package budget), any goroutine

@@ -97,7 +97,7 @@ func New(o Options, bus Bus) (*Engine, error) {
 	e.bodies = budget.New(int64(o.RequestTotal))
 	e.http = &poll.Handlers{
 		Bodies:    e.bodies,
-		Publisher: e, Presence: e, Statistics: e, Counters: e.Counters, Limits: o.Limits,
+		Publisher: e, Clients: clientPublisher{engine: e}, Presence: e, Statistics: e, Counters: e.Counters, Limits: o.Limits,
 		NewSigner: signer.Clone, Timeout: o.RequestTimeout, ErrorLog: o.ErrorLog, TestKey: o.TestKey,
 		StatAllow: o.StatAllow,
 	}

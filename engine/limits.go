@@ -6,6 +6,9 @@ import (
 	"errors"
 	"sync"
 	"sync/atomic"
+	"time"
+
+	"golang.org/x/time/rate"
 
 	"push-server/protocol"
 )
@@ -115,6 +118,37 @@ func (c *channelLimits) evictOldest(ctx context.Context, ch protocol.ChannelID) 
 			l.end(s, CloseEvicted)
 		}
 	})
+}
+
+// clientBurst is how long a client may save up what it may publish and ask, in seconds.
+const clientBurst = 10
+
+// mayAsk says whether the client of s may publish or ask n times now. One that may not is closed: the protocol has no way to slow it down,
+// and leaving out what it publishes would lose that without a word.
+func (l *loop) mayAsk(s *Session, n int) bool {
+	if l.o.ClientRate < 0 {
+		return true
+	}
+	if !s.is(flagPaced) {
+		if l.rates == nil {
+			l.rates = make(map[uint32]*rate.Limiter)
+		}
+		burst := max(l.o.ClientRate*clientBurst, l.o.Limits.MaxMessages) // the largest request has to go through
+		l.rates[s.index] = rate.NewLimiter(rate.Limit(l.o.ClientRate), burst)
+		s.set(flagPaced)
+	}
+	if l.rates[s.index].AllowN(time.Now(), n) {
+		return true
+	}
+	l.end(s, CloseRate)
+	return false
+}
+
+// forgetRate is for a session that ends.
+func (l *loop) forgetRate(s *Session) {
+	if s.is(flagPaced) {
+		delete(l.rates, s.index)
+	}
 }
 
 // askLoops runs f on every loop that has not ended and waits until all have run it, or until ctx or the engine ends.

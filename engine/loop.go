@@ -11,6 +11,7 @@ import (
 
 	"github.com/panjf2000/gnet/v2"
 	"golang.org/x/sys/unix"
+	"golang.org/x/time/rate"
 
 	"push-server/engine/channels"
 	"push-server/engine/feed"
@@ -45,15 +46,16 @@ type loop struct {
 	table     channels.Table
 	deadlines deadlines
 	outbox    outbox
-	swept     []uint32           // closed, not yet out of the table
-	resumed   []sessionRef       // have input that waits for the parser
-	backlog   backlog            // output that peers have not taken
-	unread    int                // bytes of input that is not complete, of all sessions, as the process's account has it
-	busy      bool               // inside a callback that sweeps at its end
-	intricate bool               // what belongs to all sessions is being changed
-	peers     map[uint32]string  // clients of sessions with flagPeer, by index
-	traced    map[uint32]*traced // sessions with isTraced, by index
-	arrivals  []arrival          // of all sessions, by index, if somebody is followed
+	swept     []uint32                 // closed, not yet out of the table
+	resumed   []sessionRef             // have input that waits for the parser
+	backlog   backlog                  // output that peers have not taken
+	unread    int                      // bytes of input that is not complete, of all sessions, as the process's account has it
+	busy      bool                     // inside a callback that sweeps at its end
+	intricate bool                     // what belongs to all sessions is being changed
+	peers     map[uint32]string        // clients of sessions with flagPeer, by index
+	rates     map[uint32]*rate.Limiter // of sessions with flagPaced, by index
+	traced    map[uint32]*traced       // sessions with isTraced, by index
+	arrivals  []arrival                // of all sessions, by index, if somebody is followed
 
 	reader     *feed.Reader // what is published
 	unfinished []sessionRef // replaying, with a part of it under way
@@ -430,6 +432,7 @@ func (l *loop) sweep() {
 			}
 		}
 		l.forgetPeer(s)
+		l.forgetRate(s)
 		l.slab.put(s)
 		l.engine.admission.leave()
 	}

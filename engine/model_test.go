@@ -224,7 +224,7 @@ func runModel(t *testing.T, seed uint64, faults simFaults, change func(o *Option
 // publishEventually accepts that the answer may come late.
 func publishEventually(t testing.TB, e *Engine, p *protocol.Publication) {
 	t.Helper()
-	if err := e.publishing.enqueue([]*protocol.Publication{p}, nil, nil); err != nil {
+	if err := e.publishing.enqueue(backEnds, []*protocol.Publication{p}, nil, nil); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -65,8 +65,9 @@ type Options struct {
 	HistoryTotal      int // replayed in all, the newest; default 200
 	WindowCount       int // recent publications kept in memory, a power of two; default 65,536
 	WindowBytes       int // bytes of their bodies; default 64 MiB
-	PublishQueue      int // publications accepted and not yet stored; default 100,000
-	PublishQueueBytes int // bytes of their bodies; default 64 MiB
+	PublishQueue      int // publications accepted and not yet stored, of back ends and of clients, each; default 100,000
+	PublishQueueBytes int // what those of back ends take; default 64 MiB, at least two of MaxPayload
+	ClientQueueBytes  int // what those of clients take; default 16 MiB, at least two of MaxPayload
 	MaxBuffered       int // output buffered for one connection, beyond one write of any size; default 1 MiB
 	HeldBytes         int // publications held while a gap is being closed; default: half of WindowBytes
 	ReplayBytes       int // bodies in one part of what a returning client gets, and in one answer of the bus; default 1 MiB
@@ -77,6 +78,9 @@ type Options struct {
 	InputTotal        int // unread input of all connections: heads, bodies, messages of clients; default share
 	OutputTotal       int // output that the peers of all connections have not taken; default share
 	MaxQuestions      int // questions to the bus under way; default 131,072
+	// ClientRate bounds what the client of a WebSocket publishes and asks: so many publications and questions a second. It may save up
+	// those of clientBurst seconds, and those of the largest request in any case. Default 100, negative: no limit.
+	ClientRate int
 
 	Logger *slog.Logger
 	// ErrorLog gets one line per refused request and the address of its sender; nil: none. Called from any goroutine.
@@ -123,7 +127,9 @@ func (o Options) withDefaults() Options {
 	orInt(&o.WindowCount, 1<<16)
 	orInt(&o.WindowBytes, 64<<20)
 	orInt(&o.PublishQueue, 100_000)
-	orInt(&o.PublishQueueBytes, 64<<20)
+	orInt(&o.PublishQueueBytes, max(64<<20, 2*o.Limits.MaxPayload))
+	orInt(&o.ClientQueueBytes, max(16<<20, 2*o.Limits.MaxPayload))
+	orInt(&o.ClientRate, 100)
 	orInt(&o.MaxBuffered, 1<<20)
 	orInt(&o.HeldBytes, o.WindowBytes/2)
 	orInt(&o.ReplayBytes, 1<<20)
@@ -186,6 +192,7 @@ func (o *Options) Validate() error {
 	say(o.WindowCount < 2 || o.WindowCount&(o.WindowCount-1) != 0, "WindowCount is %d, not a power of two", o.WindowCount)
 	say(o.WindowBytes < o.Limits.MaxPayload, "WindowBytes (%d) is below MaxPayload (%d)", o.WindowBytes, o.Limits.MaxPayload)
 	say(o.HistoryTotal < 0 || o.HistoryPerChannel < 0, "a history limit is negative")
-	say(o.PublishQueueBytes < o.Limits.MaxPayload, "PublishQueueBytes (%d) is below MaxPayload (%d)", o.PublishQueueBytes, o.Limits.MaxPayload)
+	say(o.PublishQueueBytes < 2*o.Limits.MaxPayload, "PublishQueueBytes (%d) is below two of MaxPayload (%d)", o.PublishQueueBytes, o.Limits.MaxPayload)
+	say(o.ClientQueueBytes < 2*o.Limits.MaxPayload, "ClientQueueBytes (%d) is below two of MaxPayload (%d)", o.ClientQueueBytes, o.Limits.MaxPayload)
 	return errors.Join(problems...)
 }

@@ -9,30 +9,58 @@ import (
 	"sync"
 	"time"
 
+	"push-server/engine/budget"
 	"push-server/engine/outage"
 	"push-server/poll"
 	"push-server/protocol"
 )
 
-// publishQueue brings publications to the bus: one ordered, bounded queue and one sender per process. What gathers while a batch
-// is under way is the next batch. Accepted publications are kept and tried again until the bus has them.
+// publishQueue brings publications to the bus: what back ends publish, what clients publish, and one sender per process for both. What
+// gathers while a batch is under way is the next batch. Accepted publications are kept and tried again until the bus has them.
 type publishQueue struct {
-	bus                Bus
-	log                *slog.Logger
-	maxCount, maxBytes int
-	patience           time.Duration // that a publisher has
-	stats              *publishStats
-	outage             *outage.Outage
-	arrived            chan struct{} // holds a token while ps may be non-empty
+	bus     Bus
+	log     *slog.Logger
+	stats   *publishStats
+	outage  *outage.Outage
+	arrived chan struct{} // holds a token while a lane may be non-empty
 
-	mu      sync.Mutex
-	ps      []*protocol.Publication // not stored yet. The sender alone removes from the front, and so may read there without mu
-	askers  []asker                 // of ps, in the same order
-	bytes   int
-	told    int           // leading askers that wait no more
-	overdue *time.Timer   // runs out when the first asker after those has waited for too long
-	waited  bool          // overdue runs
-	idle    chan struct{} // closed when everything is stored; nil: nobody wants to know
+	mu     sync.Mutex
+	lanes  [publisherKinds]lane
+	batch  []*protocol.Publication // that the sender has; its memory is used again
+	closed bool
+	idle   chan struct{} // closed when everything is stored; nil: nobody wants to know
+}
+
+// publisherKind is who publishes. Each kind has a lane of its own, with bounds of its own, so that clients, of whom there are many and who
+// may do as they like, neither delay back ends nor take their room. In a batch the lanes go in this order.
+type publisherKind int
+
+const (
+	backEnds publisherKind = iota
+	clients
+	publisherKinds
+)
+
+// laneShare is how many publications of a lane a batch takes. What back ends wait for is at most the batch under way and their own, so
+// clients get the smaller share.
+var laneShare = [publisherKinds]int{backEnds: 192, clients: 64}
+
+// laneBatchBytes is what a batch takes of a lane, in bytes, if that is more than one publication.
+const laneBatchBytes = 1 << 20
+
+// lane is a queue of publications in the order in which they came.
+type lane struct {
+	share    int // publications in one batch
+	maxCount int
+	budget   *budget.Budget
+	patience time.Duration // that a publisher has
+
+	ps       []*protocol.Publication // not stored yet. The sender alone removes from the front
+	underWay int                     // of ps, which the sender has: the bus may have stored them already
+	askers   []asker                 // of ps, in the same order
+	told     int                     // leading askers that wait no more
+	overdue  *time.Timer             // runs out when the first asker after those has waited for too long
+	waited   bool                    // overdue runs
 }
 
 // asker is who handed over publications at once.
@@ -45,54 +73,46 @@ type asker struct {
 	err    error
 }
 
-const (
-	// sendBatch is the number of publications in one batch.
-	sendBatch = 256
-	// queueKeep is the capacity that an empty queue keeps.
-	queueKeep = 16 * sendBatch
-)
+// queueKeep is the capacity that an empty lane keeps.
+const queueKeep = 4096
 
 func newPublishQueue(bus Bus, o *Options, stats *publishStats) *publishQueue {
-	q := &publishQueue{
-		bus: bus, log: o.Logger, maxCount: o.PublishQueue, maxBytes: o.PublishQueueBytes, patience: o.AcceptTimeout, stats: stats,
-		arrived: make(chan struct{}, 1),
-	}
+	q := &publishQueue{bus: bus, log: o.Logger, stats: stats, arrived: make(chan struct{}, 1)}
 	q.outage = outage.New(o.Logger, "publications cannot be stored")
-	q.overdue = time.AfterFunc(time.Hour, q.tellOverdue)
-	q.overdue.Stop()
+	bytes := [publisherKinds]int{backEnds: o.PublishQueueBytes, clients: o.ClientQueueBytes}
+	for kind := range q.lanes {
+		la := &q.lanes[kind]
+		*la = lane{share: laneShare[kind], maxCount: o.PublishQueue, budget: budget.New(int64(bytes[kind])), patience: o.AcceptTimeout}
+		la.overdue = time.AfterFunc(time.Hour, func() { q.tellOverdue(la) })
+		la.overdue.Stop()
+	}
 	return q
 }
 
 // publicationOverhead is what a publication takes without its bytes, so that many small ones are bounded, too.
 const publicationOverhead = 256
 
-func bodyBytes(ps []*protocol.Publication) (n int) {
+func publicationBytes(p *protocol.Publication) int {
+	return publicationOverhead + len(p.Body) + len(p.Receivers)*64
+}
+
+func publicationsBytes(ps []*protocol.Publication) (n int) {
 	for _, p := range ps {
-		n += publicationOverhead + len(p.Body) + len(p.Receivers)*64
+		n += publicationBytes(p)
 	}
 	return n
 }
 
 // enqueue takes the publications, all or nothing; ps itself is not kept. answer, if given, gets one value, for which it must have
-// room, after AcceptTimeout at the latest. by is the request that they come from, if it is followed. The error is poll.ErrQueueFull. It does not block and may be called from any goroutine;
-// calls are served in order.
-func (q *publishQueue) enqueue(ps []*protocol.Publication, answer chan error, by *followed) error {
-	a := asker{answer: answer, by: by, left: len(ps), bytes: bodyBytes(ps), since: time.Now()}
+// room, after AcceptTimeout at the latest. by is the request that they come from, if it is followed. The error is poll.ErrQueueFull:
+// there is no room, or nobody sends any more. It does not block and may be called from any goroutine; calls for one kind are served in order.
+func (q *publishQueue) enqueue(kind publisherKind, ps []*protocol.Publication, answer chan error, by *followed) error {
+	a := asker{answer: answer, by: by, left: len(ps), bytes: publicationsBytes(ps), since: time.Now()}
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if len(q.ps)+len(ps) > q.maxCount || q.bytes+a.bytes > q.maxBytes {
+	if q.closed || !q.lanes[kind].take(ps, a) {
 		q.stats.rejected.Add(uint64(len(ps)))
 		return poll.ErrQueueFull
-	}
-	if q.told > 0 { // what came before has been waiting for too long: waiting tells nobody more, and takes the place of another
-		a.tell(poll.ErrAccepted)
-	}
-	q.ps = append(q.ps, ps...)
-	q.askers = append(q.askers, a)
-	q.bytes += a.bytes
-	if !q.waited {
-		q.waited = true
-		q.overdue.Reset(q.patience)
 	}
 	select {
 	case q.arrived <- struct{}{}:
@@ -101,28 +121,42 @@ func (q *publishQueue) enqueue(ps []*protocol.Publication, answer chan error, by
 	return nil
 }
 
-// held is what is in the queue, and what may be, in bytes.
-func (q *publishQueue) held() (bytes, most int) {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	return q.bytes, q.maxBytes
+// take appends ps, if there is room.
+func (la *lane) take(ps []*protocol.Publication, a asker) bool {
+	if len(la.ps)+len(ps) > la.maxCount {
+		la.budget.Refuse()
+		return false
+	}
+	if !la.budget.Take(a.bytes) {
+		return false
+	}
+	if la.told > 0 { // what came before has been waiting for too long: waiting tells nobody more, and takes the place of another
+		a.tell(poll.ErrAccepted)
+	}
+	la.ps = append(la.ps, ps...)
+	la.askers = append(la.askers, a)
+	if !la.waited {
+		la.waited = true
+		la.overdue.Reset(la.patience)
+	}
+	return true
 }
 
-// tellOverdue tells those who have waited for too long that their publications are accepted. One timer for all publishers: it is
-// set a few times a second, not at each publication.
-func (q *publishQueue) tellOverdue() {
+// tellOverdue tells those who have waited for too long that their publications are accepted. One timer for all publishers of a lane: it
+// is set a few times a second, not at each publication.
+func (q *publishQueue) tellOverdue(la *lane) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	now := time.Now()
-	for ; q.told < len(q.askers); q.told++ {
-		a := &q.askers[q.told]
-		if left := q.patience - now.Sub(a.since); left > 0 {
-			q.overdue.Reset(left)
+	for ; la.told < len(la.askers); la.told++ {
+		a := &la.askers[la.told]
+		if left := la.patience - now.Sub(a.since); left > 0 {
+			la.overdue.Reset(left)
 			return
 		}
 		a.tell(poll.ErrAccepted)
 	}
-	q.waited = false
+	la.waited = false
 }
 
 func (a *asker) tell(err error) {
@@ -132,8 +166,9 @@ func (a *asker) tell(err error) {
 	}
 }
 
-// run sends until ctx ends.
+// run sends until ctx ends. Nothing is accepted afterwards.
 func (q *publishQueue) run(ctx context.Context) {
+	defer q.close()
 	calls := callContext{parent: ctx}
 	defer calls.end()
 	retry := newRetry(10*time.Millisecond, time.Second)
@@ -143,7 +178,7 @@ func (q *publishQueue) run(ctx context.Context) {
 			return
 		case <-q.arrived:
 		}
-		for batch := q.batch(); len(batch) > 0 && ctx.Err() == nil; batch = q.batch() {
+		for batch := q.next(); len(batch) > 0 && ctx.Err() == nil; batch = q.next() {
 			if !q.send(calls.get(), batch) {
 				sleep(ctx, retry.NextBackOff())
 				continue
@@ -153,11 +188,47 @@ func (q *publishQueue) run(ctx context.Context) {
 	}
 }
 
-// batch returns the publications to send next. They are the sender's until it settles them.
-func (q *publishQueue) batch() []*protocol.Publication {
+func (q *publishQueue) close() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	return q.ps[:min(len(q.ps), sendBatch)]
+	q.closed = true
+}
+
+// next returns the publications to send next. They are the sender's until it settles them. Those of the last batch that are not known to
+// be stored come again, alone and in the same order: the bus recognises by it what it has stored although its answer was lost.
+func (q *publishQueue) next() []*protocol.Publication {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.underWay() == 0 {
+		for i := range q.lanes {
+			q.lanes[i].choose()
+		}
+	}
+	q.batch = q.batch[:0]
+	for i := range q.lanes {
+		la := &q.lanes[i]
+		q.batch = append(q.batch, la.ps[:la.underWay]...)
+	}
+	return q.batch
+}
+
+func (q *publishQueue) underWay() (n int) {
+	for i := range q.lanes {
+		n += q.lanes[i].underWay
+	}
+	return n
+}
+
+// choose decides how much of the lane the next batch takes.
+func (la *lane) choose() {
+	bytes := 0
+	for la.underWay < min(len(la.ps), la.share) {
+		bytes += publicationBytes(la.ps[la.underWay])
+		if la.underWay > 0 && bytes > laneBatchBytes {
+			break
+		}
+		la.underWay++
+	}
 }
 
 // send brings a batch to the bus, as much of it as goes. It returns false if it had no success at all.
@@ -169,7 +240,7 @@ func (q *publishQueue) send(ctx context.Context, batch []*protocol.Publication) 
 	case err == nil:
 		q.outage.Over("waited", q.length())
 	case errors.Is(err, ErrRefused):
-		q.log.Error("publication refused by the bus", "err", err, "id", batch[n].ID)
+		q.log.Error("publication refused by the bus, leaving it out", "err", err)
 		q.settle(n, nil)
 		q.settle(1, err)
 		return true
@@ -181,16 +252,32 @@ func (q *publishQueue) send(ctx context.Context, batch []*protocol.Publication) 
 	return n > 0
 }
 
-// settle removes the first n publications, which are stored, or refused for the reason err.
+// settle removes the first n publications of the batch, which are stored, or refused for the reason err.
 func (q *publishQueue) settle(n int, err error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	for i := range q.lanes {
+		la := &q.lanes[i]
+		settled := min(n, la.underWay)
+		la.settle(settled, err)
+		n -= settled
+	}
+	if q.underWay() == 0 {
+		clear(q.batch)
+	}
+	if q.waiting() == 0 && q.idle != nil {
+		close(q.idle)
+		q.idle = nil
+	}
+}
+
+func (la *lane) settle(n int, err error) {
 	served := 0
 	for at := 0; at < n; {
-		a := &q.askers[served]
+		a := &la.askers[served]
 		settled := min(n-at, a.left)
 		if err == nil && a.by != nil {
-			a.by.sayStored(q.ps[at:at+settled], a.since)
+			a.by.sayStored(la.ps[at:at+settled], a.since)
 		}
 		at += settled
 		a.left -= settled
@@ -199,29 +286,26 @@ func (q *publishQueue) settle(n int, err error) {
 		}
 		if a.left == 0 {
 			a.tell(a.err)
-			q.bytes -= a.bytes
+			la.budget.Give(a.bytes)
 			served++
 		}
 	}
-	q.ps = slices.Delete(q.ps, 0, n)
-	q.askers = slices.Delete(q.askers, 0, served)
-	q.told = max(0, q.told-served)
-	if len(q.ps) == 0 {
-		q.emptied()
+	la.ps = slices.Delete(la.ps, 0, n)
+	la.askers = slices.Delete(la.askers, 0, served)
+	la.underWay -= n
+	la.told = max(0, la.told-served)
+	if len(la.ps) == 0 {
+		la.emptied()
 	}
 }
 
-// emptied tells those who wait for an empty queue, and lets go of what a burst has left.
-func (q *publishQueue) emptied() {
-	if q.idle != nil {
-		close(q.idle)
-		q.idle = nil
+// emptied lets go of what a burst has left.
+func (la *lane) emptied() {
+	if cap(la.ps) > queueKeep {
+		la.ps = nil
 	}
-	if cap(q.ps) > queueKeep {
-		q.ps = nil
-	}
-	if cap(q.askers) > queueKeep {
-		q.askers = nil
+	if cap(la.askers) > queueKeep {
+		la.askers = nil
 	}
 }
 
@@ -246,43 +330,38 @@ func (q *publishQueue) untilIdle() (n int, idle <-chan struct{}) {
 	if q.idle == nil {
 		q.idle = make(chan struct{})
 	}
-	return len(q.ps), q.idle
+	return q.waiting(), q.idle
+}
+
+// waiting is length, under mu.
+func (q *publishQueue) waiting() (n int) {
+	for i := range q.lanes {
+		n += len(q.lanes[i].ps)
+	}
+	return n
 }
 
 // length is the number of publications accepted and not yet stored.
 func (q *publishQueue) length() int {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	return len(q.ps)
+	return q.waiting()
 }
 
-// callContext is the context of calls of the bus that are made one after the other. Several share one, because a new one is five
-// allocations and a timer: each has between half of busTimeout and all of it.
-type callContext struct {
-	parent context.Context
-	shared context.Context
-	cancel context.CancelFunc
-	until  time.Time // another one is made
-}
-
-func (c *callContext) get() context.Context {
-	if now := time.Now(); now.After(c.until) {
-		c.end()
-		c.shared, c.cancel = context.WithTimeout(c.parent, busTimeout)
-		c.until = now.Add(busTimeout / 2)
-	}
-	return c.shared
-}
-
-func (c *callContext) end() {
-	if c.cancel != nil {
-		c.cancel()
-	}
-}
-
-// Publish hands publications to the bus. nil: they are stored. poll.ErrAccepted: they were taken, but are not stored yet;
+// Publish hands publications of a back end to the bus. nil: they are stored. poll.ErrAccepted: they were taken, but are not stored yet;
 // poll.ErrQueueFull: they were not taken. It returns after AcceptTimeout at the latest, or when ctx ends. ps itself is not kept.
 func (e *Engine) Publish(ctx context.Context, ps []*protocol.Publication) error {
+	return e.publish(ctx, backEnds, ps)
+}
+
+// clientPublisher is Publish for clients that publish over HTTP.
+type clientPublisher struct{ engine *Engine }
+
+func (c clientPublisher) Publish(ctx context.Context, ps []*protocol.Publication) error {
+	return c.engine.publish(ctx, clients, ps)
+}
+
+func (e *Engine) publish(ctx context.Context, kind publisherKind, ps []*protocol.Publication) error {
 	if len(ps) == 0 {
 		return nil
 	}
@@ -291,7 +370,7 @@ func (e *Engine) Publish(ctx context.Context, ps []*protocol.Publication) error 
 		by = exchangeOf(ctx).of()
 	}
 	answer := answers.Get().(chan error)
-	if err := e.publishing.enqueue(ps, answer, by); err != nil {
+	if err := e.publishing.enqueue(kind, ps, answer, by); err != nil {
 		answers.Put(answer)
 		return err
 	}

@@ -381,20 +381,21 @@ func TestPublishersDoNotWaitInLine(t *testing.T) {
 	live := subscribed(t, e, query("", a))
 	bus.away.Store(true)
 	first := make(chan error, 1)
-	if err := e.publishing.enqueue([]*protocol.Publication{publication("0", 60, private(a))}, first, nil); err != nil {
+	if err := e.publishing.enqueue(backEnds, []*protocol.Publication{publication("0", 60, private(a))}, first, nil); err != nil {
 		t.Fatal(err)
 	}
-	e.publishing.patience = 0 // its time is over now
-	e.publishing.tellOverdue()
+	lane := &e.publishing.lanes[backEnds]
+	lane.patience = 0 // its time is over now
+	e.publishing.tellOverdue(lane)
 	if err := <-first; !errors.Is(err, poll.ErrAccepted) {
 		t.Fatal(err)
 	}
-	e.publishing.patience = time.Hour
+	lane.patience = time.Hour
 	want := []string{"0"}
 	for i := range 2000 {
 		want = append(want, fmt.Sprint(i+1))
 		answer := make(chan error, 1)
-		if err := e.publishing.enqueue([]*protocol.Publication{publication(want[i+1], 60, private(a))}, answer, nil); err != nil {
+		if err := e.publishing.enqueue(backEnds, []*protocol.Publication{publication(want[i+1], 60, private(a))}, answer, nil); err != nil {
 			t.Fatal(err)
 		}
 		select {

@@ -31,6 +31,7 @@ const (
 	flagShut                      // our side of the connection is shut down
 	flagPeer                      // whose connection it is stands in loop.peers
 	flagBacklog                   // is in loop.backlog
+	flagPaced                     // its client has published or asked: its rate is in loop.rates
 )
 
 // Session is one connection on its loop: plain data, without closures, channels or contexts, so that another process can take

@@ -91,12 +91,12 @@ type Held struct {
 func (e *Engine) held() []Held {
 	of := func(kind string, b *budget.Budget) Held { return Held{kind, b.Used(), b.Limit(), b.Refused()} }
 	_, window := e.feed.Window()
-	queued, most := e.publishing.held()
+	backEnd, client := e.publishing.lanes[backEnds].budget, e.publishing.lanes[clients].budget
 	return []Held{
 		of("requests", e.bodies), of("input", e.input), of("output", e.output), of("pending", e.pending), of("replay", e.answers),
 		{Kind: "window", Bytes: window, Limit: int64(e.o.WindowBytes)},
 		{Kind: "gap", Bytes: int64(e.feed.Held()), Limit: int64(e.o.HeldBytes)},
-		{Kind: "publish_queue", Bytes: int64(queued), Limit: int64(most), Refused: e.publishStats.rejected.Load()},
+		of("publish_queue", backEnd), of("client_queue", client),
 	}
 }
 

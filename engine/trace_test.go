@@ -261,12 +261,12 @@ func TestTraceOfWhatIsStored(t *testing.T) {
 		for range n {
 			ps = append(ps, publication("{}", 60, private(newItem())))
 		}
-		return q.enqueue(ps, nil, by)
+		return q.enqueue(backEnds, ps, nil, by)
 	}
 	const line = "T1 [MESSAGE-SET] BUFFER Nms 127.0.0.1"
 	send := func(want ...string) {
 		t.Helper()
-		q.send(t.Context(), q.batch())
+		q.send(t.Context(), q.next())
 		trace.take(t, want...)
 	}
 	if err := errors.Join(enqueue(1, nil), enqueue(3, f), enqueue(1, nil)); err != nil {

@@ -295,10 +295,13 @@ func (l *loop) doRequest(s *Session, payload []byte) *protocol.Error {
 	if e != nil || len(ps) == 0 {
 		return e
 	}
+	if !l.mayAsk(s, len(ps)) {
+		return nil
+	}
 	for _, p := range ps {
 		l.engine.Counters.CountMessage(p.Type)
 	}
-	if err := l.engine.publishing.enqueue(ps, nil, l.followedOf(s)); errors.Is(err, poll.ErrQueueFull) {
+	if err := l.engine.publishing.enqueue(clients, ps, nil, l.followedOf(s)); errors.Is(err, poll.ErrQueueFull) {
 		l.end(s, CloseOverload)
 	}
 	return nil
@@ -307,7 +310,7 @@ func (l *loop) doRequest(s *Session, payload []byte) *protocol.Error {
 // askOnline has the question answered by a goroutine: it may need the bus, or the other loops.
 func (l *loop) askOnline(s *Session, origin *protocol.Origin) *protocol.Error {
 	stats, e := l.request.Channels(origin, &l.o.Limits)
-	if e != nil {
+	if e != nil || !l.mayAsk(s, 1) {
 		return e
 	}
 	if !l.engine.requests.askOnline(l, s, stats) {

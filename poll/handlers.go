@@ -31,7 +31,8 @@ type Statistics interface {
 // Handlers answer publications, questions who is online, and statistics. Set the fields before the first request; all of them
 // are required unless they say otherwise. What they point to is called from many goroutines at once.
 type Handlers struct {
-	Publisher  Publisher
+	Publisher  Publisher // of back ends
+	Clients    Publisher // of clients
 	Presence   Presence
 	Statistics Statistics
 	Counters   *Counters

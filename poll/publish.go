@@ -27,7 +27,7 @@ func (c *call) publishText() {
 	}
 	expiry := protocol.ParseExpiry(c.Request.Header.Peek(headerExpiry))
 	c.one[0] = protocol.TextPublication(c.items, body, expiry)
-	c.hand(c.one[:])
+	c.hand(c.Publisher, c.one[:])
 	c.one[0] = nil
 }
 
@@ -76,14 +76,18 @@ func (c *call) publishMessages(o *protocol.Origin) {
 		c.refuse(err)
 		return
 	}
-	c.hand(ps)
+	if o.Trusted {
+		c.hand(c.Publisher, ps)
+	} else {
+		c.hand(c.Clients, ps)
+	}
 }
 
 // headerExpiry says for how many seconds a text publication is kept.
 const headerExpiry = "Message-Expiry"
 
-// hand counts the publications, gives them away and answers.
-func (c *call) hand(ps []*protocol.Publication) {
+// hand counts the publications, gives them to their publisher and answers.
+func (c *call) hand(to Publisher, ps []*protocol.Publication) {
 	if len(ps) == 0 {
 		c.empty(fasthttp.StatusOK)
 		return
@@ -91,7 +95,7 @@ func (c *call) hand(ps []*protocol.Publication) {
 	for _, p := range ps {
 		c.Counters.CountMessage(p.Type)
 	}
-	switch err := c.Publisher.Publish(c.context(), ps); {
+	switch err := to.Publish(c.context(), ps); {
 	case err == nil:
 		c.empty(fasthttp.StatusOK)
 	case errors.Is(err, ErrAccepted):

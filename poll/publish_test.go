@@ -182,6 +182,23 @@ func TestClientsPublish(t *testing.T) {
 	f("CHANNEL_ID="+signedA, publishing())
 }
 
+// What clients publish goes another way than what back ends do, whichever form a back end chooses.
+func TestClientsAreNotBackEnds(t *testing.T) {
+	h, backEnds := newHandlers()
+	clients := &backend{}
+	h.Clients = clients
+	publication := publishing(message("x", private(privA)))
+	exchange(t, h, "POST /pub/?binaryMode=true HTTP/1.1", publication)
+	exchange(t, h, "POST /pub/?CHANNEL_ID="+privA+" HTTP/1.1", "x")
+	if n := len(backEnds.take()); n != 2 || len(clients.take()) != 0 {
+		t.Errorf("%d of 2 publications of back ends", n)
+	}
+	exchange(t, h, "POST /rest/?CHANNEL_ID="+signedA+" HTTP/1.1", publishing(message("x", public(pubB, sigPub(pubB)))))
+	if n := len(clients.take()); n != 1 || len(backEnds.take()) != 0 {
+		t.Errorf("%d of 1 publication of a client", n)
+	}
+}
+
 func TestTestKeyKeepsRequestsOutOfTheLog(t *testing.T) {
 	f := func(key, query string, logged ...string) {
 		t.Helper()

@@ -117,6 +117,7 @@ func newHandlers() (*Handlers, *backend) {
 	b := &backend{are: make(map[protocol.ChannelID]bool)}
 	return &Handlers{
 		Publisher:  b,
+		Clients:    b,
 		Presence:   b,
 		Statistics: b,
 		Counters:   NewCounters(noon),

@@ -49,7 +49,7 @@ func engineOptions(s *server, key []byte) engine.Options {
 		WindowCount:       p.WindowCount,
 		WindowBytes:       p.WindowBytes,
 		PublishQueue:      p.PublishQueue,
-		PublishQueueBytes: max(64<<20, c.Limits.MaxPayload),
+		ClientRate:        clientRate(p),
 		MaxBuffered:       p.MaxBuffered,
 		RequestTotal:      p.RequestBytes,
 		InputTotal:        p.InputBytes,
@@ -65,6 +65,14 @@ func engineOptions(s *server, key []byte) engine.Options {
 	}
 	o.StatAllow, _ = p.StatPrefixes() // those that are none did not pass the check
 	return o
+}
+
+// clientRate is negative where there is no limit, since zero would be a default.
+func clientRate(p *configs.Push) int {
+	if p.ClientRate == 0 {
+		return -1
+	}
+	return p.ClientRate
 }
 
 // loops is the number of event loops.
