@@ -8,7 +8,7 @@ PACKAGES ?= ./...
 
 GOLANGCI := bin/golangci-lint-v2.15.0
 
-.PHONY: help run build test model test-slow race lint fmt fuzz bench bench-full bench-smoke bench-report benchcmp bench-code package install uninstall clean deps
+.PHONY: help run build test model test-slow test-faults race lint fmt fuzz bench bench-full bench-smoke bench-report benchcmp bench-code package install uninstall clean deps
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -28,6 +28,10 @@ model: ## run ten thousand schedules of each scenario of what can go wrong betwe
 
 test-slow: deps ## run the recorded conversations with those that take minutes
 	PUSH_TEST_SLOW=1 go test -count=1 -timeout 15m -run 'TestConversations' ./cmd/push-server
+
+FAULTS ?= short
+test-faults: deps ## break Redis, lines and servers under a load of clients; FAULTS=long: four times as long each
+	PUSH_TEST_FAULTS=$(FAULTS) go test -count=1 -timeout 30m -parallel 6 -run '^TestFaults$$' ./cmd/push-server
 
 race: deps ## run the tests with the race detector
 	go test -race -timeout 30m $(PACKAGES)

@@ -289,6 +289,8 @@ type installation struct {
 	pub   string   // address for the backend
 	redis *redistest.Server
 	procs []*process
+
+	configs []config // of procs
 }
 
 // startRedis starts one that keeps what it has acknowledged when it is killed.
@@ -348,12 +350,30 @@ func install(t *testing.T, group string, redis *redistest.Server, subscribers in
 func (in *installation) add(t *testing.T, c config) {
 	t.Helper()
 	in.procs = append(in.procs, start(t, c))
+	in.configs = append(in.configs, c)
 	if addr := c.addr("sub"); addr != "" {
 		in.subs = append(in.subs, addr)
 	}
 	if addr := c.addr("pub"); addr != "" {
 		in.pub = addr
 	}
+}
+
+// signal sends a signal to a server and does not wait.
+func (in *installation) signal(t *testing.T, i int, sig syscall.Signal) {
+	t.Helper()
+	if err := in.procs[i].cmd.Process.Signal(sig); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// descriptors is how many each server has open.
+func (in *installation) descriptors(t *testing.T) (ns []int) {
+	t.Helper()
+	for _, p := range in.procs {
+		ns = append(ns, openFiles(t, p))
+	}
+	return ns
 }
 
 func (in *installation) pubURL() string { return "http://" + in.pub + pubPath }

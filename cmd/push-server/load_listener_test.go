@@ -23,6 +23,7 @@ type listener struct {
 
 	mid       string
 	farewells int
+	progress  time.Time // when it got something last
 }
 
 // listen connects until it has got the farewells of its channels.
@@ -33,8 +34,10 @@ func (w *listener) listen() error {
 		defer http.Close()
 		session = func(messages int) error { return w.pollSession(http, messages) }
 	}
+	w.progress = time.Now()
 	for !w.done() {
-		if err := session(50 + rand.IntN(350)); err != nil {
+		stay := w.load.size.stay
+		if err := w.survive(session(stay/8 + rand.IntN(stay-stay/8))); err != nil {
 			return err
 		}
 		if w.done() {
@@ -46,6 +49,17 @@ func (w *listener) listen() error {
 		w.load.returns.Add(1)
 	}
 	return nil
+}
+
+// survive is what a client does who loses its connection under rough conditions: it comes again, as long as it gets something now and then.
+func (w *listener) survive(err error) error {
+	if err == nil || !w.load.rough || errors.As(err, &disorder{}) {
+		return err
+	}
+	if time.Since(w.progress) > patience {
+		return w.stuck(err)
+	}
+	return w.load.sleep(50 * time.Millisecond)
 }
 
 func (w *listener) done() bool { return w.farewells == len(w.channels) }
@@ -146,7 +160,7 @@ func (w *listener) stuck(err error) error {
 func (w *listener) take(batch []testclient.Message) error {
 	for _, m := range batch {
 		if m.ID <= w.mid {
-			return fmt.Errorf("id %s after %s: %s", m.ID, w.mid, m.Body)
+			return disorder{fmt.Errorf("id %s after %s: %s", m.ID, w.mid, m.Body)}
 		}
 		if w.mid == "" {
 			close(w.ready)
@@ -156,6 +170,7 @@ func (w *listener) take(batch []testclient.Message) error {
 			return fmt.Errorf("id %s: %w", m.ID, err)
 		}
 	}
+	w.progress = time.Now()
 	w.load.delivered.Add(int64(len(batch)))
 	return nil
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"net"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -14,20 +15,22 @@ import (
 	"push-server/redisbus/redistest"
 )
 
-const (
-	loadChannels     = 50
-	loadWebSockets   = 200
-	loadPollers      = 50
-	loadPublishers   = 8
-	loadPublications = 20000
-	loadKills        = 5 // of the connections that carry publications between processes
-)
+// A loadSize is how much of everything a load has.
+type loadSize struct {
+	channels, webSockets, pollers, publishers, publications int
+
+	stay  int           // messages after which a listener loses its connection, at most
+	pause time.Duration // of a publisher between two requests; 0: as fast as it can
+	kills int           // of the connections that carry publications between processes
+}
+
+var fullLoad = loadSize{channels: 50, webSockets: 200, pollers: 50, publishers: 8, publications: 20000, stay: 400, kills: 5}
 
 // TestLoad drops clients at random all the time. Each has to see every publication of its channels once and in the order
 // of ids.
 func TestLoad(t *testing.T) {
 	onEachBus(t, func(t *testing.T, redis *redistest.Server) {
-		l := newLoad(t, install(t, "default", redis, 2))
+		l := newLoad(t, install(t, "default", redis, 2), fullLoad)
 		l.addListeners()
 		listening := l.listen()
 		l.waitReady()
@@ -50,6 +53,8 @@ func TestLoad(t *testing.T) {
 type load struct {
 	t         *testing.T
 	in        *installation
+	size      loadSize
+	rough     bool // servers may be away, refuse, and lose connections
 	ctx       context.Context
 	fail      context.CancelCauseFunc
 	channels  []*loadChannel
@@ -57,16 +62,18 @@ type load struct {
 	published atomic.Int64
 	delivered atomic.Int64
 	returns   atomic.Int64
+	longest   atomic.Int64  // nanoseconds that a publisher has waited for its answer
+	refused   atomic.Int64  // publications, which were sent again
 	killed    int64         // subscriptions
 	kills     chan struct{} // a token for each time that subscriptions have to be killed
 }
 
-func newLoad(t *testing.T, in *installation) *load {
-	l := &load{t: t, in: in, kills: make(chan struct{}, loadKills+1)}
+func newLoad(t *testing.T, in *installation, size loadSize) *load {
+	l := &load{t: t, in: in, size: size, kills: make(chan struct{}, size.kills+1)}
 	l.ctx, l.fail = context.WithCancelCause(t.Context())
 	t.Cleanup(func() { l.fail(nil) })
-	for i := range loadChannels {
-		ch := &loadChannel{Channel: testclient.NewChannel(testKey), name: fmt.Sprint(i), seen: map[*listener]int{}}
+	for i := range size.channels {
+		ch := &loadChannel{Channel: testclient.NewChannel(testKey), name: fmt.Sprint(i), seen: map[*listener]int{}, uncertain: map[int]bool{}}
 		ch.changed.L = &ch.mu
 		context.AfterFunc(l.ctx, ch.changed.Broadcast)
 		l.channels = append(l.channels, ch)
@@ -76,14 +83,14 @@ func newLoad(t *testing.T, in *installation) *load {
 
 // addListeners gives each two channels.
 func (l *load) addListeners() {
-	for i := range loadWebSockets + loadPollers {
-		first := i % loadChannels
-		second := (first + 1 + rand.IntN(loadChannels-1)) % loadChannels
+	for i := range l.size.webSockets + l.size.pollers {
+		first := i % l.size.channels
+		second := (first + 1 + rand.IntN(l.size.channels-1)) % l.size.channels
 		who := &listener{
 			load: l, name: fmt.Sprintf("websocket %d", i), binary: rand.IntN(2) == 0,
 			channels: []*loadChannel{l.channels[first], l.channels[second]}, ready: make(chan struct{}),
 		}
-		if who.polls = i >= loadWebSockets; who.polls {
+		if who.polls = i >= l.size.webSockets; who.polls {
 			who.name = fmt.Sprintf("poller %d", i)
 		}
 		for _, ch := range who.channels {
@@ -135,14 +142,14 @@ func (l *load) notReady() error {
 // publish ends with one farewell on each channel, and closes the channel that it returns.
 func (l *load) publish() <-chan struct{} {
 	var all sync.WaitGroup
-	for i := range loadPublishers {
+	for i := range l.size.publishers {
 		p := &publisher{load: l, http: testclient.NewHTTP(true)}
-		for at := i; at < loadChannels; at += loadPublishers {
+		for at := i; at < l.size.channels; at += l.size.publishers {
 			p.channels = append(p.channels, l.channels[at])
 		}
 		all.Go(func() {
 			defer p.http.Close()
-			if err := p.publish(loadPublications / loadPublishers); err != nil && l.ctx.Err() == nil {
+			if err := p.publish(l.size.publications / l.size.publishers); err != nil && l.ctx.Err() == nil {
 				l.fail(fmt.Errorf("publisher: %w", err))
 			}
 		})
@@ -180,8 +187,8 @@ func (l *load) checkComplete() {
 // count adds to what was published and asks now and then for a kill.
 func (l *load) count(n int) {
 	after := l.published.Add(int64(n))
-	const between = loadPublications / (loadKills + 1)
-	if l.in.redis != nil && after/between != (after-int64(n))/between {
+	between := int64(l.size.publications / (l.size.kills + 1))
+	if l.in.redis != nil && l.size.kills > 0 && after/between != (after-int64(n))/between {
 		l.kills <- struct{}{}
 	}
 }
@@ -195,6 +202,7 @@ type loadChannel struct {
 	changed   sync.Cond
 	published int
 	seen      map[*listener]int // the last number
+	uncertain map[int]bool      // numbers whose publication had no answer: they may be missing
 }
 
 // maxBehind is how many publications of a channel a listener may miss: of two channels together fewer than the 200 that a
@@ -225,13 +233,27 @@ func (ch *loadChannel) slowest() int {
 func (ch *loadChannel) see(who *listener, n int) error {
 	ch.mu.Lock()
 	defer ch.mu.Unlock()
-	if n != ch.seen[who]+1 {
-		return fmt.Errorf("channel %s: got publication %d after %d, %d were published", ch.name, n, ch.seen[who], ch.published)
+	due := ch.seen[who] + 1
+	for due < n && ch.uncertain[due] {
+		due++
+	}
+	if n != due {
+		return disorder{fmt.Errorf("channel %s: got publication %d after %d, %d were published", ch.name, n, ch.seen[who], ch.published)}
 	}
 	ch.seen[who] = n
 	ch.changed.Broadcast()
 	return nil
 }
+
+// doubt notes that nobody knows whether number n was published.
+func (ch *loadChannel) doubt(n int) {
+	ch.mu.Lock()
+	defer ch.mu.Unlock()
+	ch.uncertain[n] = true
+}
+
+// A disorder is something that a client must not see, whatever happens.
+type disorder struct{ error }
 
 // behind is how many publications the listener has not seen.
 func (ch *loadChannel) behind(who *listener) int {
@@ -245,6 +267,7 @@ type publisher struct {
 	load     *load
 	http     *testclient.HTTP
 	channels []*loadChannel
+	numbers  []func() // of the request under way: notes that nobody knows whether they were published
 }
 
 func (p *publisher) publish(total int) error {
@@ -255,8 +278,12 @@ func (p *publisher) publish(total int) error {
 		}
 		sent += n
 		p.load.count(n)
+		if err := p.load.sleep(p.load.size.pause); err != nil {
+			return err
+		}
 	}
 	for _, ch := range p.channels {
+		p.numbers = nil
 		if err := p.text(ch, `{"farewell":1}`); err != nil {
 			return err
 		}
@@ -264,11 +291,25 @@ func (p *publisher) publish(total int) error {
 	return nil
 }
 
+// sleep lets d pass, unless the load ends.
+func (l *load) sleep(d time.Duration) error {
+	if d == 0 {
+		return nil
+	}
+	select {
+	case <-time.After(d):
+		return nil
+	case <-l.ctx.Done():
+		return l.ctx.Err()
+	}
+}
+
 // request publishes n messages: a single one mostly as text, several in one batch.
 func (p *publisher) request(n int) error {
+	p.numbers = p.numbers[:0]
 	if n == 1 {
 		ch := p.channels[rand.IntN(len(p.channels))]
-		number, err := ch.number(p.load.ctx)
+		number, err := p.number(ch)
 		if err != nil {
 			return err
 		}
@@ -282,7 +323,14 @@ func (p *publisher) request(n int) error {
 		}
 		batch = append(batch, publication)
 	}
-	return p.accepted(p.http.Request(p.load.ctx, p.load.in.pubURL(), testclient.AppendPublish(nil, batch...)))
+	body := testclient.AppendPublish(nil, batch...)
+	return p.send(func() (testclient.Reply, error) { return p.http.Request(p.load.ctx, p.load.in.pubURL(), body) })
+}
+
+func (p *publisher) number(ch *loadChannel) (int, error) {
+	n, err := ch.number(p.load.ctx)
+	p.numbers = append(p.numbers, func() { ch.doubt(n) })
+	return n, err
 }
 
 // publication is one for a channel, now and then for two, to private ids mostly, to public ones sometimes.
@@ -291,7 +339,7 @@ func (p *publisher) publication() (testclient.Publication, error) {
 	first := rand.IntN(len(p.channels))
 	for i := range 1 + rand.IntN(8)/7 {
 		ch := p.channels[(first+i)%len(p.channels)]
-		number, err := ch.number(p.load.ctx)
+		number, err := p.number(ch)
 		if err != nil {
 			return out, err
 		}
@@ -307,13 +355,49 @@ func (p *publisher) publication() (testclient.Publication, error) {
 }
 
 func (p *publisher) text(ch *loadChannel, body string) error {
-	return p.accepted(p.http.PublishText(p.load.ctx, p.load.in.pubURL(), body, 3600, ch.Private))
+	return p.send(func() (testclient.Reply, error) {
+		return p.http.PublishText(p.load.ctx, p.load.in.pubURL(), body, 3600, ch.Private)
+	})
 }
 
-// accepted is 200, or 202 when the store is slow.
-func (p *publisher) accepted(reply testclient.Reply, err error) error {
-	if err == nil && reply.Status != 200 && reply.Status != 202 {
-		err = fmt.Errorf("publication answered %d %s", reply.Status, reply.Body)
+// send wants 200, or 202 when the store is slow. Under rough conditions it sends again what was refused, or never arrived; what got no
+// answer may have been published or not.
+func (p *publisher) send(request func() (testclient.Reply, error)) error {
+	for begin := time.Now(); ; {
+		sent := time.Now()
+		reply, err := request()
+		p.load.noteWait(time.Since(sent))
+		var dialing *net.OpError
+		switch {
+		case err == nil && (reply.Status == 200 || reply.Status == 202):
+			return nil
+		case err == nil && p.load.rough && reply.Status == 503:
+			p.load.refused.Add(1)
+		case err != nil && p.load.rough && errors.As(err, &dialing) && dialing.Op == "dial":
+		case err != nil && p.load.rough && len(p.numbers) > 0:
+			for _, doubt := range p.numbers {
+				doubt()
+			}
+			return nil
+		case err == nil:
+			return fmt.Errorf("publication answered %d %s", reply.Status, reply.Body)
+		default:
+			return err
+		}
+		if time.Since(begin) > patience {
+			return fmt.Errorf("publication refused for %v: %d, %w", patience, reply.Status, err)
+		}
+		if err := p.load.sleep(20 * time.Millisecond); err != nil {
+			return err
+		}
 	}
-	return err
+}
+
+func (l *load) noteWait(d time.Duration) {
+	for {
+		longest := l.longest.Load()
+		if int64(d) <= longest || l.longest.CompareAndSwap(longest, int64(d)) {
+			return
+		}
+	}
 }

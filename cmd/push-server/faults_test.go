@@ -1,0 +1,289 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"os"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"push-server/protocol/testclient"
+	"push-server/redisbus/redistest"
+)
+
+// A fault is something that breaks under a load of real clients and publishers, and mends again.
+type fault struct {
+	name    string
+	redis   []string // how Redis is run; none: it keeps nothing on disk
+	user    bool     // the servers are a user of their own there
+	proxy   bool     // the servers see Redis through run.proxy
+	happens func(f *faultRun)
+}
+
+// A faultRun is a fault with what it happens to.
+type faultRun struct {
+	*load
+	redis *redistest.Server
+	proxy *redistest.Proxy
+	long  bool
+}
+
+// faultLoad runs for five seconds, of which the fault may take three.
+var faultLoad = loadSize{channels: 20, webSockets: 40, pollers: 10, publishers: 4, publications: 1600, stay: 60, pause: 40 * time.Millisecond}
+
+var everysec = []string{"--appendonly", "yes", "--appendfsync", "everysec"}
+var always = []string{"--appendonly", "yes", "--appendfsync", "always"}
+
+func faults() []fault {
+	return []fault{
+		{name: "killed, comes back empty", happens: func(f *faultRun) { f.redis.Kill(); f.last(time.Second); f.redis.Restart() }},
+		{name: "killed, comes back empty at once", happens: func(f *faultRun) { f.times(3, f.redis.Restart) }},
+		{name: "killed, AOF of every second", redis: everysec, happens: func(f *faultRun) { f.redis.Kill(); f.last(time.Second); f.redis.Restart() }},
+		{name: "killed, AOF of everything", redis: always, happens: func(f *faultRun) { f.redis.Kill(); f.last(time.Second); f.redis.Restart() }},
+		{name: "stopped", happens: func(f *faultRun) { f.redis.Pause(); f.last(4 * time.Second); f.redis.Resume() }},
+		{name: "slow", redis: []string{"--enable-debug-command", "yes"}, happens: func(f *faultRun) {
+			f.times(8, func() { f.redis.Do("DEBUG", "SLEEP", "0.25") })
+		}},
+		{name: "busy", redis: []string{"--busy-reply-threshold", "50"}, happens: busy},
+		{name: "out of memory", happens: func(f *faultRun) {
+			f.redis.Do("CONFIG", "SET", "maxmemory", "1")
+			f.last(2 * time.Second)
+			f.redis.Do("CONFIG", "SET", "maxmemory", "0")
+		}},
+		{name: "read-only", happens: func(f *faultRun) {
+			f.redis.Do("REPLICAOF", "127.0.0.1", "1")
+			f.last(2 * time.Second)
+			f.redis.Do("REPLICAOF", "NO", "ONE")
+		}},
+		{name: "subscriptions killed", happens: func(f *faultRun) { f.times(10, func() { f.redis.KillPubSub() }) }},
+		{name: "all connections killed", happens: func(f *faultRun) { f.times(10, func() { f.redis.Do("CLIENT", "KILL", "TYPE", "normal") }) }},
+		{name: "output limit of subscriptions", happens: func(f *faultRun) {
+			f.redis.Do("CONFIG", "SET", "client-output-buffer-limit", "pubsub 1 1 1")
+			f.last(2 * time.Second)
+			f.redis.Do("CONFIG", "SET", "client-output-buffer-limit", "pubsub 0 0 0")
+		}},
+		{name: "connections cut", proxy: true, happens: func(f *faultRun) { f.times(10, func() { f.proxy.Drop() }) }},
+		{name: "answers lost", proxy: true, happens: func(f *faultRun) { f.times(10, func() { f.proxy.LoseAnswer("EVALSHA") }) }},
+		{name: "silent subscriptions", proxy: true, happens: func(f *faultRun) { f.proxy.Deafen(); f.last(time.Second) }},
+		{name: "silent lines", proxy: true, happens: func(f *faultRun) { f.proxy.DeafenAll(); f.last(time.Second) }},
+		{name: "answers late", proxy: true, happens: func(f *faultRun) {
+			f.times(3, func() { f.proxy.Hold(); f.last(700 * time.Millisecond); f.proxy.Release() })
+		}},
+		{name: "PUBLISH taken away", user: true, happens: rights("-publish", "+publish")},
+		{name: "channels taken away", user: true, happens: rights("resetchannels", "allchannels")},
+		{name: "keys taken away", user: true, happens: rights("resetkeys ~server:* ~message:*", "~*")},
+		{name: "scripts taken away", user: true, happens: rights("-@scripting", "+@scripting")},
+		{name: "password changed", user: true, happens: func(f *faultRun) {
+			f.redis.Do("ACL", "SETUSER", "portal", "resetpass", ">another")
+			f.redis.Do("CLIENT", "KILL", "USER", "portal")
+			f.last(2 * time.Second)
+			f.redis.Do("ACL", "SETUSER", "portal", ">secret")
+		}},
+		{name: "scripts flushed", happens: func(f *faultRun) { f.times(20, func() { f.redis.Do("SCRIPT", "FLUSH") }) }},
+		{name: "data flushed", happens: func(f *faultRun) { f.times(3, func() { f.redis.Do("FLUSHALL") }) }},
+		{name: "counter of a wrong type", happens: func(f *faultRun) {
+			f.redis.Do("SET", "server:messagecounter", "none")
+			f.last(2 * time.Second)
+			f.redis.Do("DEL", "server:messagecounter")
+		}},
+		{name: "server killed", happens: func(f *faultRun) { f.restart(1, syscall.SIGKILL) }},
+		{name: "server terminated", happens: func(f *faultRun) { f.restart(1, syscall.SIGTERM) }},
+		{name: "server of publishers terminated", happens: func(f *faultRun) { f.restart(0, syscall.SIGTERM) }},
+		{name: "server stopped", happens: func(f *faultRun) {
+			f.in.signal(f.t, 1, syscall.SIGSTOP)
+			f.last(2 * time.Second)
+			f.in.signal(f.t, 1, syscall.SIGCONT)
+		}},
+		{name: "logs opened again", happens: func(f *faultRun) {
+			f.times(10, func() {
+				for i := range f.in.procs {
+					f.in.signal(f.t, i, syscall.SIGHUP)
+				}
+			})
+		}},
+	}
+}
+
+// TestFaults breaks what can break between real servers, a real Redis and real clients, one thing at a time. Each client sees every
+// accepted publication of its channels once and in order, nobody hangs, publishers are answered while PHP waits, and afterwards all goes on
+// by itself.
+func TestFaults(t *testing.T) {
+	form := os.Getenv("PUSH_TEST_FAULTS")
+	if form == "" {
+		t.Skip("make test-faults runs it")
+	}
+	long := form == "long"
+	for _, c := range faults() {
+		t.Run(strings.ReplaceAll(c.name, " ", "_"), func(t *testing.T) {
+			t.Parallel()
+			newFaultRun(t, &c, long).run(&c)
+		})
+	}
+}
+
+func newFaultRun(t *testing.T, c *fault, long bool) *faultRun {
+	t.Helper()
+	f := &faultRun{redis: redistest.Start(t, c.redis...), long: long}
+	storage := map[string]any{"type": "redis", "socket": f.redis.Addr()}
+	if c.proxy {
+		f.proxy = f.redis.Proxy(t)
+		storage["socket"] = f.proxy.Addr()
+	}
+	if c.user {
+		f.redis.Do("ACL", "SETUSER", "portal", "on", ">secret", "~*", "&*", "+@all")
+		storage["socket"] = "unix://portal:secret@" + f.redis.Addr()
+	}
+	in := &installation{redis: f.redis}
+	for i, name := range []string{"default-pub", "default-sub", "default-sub"} {
+		config := recordedConfig(t, name, "")
+		config["storage"] = storage
+		config["processUniqueId"] = fmt.Sprint(name, i)
+		in.add(t, config)
+	}
+	in.waitDelivering(t)
+	size := faultLoad
+	if long {
+		size.publications *= 4
+	}
+	f.load = newLoad(t, in, size)
+	f.rough = true
+	return f
+}
+
+func (f *faultRun) run(c *fault) {
+	f.t.Helper()
+	before := f.in.descriptors(f.t)
+	f.addListeners()
+	listening := f.listen()
+	f.waitReady()
+	publishing := f.publish()
+	f.awaitPublished(f.size.publications / 5)
+	begin := time.Now()
+	c.happens(f)
+	over := time.Since(begin)
+	<-publishing // each publisher and each listener gives up by itself
+	listening.Wait()
+	if err := context.Cause(f.ctx); err != nil {
+		f.t.Error(err)
+		return
+	}
+	f.checkComplete()
+	longest := time.Duration(f.longest.Load())
+	if longest > time.Second {
+		f.t.Errorf("a publisher waited for %v; PHP waits for a second", longest)
+	}
+	f.checkServers(before)
+	f.t.Logf("the fault took %v; %d publications, %d deliveries, %d returns of clients, %d refusals, longest answer %v",
+		over.Round(time.Millisecond), f.published.Load(), f.delivered.Load(), f.returns.Load(), f.refused.Load(), longest.Round(time.Millisecond))
+}
+
+// awaitPublished waits until n publications are accepted.
+func (f *faultRun) awaitPublished(n int) {
+	f.t.Helper()
+	testclient.Await(f.t, "publications", func() bool {
+		if err := context.Cause(f.ctx); err != nil {
+			f.t.Fatal(err)
+		}
+		return f.published.Load() >= int64(n)
+	})
+}
+
+// last has a fault last for d, or four times that.
+func (f *faultRun) last(d time.Duration) {
+	if f.long {
+		d *= 4
+	}
+	if err := f.sleep(d); err != nil {
+		f.t.Fatal(context.Cause(f.ctx))
+	}
+}
+
+// times has something happen n times in two seconds.
+func (f *faultRun) times(n int, happens func()) {
+	for range n {
+		happens()
+		f.last(2 * time.Second / time.Duration(n))
+	}
+}
+
+// rights takes rights from the user of the servers, and gives them back.
+func rights(refuse, allow string) func(f *faultRun) {
+	return func(f *faultRun) {
+		f.redis.Do(append([]string{"ACL", "SETUSER", "portal"}, strings.Fields(refuse)...)...)
+		f.last(2 * time.Second)
+		f.redis.Do(append([]string{"ACL", "SETUSER", "portal"}, strings.Fields(allow)...)...)
+	}
+}
+
+// busy runs a script that does not end by itself.
+func busy(f *faultRun) {
+	var script sync.WaitGroup
+	script.Go(func() { _, _ = f.redis.Try("EVAL", "while true do end", "0") })
+	f.last(2 * time.Second)
+	conn, err := net.Dial("unix", f.redis.Addr()) // the other connection waits for the script
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	defer conn.Close()
+	if _, err := conn.Write([]byte("SCRIPT KILL\r\n")); err != nil {
+		f.t.Fatal(err)
+	}
+	script.Wait()
+}
+
+// restart ends a server and starts it again in its place.
+func (f *faultRun) restart(i int, signal syscall.Signal) {
+	f.in.signal(f.t, i, signal)
+	testclient.AwaitFrom(f.t, "the server ends", f.in.procs[i].done)
+	f.last(500 * time.Millisecond)
+	f.in.procs[i] = start(f.t, f.in.configs[i])
+}
+
+// mostMemory is what a server of so few clients may take in any fault.
+const mostMemory = 200 << 20
+
+// checkServers wants publications stored at once, as before, nothing left of those who have gone, and no more memory than is reasonable.
+func (f *faultRun) checkServers(before []int) {
+	f.t.Helper()
+	backend := testclient.NewHTTP(false)
+	ch := testclient.NewChannel(testKey)
+	testclient.AwaitNil(f.t, "publications are stored at once", func() error {
+		reply, err := backend.PublishText(f.t.Context(), f.in.pubURL(), `{}`, 60, ch.Private)
+		if err == nil && reply.Status != 200 {
+			err = fmt.Errorf("answered %d", reply.Status)
+		}
+		return err
+	})
+	const spare = 8 // what serves Redis may be another number of connections at any time
+	testclient.AwaitNil(f.t, "descriptors are closed", func() error {
+		for i, n := range f.in.descriptors(f.t) {
+			if n > before[i]+spare {
+				return fmt.Errorf("process %d has %d descriptors, %d before", i, n, before[i])
+			}
+		}
+		return nil
+	})
+	for _, p := range f.in.procs {
+		if resident := p.resident(f.t); resident > mostMemory {
+			f.t.Errorf("a server takes %d MiB", resident>>20)
+		}
+	}
+}
+
+// resident is the memory of the process, in bytes.
+func (p *process) resident(t *testing.T) int64 {
+	t.Helper()
+	var size, pages int64
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/statm", p.cmd.Process.Pid))
+	if err == nil {
+		_, err = fmt.Sscan(string(text), &size, &pages)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return pages * int64(os.Getpagesize())
+}
