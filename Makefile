@@ -8,7 +8,7 @@ PACKAGES ?= ./...
 
 GOLANGCI := bin/golangci-lint-v2.15.0
 
-.PHONY: help run build test model test-slow test-faults race lint fmt fuzz bench bench-full bench-smoke bench-report benchcmp bench-code package install uninstall clean deps
+.PHONY: help run build test model test-slow test-faults chaos race lint fmt fuzz bench bench-full bench-smoke bench-report benchcmp bench-code package install uninstall clean deps
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -32,6 +32,10 @@ test-slow: deps ## run the recorded conversations with those that take minutes
 FAULTS ?= short
 test-faults: deps ## break Redis, lines and servers under a load of clients; FAULTS=long: four times as long each
 	PUSH_TEST_FAULTS=$(FAULTS) go test -count=1 -timeout 30m -parallel 6 -run '^TestFaults$$' ./cmd/push-server
+
+CHAOS ?= 10m
+chaos: deps ## let faults happen at random under a load of clients, for CHAOS (10m); SEED repeats a run
+	PUSH_TEST_CHAOS=$(CHAOS) PUSH_TEST_SEED=$(SEED) go test -count=1 -timeout 2h -v -run '^TestChaos$$' ./cmd/push-server
 
 race: deps ## run the tests with the race detector
 	go test -race -timeout 30m $(PACKAGES)

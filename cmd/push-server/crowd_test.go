@@ -13,7 +13,7 @@ import (
 )
 
 // TestCrowdOfPublishers: while Redis stands still, back ends come with a connection each, more than there are places. Nobody is kept
-// longer than PHP waits, nobody is left without an answer, and what was accepted arrives when Redis goes on.
+// long, nobody is left without an answer, and what was accepted arrives when Redis goes on.
 func TestCrowdOfPublishers(t *testing.T) {
 	redis := startRedis(t)
 	in := install(t, "default", redis, 1)
@@ -33,7 +33,7 @@ func TestCrowdOfPublishers(t *testing.T) {
 			defer func() { <-slots }()
 			begin := time.Now()
 			reply, err := testclient.NewHTTP(false).PublishText(t.Context(), in.pubURL(), numbered(1), 60, other.Private)
-			if took := time.Since(begin); err != nil || took > time.Second {
+			if took := time.Since(begin); err != nil || took > answered {
 				t.Errorf("answered after %v: %v", took, err)
 			}
 			statuses <- reply.Status

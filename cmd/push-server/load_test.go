@@ -54,7 +54,8 @@ type load struct {
 	t         *testing.T
 	in        *installation
 	size      loadSize
-	rough     bool // servers may be away, refuse, and lose connections
+	rough     bool            // servers may be away, refuse, and lose connections
+	enough    <-chan struct{} // closed: publishers stop earlier; nil: they do not
 	ctx       context.Context
 	fail      context.CancelCauseFunc
 	channels  []*loadChannel
@@ -229,6 +230,13 @@ func (ch *loadChannel) slowest() int {
 	return least
 }
 
+// progress is how many were published, and how many of them everybody has seen.
+func (ch *loadChannel) progress() (published, seen int) {
+	ch.mu.Lock()
+	defer ch.mu.Unlock()
+	return ch.published, ch.slowest()
+}
+
 // see notes that the listener has got number n, which has to be the next one.
 func (ch *loadChannel) see(who *listener, n int) error {
 	ch.mu.Lock()
@@ -271,7 +279,7 @@ type publisher struct {
 }
 
 func (p *publisher) publish(total int) error {
-	for sent := 0; sent < total; {
+	for sent := 0; sent < total && !p.load.hasEnough(); {
 		n := min(1+rand.IntN(6), total-sent)
 		if err := p.request(n); err != nil {
 			return err
@@ -289,6 +297,15 @@ func (p *publisher) publish(total int) error {
 		}
 	}
 	return nil
+}
+
+func (l *load) hasEnough() bool {
+	select {
+	case <-l.enough:
+		return true
+	default:
+		return false
+	}
 }
 
 // sleep lets d pass, unless the load ends.

@@ -23,6 +23,7 @@ type nodeProcess struct {
 	t         *testing.T
 	redis     rueidis.Client
 	channel   string        // that it publishes to
+	rough     bool          // Redis may be away, and then it does without, as Node does
 	startdate func() string // read once, and never again
 }
 
@@ -58,7 +59,7 @@ func (n *nodeProcess) transaction(commands ...[]string) (answers []rueidis.Redis
 		answers, err = results[len(results)-1].ToArray()
 		return err
 	})
-	if err != nil {
+	if err != nil && !n.rough {
 		n.t.Errorf("%q: %v", commands, err)
 	}
 	return answers
@@ -69,7 +70,7 @@ func (n *nodeProcess) do(command ...string) rueidis.RedisResult {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	result := n.redis.Do(ctx, n.redis.B().Arbitrary(command...).Build())
-	if err := result.Error(); err != nil && !rueidis.IsRedisNil(err) {
+	if err := result.Error(); err != nil && !rueidis.IsRedisNil(err) && !n.rough {
 		n.t.Errorf("%q: %v", command, err)
 	}
 	return result
@@ -89,7 +90,7 @@ type nodeMessage struct {
 func (n *nodeProcess) takeID() (id string) {
 	n.t.Helper()
 	counter, err := n.do("INCR", "server:messagecounter").AsInt64()
-	if err != nil {
+	if err != nil && !n.rough {
 		n.t.Error(err)
 	}
 	return fmt.Sprintf("%s%016d", n.startdate(), counter)
