@@ -14,6 +14,9 @@ import (
 // however often it is sent. The caller leaves it out and goes on with the next.
 var ErrRefused = protocol.ErrRefused
 
+// ErrForbidden is wrapped by the error of Bus.Publish when the bus may store nothing until an operator allows it.
+var ErrForbidden = protocol.ErrForbidden
+
 // Bus carries publications between processes and remembers them for replay. membus.Bus and redisbus.Bus implement it; package bustest
 // holds the contract as tests. All methods may be called from any goroutine.
 type Bus interface {
@@ -26,7 +29,7 @@ type Bus interface {
 	//
 	// There is one caller at a time. After an error it must call again with ps[stored:] before anything else: what was stored
 	// although its answer was lost is then recognised and not stored twice. Only if the error wraps ErrRefused may ps[stored]
-	// be left out.
+	// be left out, and any of ps[stored:] if it wraps ErrForbidden.
 	Publish(ctx context.Context, ps []*protocol.Publication) (stored int, err error)
 	// Close releases connections. Calls under way return an error.
 	Close()

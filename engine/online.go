@@ -25,7 +25,7 @@ const (
 )
 
 func newPresence(marks Presence, log *slog.Logger) *presence {
-	return &presence{marks: marks, outage: outage.New(log, "online marks cannot be written"), due: make(map[protocol.ChannelID]struct{}), arrived: make(chan struct{}, 1)}
+	return &presence{marks: marks, outage: outage.New(log, "online marks cannot be written", "trying again"), due: make(map[protocol.ChannelID]struct{}), arrived: make(chan struct{}, 1)}
 }
 
 // touch has ch marked soon. It does not block.

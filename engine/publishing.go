@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"slices"
 	"sync"
 	"time"
@@ -18,17 +17,18 @@ import (
 // publishQueue brings publications to the bus: what back ends publish, what clients publish, and one sender per process for both. What
 // gathers while a batch is under way is the next batch. Accepted publications are kept and tried again until the bus has them.
 type publishQueue struct {
-	bus     Bus
-	log     *slog.Logger
-	stats   *publishStats
-	outage  *outage.Outage
-	arrived chan struct{} // holds a token while a lane may be non-empty
+	bus      Bus
+	stats    *publishStats
+	outage   *outage.Outage
+	refusals *outage.Outage
+	arrived  chan struct{} // holds a token while a lane may be non-empty
 
-	mu     sync.Mutex
-	lanes  [publisherKinds]lane
-	batch  []*protocol.Publication // that the sender has; its memory is used again
-	closed bool
-	idle   chan struct{} // closed when everything is stored; nil: nobody wants to know
+	mu        sync.Mutex
+	lanes     [publisherKinds]lane
+	batch     []*protocol.Publication // that the sender has; its memory is used again
+	forbidden error                   // why nothing is stored now, while what was accepted earlier is tried again
+	closed    bool
+	idle      chan struct{} // closed when everything is stored; nil: nobody wants to know
 }
 
 // publisherKind is who publishes. Each kind has a lane of its own, with bounds of its own, so that clients, of whom there are many and who
@@ -68,7 +68,8 @@ type asker struct {
 	answer chan error // gets nil when all are stored, why one was refused, or poll.ErrAccepted; nil: nobody waits
 	by     *followed  // whose lines tell under which ids they are stored; nil: nobody's
 	since  time.Time
-	left   int // publications not stored yet
+	begun  bool // some are stored
+	left   int  // publications not stored yet
 	bytes  int
 	err    error
 }
@@ -77,8 +78,9 @@ type asker struct {
 const queueKeep = 4096
 
 func newPublishQueue(bus Bus, o *Options, stats *publishStats) *publishQueue {
-	q := &publishQueue{bus: bus, log: o.Logger, stats: stats, arrived: make(chan struct{}, 1)}
-	q.outage = outage.New(o.Logger, "publications cannot be stored")
+	q := &publishQueue{bus: bus, stats: stats, arrived: make(chan struct{}, 1)}
+	q.outage = outage.New(o.Logger, "publications cannot be stored", "trying again")
+	q.refusals = outage.New(o.Logger, "publications are refused by the bus", "leaving them out")
 	bytes := [publisherKinds]int{backEnds: o.PublishQueueBytes, clients: o.ClientQueueBytes}
 	for kind := range q.lanes {
 		la := &q.lanes[kind]
@@ -110,6 +112,9 @@ func (q *publishQueue) enqueue(kind publisherKind, ps []*protocol.Publication, a
 	a := asker{answer: answer, by: by, left: len(ps), bytes: publicationsBytes(ps), since: time.Now()}
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	if q.forbidden != nil && answer != nil {
+		return q.forbidden
+	}
 	if q.closed || !q.lanes[kind].take(ps, a) {
 		q.stats.rejected.Add(uint64(len(ps)))
 		return poll.ErrQueueFull
@@ -240,7 +245,7 @@ func (q *publishQueue) send(ctx context.Context, batch []*protocol.Publication) 
 	case err == nil:
 		q.outage.Over("waited", q.length())
 	case errors.Is(err, ErrRefused):
-		q.log.Error("publication refused by the bus, leaving it out", "err", err)
+		q.refusals.Failed(err)
 		q.settle(n, nil)
 		q.settle(1, err)
 		return true
@@ -249,23 +254,70 @@ func (q *publishQueue) send(ctx context.Context, batch []*protocol.Publication) 
 		q.outage.Failed(err, "waiting", q.length()-n)
 	}
 	q.settle(n, nil)
+	if errors.Is(err, ErrForbidden) {
+		return n > 0 || q.forbid(err)
+	}
 	return n > 0
+}
+
+// forbid refuses requests of which nothing is stored and nothing was acknowledged; their senders may send them again without doubling
+// anything. It returns false if others are left, which are tried again.
+func (q *publishQueue) forbid(err error) (none bool) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for i := range q.lanes {
+		q.lanes[i].refuse(err)
+	}
+	q.forbidden = err
+	q.ended()
+	return q.forbidden == nil
+}
+
+// refuse removes the requests that nothing was promised to.
+func (la *lane) refuse(err error) {
+	la.underWay = 0
+	at, ps := 0, la.ps[:0]
+	la.askers = slices.DeleteFunc(la.askers, func(a asker) bool {
+		from := at
+		at += a.left
+		if a.answer == nil || a.begun {
+			ps = append(ps, la.ps[from:at]...)
+			return false
+		}
+		a.tell(err)
+		la.budget.Give(a.bytes)
+		return true
+	})
+	clear(la.ps[len(ps):])
+	la.ps = ps
 }
 
 // settle removes the first n publications of the batch, which are stored, or refused for the reason err.
 func (q *publishQueue) settle(n int, err error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	if n > 0 {
+		q.forbidden = nil
+	}
 	for i := range q.lanes {
 		la := &q.lanes[i]
 		settled := min(n, la.underWay)
 		la.settle(settled, err)
 		n -= settled
 	}
+	q.ended()
+}
+
+// ended lets go of a batch that nothing is left of, and says so if nothing waits. q.mu is held.
+func (q *publishQueue) ended() {
 	if q.underWay() == 0 {
 		clear(q.batch)
 	}
-	if q.waiting() == 0 && q.idle != nil {
+	if q.waiting() > 0 {
+		return
+	}
+	q.forbidden = nil // the next one is to try
+	if q.idle != nil {
 		close(q.idle)
 		q.idle = nil
 	}
@@ -281,6 +333,7 @@ func (la *lane) settle(n int, err error) {
 		}
 		at += settled
 		a.left -= settled
+		a.begun = a.begun || err == nil
 		if a.err == nil {
 			a.err = err
 		}

@@ -38,8 +38,11 @@ func (b *strictBus) Publish(_ context.Context, ps []*protocol.Publication) (int,
 	b.took = append(b.took, bodies(ps[:stored])...)
 	if b.due = nil; err != nil {
 		b.due = slices.Clone(ps[stored:])
-		if errors.Is(err, ErrRefused) {
+		switch {
+		case errors.Is(err, ErrRefused):
 			b.due = b.due[1:]
+		case errors.Is(err, ErrForbidden):
+			b.due = nil
 		}
 	}
 	return stored, err

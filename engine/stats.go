@@ -220,7 +220,7 @@ func (e *Engine) shareStatistics(ctx context.Context) {
 	ticker := time.NewTicker(e.o.StatInterval)
 	defer ticker.Stop()
 	retry := newRetry(100*time.Millisecond, 2*time.Second)
-	trouble := outage.New(e.o.Logger, "statistics cannot be written")
+	trouble := outage.New(e.o.Logger, "statistics cannot be written", "trying again")
 	for {
 		attempt, cancel := context.WithTimeout(ctx, busTimeout)
 		err := e.shared.PutStatistics(attempt, e.o.ProcessID, e.record(attempt))

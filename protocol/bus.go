@@ -32,6 +32,10 @@ type HistoryQuery struct {
 // ErrRefused is wrapped by a bus in the error for a publication that it will never take, however often it is sent.
 var ErrRefused = errors.New("protocol: publication refused by the bus")
 
+// ErrForbidden is wrapped by a bus in the error for publications that it may not store until an operator allows it. None of those that it
+// did not count as stored is, or will be unless it is sent again.
+var ErrForbidden = errors.New("protocol: publications are forbidden on the bus")
+
 // ErrBusClosed is returned by a bus after Close.
 var ErrBusClosed = errors.New("protocol: bus closed")
 

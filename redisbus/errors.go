@@ -32,7 +32,7 @@ func isRefusal(err error) bool {
 	}
 	text := e.Error() // without "ERR", if that was its code
 	if noScripts(text) {
-		return true
+		return false
 	}
 	code, _, _ := strings.Cut(text, " ")
 	if code == strings.ToUpper(code) {

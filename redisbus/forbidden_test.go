@@ -107,7 +107,7 @@ func TestScriptsAreNotAllowed(t *testing.T) {
 	server.Do("ACL", "SETUSER", "portal", "on", ">secret", "~*", "&*", "+@all", "-eval", "-evalsha")
 	server.Do("ACL", "SETUSER", "other", "on", ">secret", "~*", "&*", "+@all", "-script")
 	bus := open(t, redisbus.Options{URL: "unix://portal:secret@" + server.Addr()})
-	if _, err := bus.Publish(timeout(t, patience), numbered(0, 1, alice)); !errors.Is(err, protocol.ErrRefused) {
+	if _, err := bus.Publish(timeout(t, patience), numbered(0, 1, alice)); !errors.Is(err, protocol.ErrForbidden) {
 		t.Errorf("published: %v", err)
 	}
 	if err := bus.Health(); err == nil {

@@ -151,6 +151,10 @@ func (b *Bus) settle(p *protocol.Publication, r rueidis.RedisResult, startdate u
 		b.sequence = newSequence()
 		return refusal(err)
 	}
+	if err != nil && isNoScripts(err) {
+		b.sequence = newSequence() // for the same reason
+		return fmt.Errorf("%w: %w", protocol.ErrForbidden, err)
+	}
 	if err != nil {
 		return err
 	}

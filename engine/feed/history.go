@@ -39,7 +39,7 @@ const batchLimit = 512
 
 func newHistory(bus Bus, o *Options) *history {
 	return &history{
-		bus: bus, clock: o.Clock, outage: outage.New(o.Logger, "history cannot be read"), limit: o.MaxQuestions, maxBytes: o.AnswerBytes, budget: o.Answers,
+		bus: bus, clock: o.Clock, outage: outage.New(o.Logger, "history cannot be read", "trying again"), limit: o.MaxQuestions, maxBytes: o.AnswerBytes, budget: o.Answers,
 		arrived: newSignal(),
 	}
 }

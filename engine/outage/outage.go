@@ -11,6 +11,7 @@ import (
 type Outage struct {
 	log  *slog.Logger
 	what string
+	then string
 	now  func() time.Time
 
 	mu       sync.Mutex
@@ -21,10 +22,12 @@ type Outage struct {
 
 const lineEvery = time.Minute
 
-// New returns an Outage whose lines begin with what, such as "publications cannot be stored".
-func New(log *slog.Logger, what string) *Outage { return &Outage{log: log, what: what, now: time.Now} }
+// New returns an Outage whose lines begin with what happens, and what is done then: "publications cannot be stored", "trying again".
+func New(log *slog.Logger, what, then string) *Outage {
+	return &Outage{log: log, what: what, then: then, now: time.Now}
+}
 
-// Failed notes that an attempt has failed, and will be repeated. args are further attributes of the line, if there is one.
+// Failed notes that an attempt has failed. args are further attributes of the line, if there is one.
 func (o *Outage) Failed(err error, args ...any) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -35,7 +38,7 @@ func (o *Outage) Failed(err error, args ...any) {
 		return
 	}
 	o.told = now
-	o.log.Warn(o.what+", trying again", append([]any{"err", err, "since", o.begun.Format(time.TimeOnly), "attempts", o.failures}, args...)...)
+	o.log.Warn(o.what+", "+o.then, append([]any{"err", err, "since", o.begun.Format(time.TimeOnly), "attempts", o.failures}, args...)...)
 }
 
 // Over notes that an attempt has succeeded.

@@ -13,7 +13,7 @@ import (
 func TestLines(t *testing.T) {
 	var log bytes.Buffer
 	now := time.Unix(1_700_000_000, 0)
-	o := New(slog.New(slog.NewTextHandler(&log, nil)), "publications cannot be stored")
+	o := New(slog.New(slog.NewTextHandler(&log, nil)), "publications cannot be stored", "trying again")
 	o.now = func() time.Time { return now }
 	o.Over() // it works
 	for range 1500 {
