@@ -214,8 +214,8 @@ func (s *Server) deliver(sub *subscriber, m stored) {
 	}
 }
 
-// join subscribes and returns what was published to ids after mid; with neither, nothing.
-func (s *Server) join(sub *subscriber, mid string) (missed []stored) {
+// join subscribes, and sends what was published to ids after mid, in the same step, so that nothing newer goes first.
+func (s *Server) join(sub *subscriber, mid string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, id := range sub.ids {
@@ -226,14 +226,17 @@ func (s *Server) join(sub *subscriber, mid string) (missed []stored) {
 	}
 	var since uint64
 	if _, err := fmt.Sscanf(mid, "%026d", &since); err != nil {
-		return nil
+		return
 	}
+	var missed []stored
 	for _, m := range s.history[min(since, uint64(len(s.history))):] {
 		if meets(m.channels, sub.ids) {
 			missed = append(missed, m)
 		}
 	}
-	return missed
+	if len(missed) > 0 {
+		sub.send(missed...)
+	}
 }
 
 func meets(a, b []string) bool {

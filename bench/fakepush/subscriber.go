@@ -50,13 +50,10 @@ func (sub *subscriber) hang() { sub.conn.Close() }
 
 func (s *Server) websocket(c net.Conn, r *bufio.Reader, query url.Values) {
 	sub := newSubscriber(c, query, false)
-	missed := s.join(sub, query.Get("mid")) // before the client can know of it
+	s.join(sub, query.Get("mid")) // before the client can know of it
 	accept := sha1.Sum([]byte("dGhlIHNhbXBsZSBub25jZQ==258EAFA5-E914-47DA-95CA-C5AB0DC85B11"))
 	fmt.Fprintf(c, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: %s\r\n\r\n",
 		base64.StdEncoding.EncodeToString(accept[:]))
-	if len(missed) > 0 {
-		sub.send(missed...)
-	}
 	end := make(chan struct{})
 	s.wait.Go(func() { sub.write(end) })
 	s.read(r)
@@ -124,11 +121,8 @@ func (s *Server) read(r *bufio.Reader) {
 // poll answers one poll; false: the client is gone.
 func (s *Server) poll(c net.Conn, r *bufio.Reader, query url.Values) bool {
 	sub := newSubscriber(c, query, true)
-	missed := s.join(sub, query.Get("mid"))
+	s.join(sub, query.Get("mid"))
 	defer s.leave(sub)
-	if len(missed) > 0 {
-		sub.send(missed...)
-	}
 	asked := make(chan error, 1) // the next request has begun to arrive, or the client has left
 	s.wait.Go(func() {
 		_, err := r.Peek(1)

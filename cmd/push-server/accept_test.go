@@ -36,7 +36,7 @@ func everyPort(t *testing.T) (c config, metrics string) {
 	t.Helper()
 	c = standalone(t)
 	metrics = fmt.Sprintf("127.0.0.1:%d", freePort(t))
-	c["push"] = map[string]any{"metrics": metrics}
+	c.option("metrics", metrics)
 	c["security"] = map[string]any{"key": testKey}
 	return c, metrics
 }

@@ -16,7 +16,8 @@ import (
 // long, nobody is left without an answer, and what was accepted arrives when Redis goes on.
 func TestCrowdOfPublishers(t *testing.T) {
 	redis := startRedis(t)
-	in := install(t, "default", redis, 1)
+	in := installOn(t, redis, nil)
+	in.waitDelivering(t)
 	o := observeFirst(t, in)
 	redis.Pause()
 	defer redis.Resume()
@@ -71,7 +72,7 @@ func TestIdlePublishersKeepNobodyOut(t *testing.T) {
 
 // TestSecondSignal: a drain that is cut short says what is lost.
 func TestSecondSignal(t *testing.T) {
-	in := installOn(t, absentRedis(t), func(c config) { c["push"] = map[string]any{"drainTimeout": "50s"} })
+	in := installOn(t, absentRedis(t), func(c config) { c.option("drainTimeout", "50s") })
 	o := observe(t, in)
 	o.publish(7, 202)
 	publisher := in.procs[1]

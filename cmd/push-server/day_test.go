@@ -57,7 +57,7 @@ func newDay(t *testing.T, redis *redistest.Server) *day {
 	c := joined(recordedConfig(t, "default-sub", socketOf(redis)), recordedConfig(t, "default-pub", socketOf(redis)))
 	storage := c["storage"].(map[string]any)
 	storage["messageTTL"], storage["channelTTL"] = int(compressedDay/time.Second), int(compressedDay/time.Second)
-	c["push"] = map[string]any{"pollTimeout": "1s"}
+	c.option("pollTimeout", "1s")
 	in := &installation{redis: redis}
 	in.add(t, c)
 	in.waitDelivering(t)

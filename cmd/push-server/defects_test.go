@@ -83,7 +83,7 @@ func TestStatisticsForSome(t *testing.T) {
 	writeCertificate(t, dir, "push.example")
 	for scheme, c := range map[string]config{"http": standalone(t), "https": encrypted(t, dir)} {
 		c.listeners()[0]["routes"].(map[string]any)["stat"] = statPath
-		c["push"] = map[string]any{"statAllow": []any{"10.0.0.0/8", "127.0.0.1"}}
+		c.option("statAllow", []any{"10.0.0.0/8", "127.0.0.1"})
 		start(t, c)
 		for _, route := range []string{"sub", "pub"} {
 			url := scheme + "://" + c.addr(route) + statPath
@@ -133,7 +133,7 @@ func TestPollEndsInTime(t *testing.T) {
 // Without Redis, too, polls end in time, and questions are answered.
 func TestAnswersWithoutRedis(t *testing.T) {
 	redis := startRedis(t)
-	in := installOn(t, redis, func(c config) { c["push"] = map[string]any{"pollTimeout": "1s"} })
+	in := installOn(t, redis, func(c config) { c.option("pollTimeout", "1s") })
 	in.waitDelivering(t)
 	redis.Kill()
 	ch := testclient.NewChannel(testKey)

@@ -40,6 +40,10 @@ var everysec = []string{"--appendonly", "yes", "--appendfsync", "everysec"}
 var always = []string{"--appendonly", "yes", "--appendfsync", "always"}
 
 func faults() []fault {
+	return slices.Concat(faultsOfRedis(), faultsOfLines(), faultsOfRights(), faultsOfServers())
+}
+
+func faultsOfRedis() []fault {
 	return []fault{
 		{name: "killed, comes back empty", happens: func(f *faultRun) { f.redis.Kill(); f.last(time.Second); f.redis.Restart() }},
 		{name: "killed, comes back empty at once", happens: func(f *faultRun) { f.times(3, f.redis.Restart) }},
@@ -60,6 +64,11 @@ func faults() []fault {
 			f.last(2 * time.Second)
 			f.redis.Do("REPLICAOF", "NO", "ONE")
 		}},
+	}
+}
+
+func faultsOfLines() []fault {
+	return []fault{
 		{name: "subscriptions killed", happens: func(f *faultRun) { f.times(10, func() { f.redis.KillPubSub() }) }},
 		{name: "all connections killed", happens: func(f *faultRun) { f.times(10, func() { f.redis.Do("CLIENT", "KILL", "TYPE", "normal") }) }},
 		{name: "output limit of subscriptions", happens: func(f *faultRun) {
@@ -74,6 +83,11 @@ func faults() []fault {
 		{name: "answers late", proxy: true, happens: func(f *faultRun) {
 			f.times(3, func() { f.proxy.Hold(); f.last(700 * time.Millisecond); f.proxy.Release() })
 		}},
+	}
+}
+
+func faultsOfRights() []fault {
+	return []fault{
 		{name: "PUBLISH taken away", user: true, happens: rights("-publish", "+publish")},
 		{name: "channels taken away", user: true, happens: rights("resetchannels", "allchannels")},
 		{name: "keys taken away", user: true, happens: rights("resetkeys ~server:* ~message:*", "~*")},
@@ -91,6 +105,11 @@ func faults() []fault {
 			f.last(2 * time.Second)
 			f.redis.Do("DEL", "server:messagecounter")
 		}},
+	}
+}
+
+func faultsOfServers() []fault {
+	return []fault{
 		{name: "server killed", happens: func(f *faultRun) { f.restart(1, syscall.SIGKILL) }},
 		{name: "server terminated", happens: func(f *faultRun) { f.restart(1, syscall.SIGTERM) }},
 		{name: "server of publishers terminated", happens: func(f *faultRun) { f.restart(0, syscall.SIGTERM) }},
@@ -142,6 +161,7 @@ func newFaultRun(t *testing.T, c *fault, long bool) *faultRun {
 	for i, name := range []string{"default-pub", "default-sub", "default-sub"} {
 		config := recordedConfig(t, name, "")
 		config["storage"] = map[string]any{"type": "redis", "socket": socket}
+		config.hasty()
 		config["processUniqueId"] = fmt.Sprint(name, i)
 		in.add(t, config)
 	}

@@ -81,8 +81,22 @@ func recordedConfig(t *testing.T, name, redis string) config {
 		delete(c, "clusterMode") // which would need a store that others reach
 	}
 	c["debug"] = map[string]any{"folderName": t.TempDir()}
+	c.option("acceptTimeout", "10s") // a busy machine is no reason for a 202
 	return c
 }
+
+// option sets an option of push.
+func (c config) option(key string, value any) {
+	push, ok := c["push"].(map[string]any)
+	if !ok {
+		push = make(map[string]any)
+		c["push"] = push
+	}
+	push[key] = value
+}
+
+// hasty has publishers wait for no longer than they do in production.
+func (c config) hasty() { c.option("acceptTimeout", "300ms") }
 
 func (c config) listeners() []map[string]any {
 	var out []map[string]any

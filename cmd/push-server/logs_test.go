@@ -176,6 +176,7 @@ type debugFile struct {
 	t       *testing.T
 	dir     string
 	process *process
+	window  string // for operators
 	ip      string // of the client, as a regular expression
 	lines   []string
 }
@@ -268,6 +269,13 @@ func TestTrafficOfAPoll(t *testing.T) {
 			t.Fatal(err)
 		}
 		f.add(2, reply(`\[TCP-CONNECTION\] TIME IP`, `\[POST\] \S+ IP`, `\[MESSAGE-SET\] BUFFER \d+ms IP`)...)
+		testclient.AwaitNil(t, "it has come by", func() error {
+			n, err := metric(f.window, "push_published_total")
+			if err == nil && n != 1 {
+				err = fmt.Errorf("%d have", n)
+			}
+			return err
+		})
 		poll(http.StatusNotModified)
 		f.add(3, append([]string{`\[TCP-CONNECTION\] TIME IP`, `\[GET\] \S+ IP`, `\[MESSAGE-LAST\] BUFFER \d+ms IP`}, end...)...)
 	})
@@ -296,7 +304,10 @@ func startFollowing(t *testing.T, redis *redistest.Server) (*debugFile, config) 
 	dir := t.TempDir()
 	c := logged(t, dir, map[string]any{"ip": []any{"127.0.0.1"}})
 	c.listeners()[0]["routes"].(map[string]any)["rest"] = restPath
-	c["push"] = map[string]any{"acceptTimeout": "20s", "pollTimeout": "1s"}
+	c.option("acceptTimeout", "20s")
+	c.option("pollTimeout", "1s")
+	window := fmt.Sprintf("127.0.0.1:%d", freePort(t))
+	c.option("metrics", window)
 	if redis != nil {
 		c["storage"] = map[string]any{"type": "redis", "socket": redis.Addr()}
 		c["clusterMode"] = true
@@ -305,7 +316,7 @@ func startFollowing(t *testing.T, redis *redistest.Server) (*debugFile, config) 
 	if redis != nil {
 		testclient.Await(t, "Redis is listened to", func() bool { return strings.Contains(p.log.String(), "listening to redis") })
 	}
-	return &debugFile{t: t, dir: dir, process: p, ip: `::ffff:127\.0\.0\.1`}, c
+	return &debugFile{t: t, dir: dir, process: p, window: window, ip: `::ffff:127\.0\.0\.1`}, c
 }
 
 // postChunked sends a body without its length, which on a port with subscribers leaves the event loop.

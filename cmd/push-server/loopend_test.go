@@ -22,7 +22,8 @@ func TestLoopEnds(t *testing.T) {
 	c := standalone(t)
 	c["security"] = map[string]any{"key": testKey}
 	c["storage"] = map[string]any{"type": "redis", "socket": absentRedis(t).Addr()}
-	c["push"] = map[string]any{"drainTimeout": "10m", "loops": 2}
+	c.option("drainTimeout", "10m")
+	c.option("loops", 2)
 	var out logBuffer
 	ended := make(chan error, 1)
 	go func() { ended <- run(t.Context(), writeConfigs(t, c), &out, &out) }()

@@ -34,7 +34,7 @@ func openSite(t *testing.T, pollTimeout time.Duration) *site {
 	for _, name := range []string{"SUB1", "SUB2", "PUB1", "PUB2"} {
 		c := recordedConfig(t, "default-"+strings.ToLower(name[:3]), socketOf(redis))
 		c["processUniqueId"] = name
-		c["push"] = map[string]any{"pollTimeout": pollTimeout.String()}
+		c.option("pollTimeout", pollTimeout.String())
 		behind.add(t, c)
 		addrs[name] = c.addr("sub") + c.addr("pub")
 	}

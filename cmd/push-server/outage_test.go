@@ -139,6 +139,7 @@ func installOn(t *testing.T, redis *redistest.Server, change func(config)) *inst
 	in := &installation{redis: redis}
 	for _, name := range []string{"default-sub", "default-pub"} {
 		c := recordedConfig(t, name, socketOf(redis))
+		c.hasty()
 		if change != nil {
 			change(c)
 		}
@@ -151,7 +152,9 @@ func TestRedisAbsentAtStart(t *testing.T) {
 	t.Run("one process", func(t *testing.T) {
 		redis := absentRedis(t)
 		in := &installation{redis: redis}
-		in.add(t, recordedConfig(t, "single", socketOf(redis)))
+		c := recordedConfig(t, "single", socketOf(redis))
+		c.hasty()
+		in.add(t, c)
 		testRedisAbsentAtStart(t, in)
 	})
 	t.Run("subscribers and backend apart", func(t *testing.T) {
@@ -214,7 +217,7 @@ func TestRedisHangs(t *testing.T) {
 // TestQueueFull: what does not fit into the queue is refused, what was accepted arrives.
 func TestQueueFull(t *testing.T) {
 	redis := startRedis(t)
-	in := installOn(t, redis, func(c config) { c["push"] = map[string]any{"publishQueue": 10} })
+	in := installOn(t, redis, func(c config) { c.option("publishQueue", 10) })
 	in.waitDelivering(t)
 	o := observeFirst(t, in)
 	redis.Kill()

@@ -141,7 +141,7 @@ func TestFolderIsServedByOneProcess(t *testing.T) {
 func TestMetricsAndHealth(t *testing.T) {
 	c := standalone(t)
 	addr := fmt.Sprintf("127.0.0.1:%d", freePort(t))
-	c["push"] = map[string]any{"metrics": addr}
+	c.option("metrics", addr)
 	start(t, c).waitListening(addr)
 	f := func(path, want string) {
 		t.Helper()

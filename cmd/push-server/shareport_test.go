@@ -64,7 +64,8 @@ func sharing(t *testing.T, other config, redis string) (c config, window string)
 		c["servers"] = other["servers"]
 	}
 	window = fmt.Sprintf("127.0.0.1:%d", freePort(t))
-	c["push"] = map[string]any{"metrics": window, "sharePort": true}
+	c.option("metrics", window)
+	c.option("sharePort", true)
 	c["storage"] = map[string]any{"type": "redis", "socket": redis}
 	c["security"] = map[string]any{"key": testKey}
 	p := start(t, c)

@@ -85,7 +85,7 @@ func TestDrainKeepsWhatIsStored(t *testing.T) {
 // TestDrainWithoutRedis: a server that cannot store what it has accepted ends nevertheless, in the time that it is given. Its
 // clients, who do not answer, have to wait no longer.
 func TestDrainWithoutRedis(t *testing.T) {
-	in := installOn(t, absentRedis(t), func(c config) { c["push"] = map[string]any{"drainTimeout": "1s"} })
+	in := installOn(t, absentRedis(t), func(c config) { c.option("drainTimeout", "1s") })
 	o := observe(t, in)
 	o.publish(3, 202)
 	for _, p := range in.procs {

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -133,7 +132,9 @@ func installBesideNode(t *testing.T, redis *redistest.Server, subscribers int) *
 	for range subscribers {
 		window := fmt.Sprintf("127.0.0.1:%d", freePort(t))
 		c := recordedConfig(t, "default-sub", socketOf(redis))
-		c["push"] = map[string]any{"metrics": window, "historyPerChannel": 10_000, "historyTotal": 10_000}
+		c.option("metrics", window)
+		c.option("historyPerChannel", 10_000)
+		c.option("historyTotal", 10_000)
 		in.add(t, c)
 		in.windows = append(in.windows, window)
 	}
@@ -142,15 +143,12 @@ func installBesideNode(t *testing.T, redis *redistest.Server, subscribers int) *
 }
 
 // count sums a metric over the processes for subscribers.
-func (in *besideNode) count(t *testing.T, metric string) (sum int) {
+func (in *besideNode) count(t *testing.T, name string) (sum int) {
 	t.Helper()
 	for _, window := range in.windows {
-		page := fetch(t, "http://"+window+"/metrics")
-		_, rest, ok := strings.Cut(string(page), "\n"+metric+" ")
-		value, _, _ := strings.Cut(rest, "\n")
-		n, err := strconv.Atoi(value)
-		if !ok || err != nil {
-			t.Fatalf("%s: %v\n%s", metric, err, page)
+		n, err := metric(window, name)
+		if err != nil {
+			t.Fatal(err)
 		}
 		sum += n
 	}

@@ -15,7 +15,7 @@ import (
 func TestWindowForOperators(t *testing.T) {
 	c := standalone(t)
 	window := fmt.Sprintf("127.0.0.1:%d", freePort(t))
-	c["push"] = map[string]any{"metrics": window}
+	c.option("metrics", window)
 	p := start(t, c)
 	look := func(path, want string) error {
 		resp, err := http.Get("http://" + window + path)
@@ -50,7 +50,7 @@ func TestWindowForOperators(t *testing.T) {
 
 func TestWindowNeedsItsAddress(t *testing.T) {
 	c := standalone(t)
-	c["push"] = map[string]any{"metrics": c.addr("sub")}
+	c.option("metrics", c.addr("sub"))
 	if code := launch(t, writeConfigs(t, c)...).wait(); code != exitFailure {
 		t.Errorf("exit code %d", code)
 	}
