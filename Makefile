@@ -8,7 +8,7 @@ PACKAGES ?= ./...
 
 GOLANGCI := bin/golangci-lint-v2.15.0
 
-.PHONY: help run build test model test-slow test-faults chaos race lint fmt fuzz bench bench-full bench-smoke bench-report benchcmp bench-code package install uninstall clean deps
+.PHONY: help run build test model test-slow test-faults chaos mutants race lint fmt fuzz bench bench-full bench-smoke bench-report benchcmp bench-code package install uninstall clean deps
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -36,6 +36,9 @@ test-faults: deps ## break Redis, lines and servers under a load of clients; FAU
 CHAOS ?= 10m
 chaos: deps ## let faults happen at random under a load of clients, for CHAOS (10m); SEED repeats a run
 	PUSH_TEST_CHAOS=$(CHAOS) PUSH_TEST_SEED=$(SEED) go test -count=1 -timeout 2h -v -run '^TestChaos$$' ./cmd/push-server
+
+mutants: deps ## take the rule behind each promise out of the source, and see that a test notices
+	PUSH_TEST_MUTANTS=1 go test -count=1 -timeout 30m -v -run '^TestMutants$$' ./cmd/push-server
 
 race: deps ## run the tests with the race detector
 	go test -race -timeout 30m $(PACKAGES)

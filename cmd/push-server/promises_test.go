@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -30,7 +31,14 @@ func TestPromises(t *testing.T) {
 	if len(promises) == 0 {
 		t.Error("there are no promises")
 	}
+	broken := make(map[int]bool)
+	for _, m := range slices.Concat(modelMutants, mutants) {
+		broken[m.promise] = true
+	}
 	for i, promise := range promises {
+		if !broken[i+1] {
+			t.Errorf("promise %d has no mutant", i+1)
+		}
 		tests := namedTest.FindAllStringSubmatch(promise, -1)
 		if len(tests) == 0 {
 			t.Errorf("promise %d names no test", i+1)

@@ -1,0 +1,116 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// A mutant is a rule taken out of the source. A test of the promise that rests on it has to notice.
+type mutant struct {
+	promise             int
+	file, rule, without string
+	pkg, test           string
+}
+
+// modelMutants are noticed within a few hundred schedules of the model.
+var modelMutants = []mutant{
+	{7, "engine/feed/replay.go", "return r.echo >= q.echo", "return true", "./engine/feed", "TestModel"},
+	{12, "engine/feed/holes.go", "if len(h.open) == 0 {\n\t\treturn highest", "if true {\n\t\treturn highest", "./engine/feed", "TestModel"},
+	{16, "engine/feed/feed.go", "f.repair.hold(p, f.o.HeldBytes)", "_ = p", "./engine/feed", "TestModel"},
+	{7, "engine/feed/lag.go", "if g.since.Compare(r.accounted) < 0 {", "if false {", "./engine/feed", "TestModel"},
+	{16, "engine/feed/reader.go", "return !r.blind && !r.lag.behind", "return !r.lag.behind", "./engine/feed", "TestModel"},
+	{15, "engine/feed/replay.go", "r.readWindow(q, channels) // what", "r.found = r.found[:0] // what", "./engine/feed", "TestModel"},
+}
+
+var mutants = []mutant{
+	{1, "engine/publishing.go", "la.askers = append(la.askers, a)", "a.tell(nil); la.askers = append(la.askers, a)", "./cmd/push-server", "TestRedisLost"},
+	{2, "engine/publishing.go", "n, err := q.bus.Publish(ctx, batch)", "n, err := q.bus.Publish(ctx, batch); if err != nil { n = len(batch) }",
+		"./cmd/push-server", "TestRedisLost"},
+	{3, "engine/publishing.go", "if a.answer == nil || a.begun {", "if a.answer == nil {", "./engine", "TestRefusedWhole"},
+	{4, "engine/publishing.go", "la.overdue.Reset(la.patience)", "la.overdue.Reset(20 * la.patience)", "./cmd/push-server", "TestRedisHangs"},
+	{5, "redisbus/scripts/publish.lua", "if sequence <= last then", "if false then", "./redisbus", "TestLostAnswerInTheMiddle"},
+	{6, "engine/publishing.go", "la.ps = append(la.ps, ps...)", "la.ps = slices.Concat(la.ps[:la.underWay], ps, la.ps[la.underWay:])", "./engine", "TestOrderOverFailures"},
+	{8, "redisbus/scripts/publish.lua", "if ARGV[8] ~= '0' then", "if true then", "./redisbus", "TestContract"},
+	{9, "engine/feed/replay.go", "limit = r.feed.o.HistoryPerChannel", "limit = 1",
+		"./cmd/push-server", "TestConversations/redis/history"},
+	{10, "engine/subscribe.go", "\tl.collect()", "\t_ = l", "./cmd/push-server", "TestNewcomers"},
+	{11, "engine/websocket.go", "e := l.sub.Parse(&l.head, l.signer)", "e := l.sub.Parse(&l.head, l.signer); e = nil", "./engine", "TestWrongChannelIsRefusedAfterTheHandshake"},
+	{12, "engine/feed/feed.go", "\tif p.Stray {", "\tif p.ID.Compare(f.highest) < 0 { return }\n\tif p.Stray {", "./engine", "TestLateIDsReachLiveSessions"},
+	{13, "engine/publishing.go", "n, err := q.bus.Publish(ctx, batch)", "n, err := q.bus.Publish(ctx, batch); if err != nil { n = len(batch) }",
+		"./cmd/push-server", "TestFaults/out_of_memory"},
+	{14, "redisbus/scripts/publish.lua", "if startdate < knownStartdate or (", "if false and (", "./cmd/push-server", "TestFaults/data_flushed"},
+	{16, "engine/feed/feed.go", `f.startRepair("bus connection was lost")`, "_ = 0", "./cmd/push-server", "TestFaults/subscriptions_killed"},
+	{17, "redisbus/rights.go", "if !isForbidden(err) {", "if true {", "./redisbus", "TestRightsAreLookedAt"},
+	{18, "engine/feed/history.go", "entries[i] = append(entries[i], e)", "_ = e", "./cmd/push-server", "TestFaults/server_killed"},
+	{19, "engine/drain.go", "err := e.flush(ctx)", "err := error(nil)", "./engine", "TestDrainStoresFirst"},
+	{20, "engine/output.go", "if buffered+len(b) > int(s.slack)+l.o.MaxBuffered {", "if false {", "./engine", "TestSlowReaderIsClosed"},
+	{21, "engine/loop.go", "if l.intricate {\n\t\t\tpanic(r)", "if true {\n\t\t\tpanic(r)", "./engine", "TestPanicEndsOneConnection"},
+}
+
+// inMutant is set for the tests of a mutant.
+const inMutant = "PUSH_TEST_IN_MUTANT"
+
+// TestModelMutants runs the model without one rule at a time. It is a test of the model: one that cannot fail is worth nothing.
+func TestModelMutants(t *testing.T) { testMutants(t, modelMutants, "-schedules", "300") }
+
+// TestMutants does the same with the other promises, which takes minutes.
+func TestMutants(t *testing.T) {
+	if os.Getenv("PUSH_TEST_MUTANTS") == "" {
+		t.Skip("make mutants runs it")
+	}
+	testMutants(t, mutants)
+}
+
+func testMutants(t *testing.T, all []mutant, args ...string) {
+	if os.Getenv(inMutant) != "" {
+		return
+	}
+	for _, m := range all {
+		t.Run(fmt.Sprintf("%d %s %s", m.promise, filepath.Base(m.file), m.test), func(t *testing.T) {
+			t.Parallel()
+			out, err := m.run(t, args)
+			name, _, _ := strings.Cut(m.test, "/")
+			if err == nil || !strings.Contains(out, "--- FAIL: "+name) && !strings.Contains(out, "panic: ") {
+				t.Errorf("with %q instead of %q in %s the test does not fail: %v\n%s", m.without, m.rule, m.file, err, out)
+			}
+		})
+	}
+}
+
+// run runs the test over the mutated source.
+func (m *mutant) run(t *testing.T, args []string) (out string, err error) {
+	t.Helper()
+	original, err := filepath.Abs(filepath.Join("../..", m.file))
+	if err != nil {
+		t.Fatal(err)
+	}
+	source, err := os.ReadFile(original)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if strings.Count(string(source), m.rule) != 1 {
+		t.Fatalf("%s does not have the rule %q once", m.file, m.rule)
+	}
+	dir := t.TempDir()
+	mutated, overlay := filepath.Join(dir, filepath.Base(m.file)), filepath.Join(dir, "overlay.json")
+	replaced, err := json.Marshal(map[string]any{"Replace": map[string]string{original: mutated}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, text := range map[string][]byte{mutated: []byte(strings.Replace(string(source), m.rule, m.without, 1)), overlay: replaced} {
+		if err := os.WriteFile(name, text, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	pattern := "^" + strings.ReplaceAll(m.test, "/", "$/^") + "$"
+	cmd := exec.CommandContext(t.Context(), "go", append([]string{"test", "-vet=off", "-overlay", overlay, "-run", pattern, m.pkg}, args...)...)
+	cmd.Dir = "../.."
+	cmd.Env = append(os.Environ(), inMutant+"=1", "PUSH_TEST_FAULTS=short")
+	b, err := cmd.CombinedOutput()
+	return string(b), err
+}
