@@ -100,13 +100,7 @@ func TestValues(t *testing.T) {
 }
 
 func TestProblems(t *testing.T) {
-	f := func(keys, want string) {
-		t.Helper()
-		_, problems := load(t, "{"+minimal+","+keys+"}")
-		if got := lines(problems); got != want {
-			t.Errorf("got  %s\nwant %s", got, want)
-		}
-	}
+	f := func(keys, want string) { t.Helper(); wantProblems(t, keys, want) }
 	f(`"storage":{}`, "")
 	f(`"storage":{"messageTLL":60}`, "f.json: storage.messageTLL: warning: misspelt; its value is used for messageTTL (write messageTTL)")
 	f(`"storage":{"messageTLL":60,"messageTTL":60}`, "f.json: storage.messageTLL: warning: has no effect, since messageTTL is there too (remove it)")
@@ -156,6 +150,25 @@ func TestProblems(t *testing.T) {
 	f(`"cloudMode":true`, "f.json: cloudMode: error: cloud mode (one server for many portals, with licences) is not supported (remove trustClients and cloudMode)")
 	f(`"cloudMode":"true"`, "f.json: cloudMode: warning: is not a boolean and has no effect (remove it)")
 	f(`"publishMode":true,"storage":{"type":"memory"}`, `f.json: publishMode: error: what this process publishes would reach nobody: storage.type is "memory" (use storage.type "redis")`)
+}
+
+// TestPingIntervalAndOnlineMarks: a ping renews the mark, so it must not come after its end.
+func TestPingIntervalAndOnlineMarks(t *testing.T) {
+	f := func(keys, want string) { t.Helper(); wantProblems(t, keys, want) }
+	f(`"clusterMode":true,"push":{"pingInterval":"131s"}`, "f.json: push.pingInterval: warning: 2m11s is more than storage.onlineTTL and storage.onlineDelta together, 2m10s: who is connected counts as offline in between (at most storage.onlineTTL)")
+	f(`"clusterMode":true,"push":{"pingInterval":"130s"}`, "")
+	f(`"clusterMode":true,"storage":{"onlineTTL":60}`, "f.json: push.pingInterval: warning: 2m0s is more than storage.onlineTTL and storage.onlineDelta together, 1m10s: who is connected counts as offline in between (at most storage.onlineTTL)")
+	f(`"push":{"pingInterval":"131s"}`, "")
+	f(`"clusterMode":true,"storage":{"type":"memory","onlineTTL":60},"publishMode":false`,
+		`f.json: clusterMode: warning: nothing is shared with other processes: storage.type is "memory" (use storage.type "redis")`)
+}
+
+func wantProblems(t *testing.T, keys, want string) {
+	t.Helper()
+	_, problems := load(t, "{"+minimal+","+keys+"}")
+	if got := lines(problems); got != want {
+		t.Errorf("got  %s\nwant %s", got, want)
+	}
 }
 
 func TestStatPrefixes(t *testing.T) {

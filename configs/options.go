@@ -63,8 +63,8 @@ var options = []option{
 
 	{key: "storage.type", of: func(c *Config) any { return &c.Storage.Type }, doc: "`redis`, or `memory` for one process without Redis"},
 	{key: "storage.socket", of: func(c *Config) any { return &c.Storage.Socket },
-		doc: "path of Redis' Unix socket, or `redis://[user:password@]host:port[/db]`, `rediss://…`; goes before host and port"},
-	{key: "storage.host", of: func(c *Config) any { return &c.Storage.Host }, doc: "host of Redis"},
+		doc: "path of Redis' Unix socket, `host:port`, or `redis://[user:password@]host:port[/db]`, `rediss://…`; goes before host and port"},
+	{key: "storage.host", of: func(c *Config) any { return &c.Storage.Host }, doc: "host of Redis, `host:port`, or the path of its Unix socket"},
 	{key: "storage.port", of: func(c *Config) any { return &c.Storage.Port }, min: 1, max: 65535, doc: "port of Redis"},
 	{key: "storage.messageTTL", of: func(c *Config) any { return &c.Storage.MessageTTL }, unit: time.Second, max: maxSeconds,
 		doc: "seconds; no publication is kept longer, whatever expiry it asks for; 0: nothing is stored"},

@@ -98,6 +98,39 @@ func (v *validator) storage() {
 	if scheme, _, ok := strings.Cut(s.Socket, "://"); ok && scheme != "redis" && scheme != "rediss" && scheme != "unix" {
 		v.add(Error, "storage.socket", "write a path or a redis:// address", "%q is not a scheme of Redis", scheme)
 	}
+	if s.Type == StorageRedis {
+		v.redisAddress()
+	}
+	if online := s.OnlineTTL + s.OnlineDelta; v.c.ClusterMode && s.Type == StorageRedis && v.c.Push.PingInterval > online {
+		v.add(Warning, "push.pingInterval", "at most storage.onlineTTL",
+			"%s is more than storage.onlineTTL and storage.onlineDelta together, %s: who is connected counts as offline in between", v.c.Push.PingInterval, online)
+	}
+}
+
+// redisAddress quotes nothing: there may be a password where none is expected.
+func (v *validator) redisAddress() {
+	s := &v.c.Storage
+	switch {
+	case strings.Contains(s.Socket, "://"):
+	case s.Socket != "":
+		if !isSocketPath(s.Socket) && !isHostPort(s.Socket) {
+			v.add(Error, "storage.socket", "write a path or a redis:// address", "is neither the path of a socket nor host:port")
+		}
+	case strings.Contains(s.Host, "@"), strings.Contains(s.Host, "://"):
+		v.add(Error, "storage.host", "write it to storage.socket", "a redis:// address, or a part of one, is not a host")
+	}
+}
+
+// isSocketPath says whether s is the path of a Unix socket, or its name in the abstract name space. With @ or a colon, a relative one is
+// more likely an address whose redis:// was forgotten.
+func isSocketPath(s string) bool {
+	return strings.HasPrefix(s, "/") || strings.HasPrefix(s, ".") || strings.HasPrefix(s, "@") ||
+		strings.Contains(s, "/") && !strings.ContainsAny(s, "@:")
+}
+
+func isHostPort(s string) bool {
+	_, _, err := net.SplitHostPort(s)
+	return err == nil && !strings.ContainsAny(s, "/@")
 }
 
 func (v *validator) window() {

@@ -148,37 +148,6 @@ func (o *Options) client() (c rueidis.ClientOption, network string, err error) {
 	return c, network, nil
 }
 
-func (o *Options) address() (c rueidis.ClientOption, network string, err error) {
-	if o.URL != "" {
-		c, err = rueidis.ParseURL(o.URL)
-		if err != nil {
-			// The parser's words quote the URL, and so the password.
-			return c, "", errors.New("redisbus: the URL of Redis is malformed")
-		}
-		if c.Sentinel.MasterSet != "" {
-			return c, "", errors.New("redisbus: Redis Sentinel is not supported")
-		}
-		network = "tcp"
-		if strings.HasPrefix(o.URL, "unix:") {
-			network = "unix"
-		}
-		return c, network, nil
-	}
-	addr := o.Addr
-	if addr == "" {
-		addr = "127.0.0.1:6379"
-	}
-	network = o.Network
-	if network == "" {
-		network = "tcp"
-		if strings.HasPrefix(addr, "/") {
-			network = "unix"
-		}
-	}
-	c.InitAddress = []string{addr}
-	return c, network, nil
-}
-
 // seconds is d in whole seconds, 0 if it is negative.
 func seconds(d time.Duration) uint32 {
 	return uint32(min(max(d/time.Second, 0), math.MaxUint32))

@@ -310,6 +310,22 @@ func TestOptions(t *testing.T) {
 	f(redisbus.Options{URL: "redis://user:secret@localhost:x y"}, "URL")
 	f(redisbus.Options{URL: "redis://:secret@localhost/nonsense"}, "URL")
 	f(redisbus.Options{URL: "redis://localhost?master_set=main"}, "Sentinel")
+	// Taken for user and port, or a path; the rest of the password would have been dropped.
+	f(redisbus.Options{URL: "redis://localhost:12#secret@localhost"}, "percent-encoded")
+	f(redisbus.Options{URL: "redis://localhost:12?secret@localhost"}, "percent-encoded")
+	f(redisbus.Options{URL: "redis://localhost:12/secret@localhost"}, "percent-encoded")
+	f(redisbus.Options{URL: "redis://:secret%@localhost"}, "percent-encoded")
+	f(redisbus.Options{URL: "redis://:secret@localhost:99999"}, "port")
+	f(redisbus.Options{URL: "redis://:secret@localhost/-1"}, "database")
+	f(redisbus.Options{URL: "redis://:secret@localhost?addr=other:1"}, "clusters")
+	f(redisbus.Options{URL: "redis://one:1,other:1"}, "host")
+	f(redisbus.Options{URL: "unix://"}, "path")
+	f(redisbus.Options{URL: "unix://run/redis.sock"}, "path")
+	f(redisbus.Options{Addr: "localhost"}, "host:port")
+	f(redisbus.Options{Addr: "localhost:redis"}, "port")
+	f(redisbus.Options{Addr: "[redis://localhost]:6379"}, "host")
+	f(redisbus.Options{Addr: "secret@localhost:6379"}, "URL")
+	f(redisbus.Options{Addr: "user:secret@localhost:6379"}, "URL")
 }
 
 func TestURL(t *testing.T) {

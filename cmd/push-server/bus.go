@@ -49,6 +49,8 @@ func redisBus(c *configs.Config, log *slog.Logger) (*redisbus.Bus, error) {
 	switch {
 	case strings.Contains(socket, "://"):
 		o.URL = socket
+	case isHostPort(socket):
+		o.Addr = socket
 	case socket != "":
 		o.Network, o.Addr = "unix", socket
 	default:
@@ -57,12 +59,21 @@ func redisBus(c *configs.Config, log *slog.Logger) (*redisbus.Bus, error) {
 	return redisbus.New(o)
 }
 
-// redisAddress takes a host with its port as well as one without.
+// redisAddress takes a host with its port as well as one without, and the path of a socket.
 func redisAddress(s *configs.Storage) string {
-	if _, _, err := net.SplitHostPort(s.Host); err == nil {
+	if strings.HasPrefix(s.Host, "/") {
 		return s.Host
 	}
-	return net.JoinHostPort(s.Host, strconv.Itoa(s.Port))
+	if isHostPort(s.Host) {
+		return s.Host
+	}
+	host := strings.TrimSuffix(strings.TrimPrefix(s.Host, "["), "]")
+	return net.JoinHostPort(host, strconv.Itoa(s.Port))
+}
+
+func isHostPort(s string) bool {
+	_, _, err := net.SplitHostPort(s)
+	return err == nil && !strings.Contains(s, "/")
 }
 
 // storageText says where publications are kept, without the password that an address may have.

@@ -29,6 +29,25 @@ func TestCheckFindsWhereServeFails(t *testing.T) {
 	f(`{"type": "redis", "socket": "redis://127.0.0.1:6379?master_set=portal"}`, "Sentinel")
 	f(`{"type": "redis", "socket": "redis://portal:s3cret@127.0.0.1:6379/2"}`, "")
 	f(`{"type": "redis", "host": "127.0.0.1:6380"}`, "")
+	f(`{"type": "redis", "host": "/run/redis.sock"}`, "")
+	f(`{"type": "redis", "socket": "127.0.0.1:6380"}`, "")
+	f(`{"type": "redis", "host": "redis://127.0.0.1"}`, "host")
+	f(`{"type": "redis", "host": "127.0.0.1:redis"}`, "port")
+	f(`{"type": "redis", "socket": "redis://portal:s3cret#1@127.0.0.1:6379"}`, "percent-encoded")
+	f(`{"type": "redis", "socket": "portal:s3cret@127.0.0.1:6379"}`, "storage.socket: ")
+	f(`{"type": "redis", "socket": "portal:s3cret/@127.0.0.1:6379"}`, "storage.socket: ")
+	f(`{"type": "redis", "socket": "s3cret@127.0.0.1:6379"}`, "storage.socket: ")
+	f(`{"type": "redis", "socket": "127.0.0.1"}`, "storage.socket: ")
+	f(`{"type": "redis", "host": "redis://portal:s3cret@127.0.0.1"}`, "storage.host: ")
+	f(`{"type": "redis", "host": "s3cret@127.0.0.1:6379"}`, "storage.host: ")
+	f(`{"type": "redis", "socket": "127.0.0.1:6379/2"}`, "storage.socket: ")
+	f(`{"type": "redis", "host": "127.0.0.1/2"}`, "host")
+	f(`{"type": "redis", "socket": "/run/redis.sock", "host": "redis://127.0.0.1"}`, "")
+	f(`{"type": "memory", "socket": "127.0.0.1"}`, "")
+	f(`{"type": "redis", "socket": "./run/redis.sock"}`, "")
+	f(`{"type": "redis", "socket": "/home/portal@1/redis.sock"}`, "")
+	f(`{"type": "redis", "socket": "@redis"}`, "")
+	f(`{"type": "redis", "socket": "unix:///home/portal@1/redis.sock"}`, "")
 }
 
 func TestHostOfRedisWithPort(t *testing.T) {
@@ -42,4 +61,6 @@ func TestHostOfRedisWithPort(t *testing.T) {
 	f("redis:6380", "redis:6380")
 	f("::1", "[::1]:6379")
 	f("[::1]:6380", "[::1]:6380")
+	f("[::1]", "[::1]:6379")
+	f("/run/redis.sock", "/run/redis.sock")
 }

@@ -1,0 +1,84 @@
+package redisbus
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"strconv"
+	"strings"
+
+	"github.com/redis/rueidis"
+)
+
+func (o *Options) address() (c rueidis.ClientOption, network string, err error) {
+	if o.URL != "" {
+		return urlAddress(o.URL)
+	}
+	addr := o.Addr
+	if addr == "" {
+		addr = "127.0.0.1:6379"
+	}
+	network = o.Network
+	if network == "" {
+		network = "tcp"
+		if strings.HasPrefix(addr, "/") {
+			network = "unix"
+		}
+	}
+	if network == "tcp" {
+		if err := checkHostPort(addr); err != nil {
+			return c, "", fmt.Errorf("redisbus: %w", err)
+		}
+	}
+	c.InitAddress = []string{addr}
+	return c, network, nil
+}
+
+// urlAddress reads a URL. Its errors do not quote it, for it may have a password.
+func urlAddress(text string) (c rueidis.ClientOption, network string, err error) {
+	u, err := url.Parse(text)
+	if err != nil || u.Opaque != "" || u.Fragment != "" || strings.Contains(u.RawQuery, "@") || u.Scheme != "unix" && strings.Contains(u.Path, "@") {
+		// The end of a password with one of # ? / is taken for something else.
+		return c, "", errors.New("redisbus: the URL of Redis is malformed (other characters of a password than letters and digits have to be percent-encoded)")
+	}
+	if c, err = rueidis.ParseURL(text); err != nil {
+		return c, "", errors.New("redisbus: the URL of Redis is malformed: want redis://[user:password@]host[:port][/database], rediss:// or unix:///path?db=n")
+	}
+	network = "tcp"
+	if u.Scheme == "unix" {
+		network = "unix"
+	}
+	switch {
+	case c.Sentinel.MasterSet != "":
+		return c, "", errors.New("redisbus: Redis Sentinel is not supported")
+	case len(c.InitAddress) > 1:
+		return c, "", errors.New("redisbus: more than one address of Redis, whose clusters are not supported")
+	case c.SelectDB < 0:
+		return c, "", fmt.Errorf("redisbus: there is no database %d", c.SelectDB)
+	case network == "unix" && (u.Host != "" || u.Path == ""):
+		return c, "", errors.New("redisbus: unix:// needs the path of a socket: unix:///path")
+	case network == "tcp":
+		if err := checkHostPort(c.InitAddress[0]); err != nil {
+			return c, "", fmt.Errorf("redisbus: %w", err)
+		}
+	}
+	return c, network, nil
+}
+
+func checkHostPort(addr string) error {
+	if strings.Contains(addr, "@") { // not quoted: before it may be a password
+		return errors.New("a user and a password of Redis have their place in a URL only: redis://user:password@host:port")
+	}
+	host, port, err := net.SplitHostPort(addr)
+	if err != nil {
+		return fmt.Errorf("address %q of Redis is not host:port", addr)
+	}
+	if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
+		return fmt.Errorf("%q is no port of Redis", port)
+	}
+	if strings.ContainsAny(host, "/, ") {
+		return fmt.Errorf("%q is no host of Redis", host)
+	}
+	return nil
+}
