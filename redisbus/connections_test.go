@@ -2,6 +2,7 @@ package redisbus_test
 
 import (
 	"context"
+	"sync"
 	"testing"
 	"time"
 
@@ -90,4 +91,31 @@ func TestSilentConnectionsAreGivenUp(t *testing.T) {
 		_, err := b.History(ctx, []protocol.HistoryQuery{{Channels: []protocol.ChannelID{alice}}}, 0)
 		return err
 	})
+}
+
+// TestReconnectAtOnce: a request to drop a connection counts as soon as that connection has begun with its gap.
+func TestReconnectAtOnce(t *testing.T) {
+	server := redistest.Start(t)
+	bus := open(t, redisbus.Options{Addr: server.Addr(), RetryMax: 20 * time.Millisecond})
+	h := &reconnecting{Listener: bustest.NewListener(), bus: bus}
+	ended := make(chan error, 1)
+	ctx, cancel := context.WithCancel(t.Context())
+	go func() { ended <- bus.Subscribe(ctx, h) }()
+	h.AwaitEcho(t, bus)
+	bus.Reconnect()
+	h.Wait(t, "the gap of another connection", func(events []bustest.Event) bool { return bustest.Gaps(events) == 2 })
+	cancel()
+	<-ended
+}
+
+// reconnecting asks for another connection when the first gap comes.
+type reconnecting struct {
+	*bustest.Listener
+	bus  *redisbus.Bus
+	once sync.Once
+}
+
+func (h *reconnecting) HandleGap() {
+	h.once.Do(h.bus.Reconnect)
+	h.Listener.HandleGap()
 }

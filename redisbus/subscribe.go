@@ -121,10 +121,6 @@ func (b *Bus) confirm(ctx context.Context, connection rueidis.DedicatedClient) e
 			return err
 		}
 	}
-	select {
-	case <-b.drop: // meant for the last connection
-	default:
-	}
 	return nil
 }
 
@@ -178,6 +174,10 @@ func (s *subscription) confirmed(c rueidis.PubSubSubscription) {
 	defer s.mu.Unlock()
 	if s.ended || c.Kind != "psubscribe" {
 		return
+	}
+	select {
+	case <-s.bus.drop: // meant for the last connection
+	default:
 	}
 	if s.bus.subscribed.Swap(true) {
 		s.handler.HandleGap()
