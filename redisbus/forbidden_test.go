@@ -62,6 +62,8 @@ func TestWhatIsNotPublishedIsNotStored(t *testing.T) {
 	f("no MGET", []string{"-mget"}, []string{"+mget"})
 	f("neither PUBLISH nor DEL", []string{"-publish", "-del"}, []string{"+publish", "+del"})
 	f("neither PUBLISH nor ZREM", []string{"-publish", "-zrem"}, []string{"+publish", "+zrem"})
+	f("none of PUBLISH, DEL, ZREM", []string{"-publish", "-del", "-zrem"}, []string{"+publish", "+del", "+zrem"})
+	f("none of EXPIRE, DEL, ZREM", []string{"-expire", "-del", "-zrem"}, []string{"+expire", "+del", "+zrem"})
 	f("no history key", []string{"resetkeys", "~server:*", "~message:*"}, []string{"~*"})
 	f("no message key", []string{"resetkeys", "~server:*", "~channel:*"}, []string{"~*"})
 }
@@ -93,6 +95,8 @@ func TestRightsAreLookedAt(t *testing.T) {
 	f("-zadd", "+zadd", "zadd")
 	f("-incr -expire", "+incr +expire", "expire")
 	f("-mget", "+mget", "mget")
+	f("-del", "+del", "del server:")
+	f("-zrem", "+zrem", "zrem channel:")
 	f("-evalsha -eval", "+evalsha +eval", "evalsha")
 	f("-publish", "+publish", "echo")
 	f("-psubscribe", "+psubscribe", "subscribe")

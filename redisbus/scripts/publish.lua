@@ -64,7 +64,15 @@ end
 local stored, failure = pcall(store)
 if not stored then
 	redis.pcall('SET', KEYS[3], sequence - 1, 'EX', ARGV[3])
-	redis.pcall('DEL', 'message:' .. id)
+	-- History leaves out an entry without a message, so the message is what has to go: the user may not do all of this, but has just
+	-- written it with the last.
+	local key = 'message:' .. id
+	for _, removal in ipairs({{'DEL', key}, {'EXPIRE', key, 0}, {'SETEX', key, 1, ''}}) do
+		local done = redis.pcall(unpack(removal))
+		if type(done) ~= 'table' or not done.err then
+			break
+		end
+	end
 	for i = 4, #KEYS do
 		redis.pcall('ZREM', KEYS[i], id)
 	end
