@@ -13,27 +13,55 @@ import (
 // share, WebSockets with 1001, polls with their regular empty answer. It ends with Stop.
 func (e *Engine) Drain(ctx context.Context) error {
 	e.admission.closed.Store(true)
-	err := e.flush(ctx)
-	e.closeSessions(ctx)
-	if lost := e.publishing.length(); lost > 0 {
-		e.o.Logger.Error("publications that were accepted but not stored are lost", "count", lost)
-	}
-	stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTime)
+	serving, cancel := butFor(ctx, stopTime)
 	defer cancel()
-	return errors.Join(err, e.Stop(stop))
+	e.flush(serving)
+	e.closeSessions(serving)
+	stop, cancelStop := rest(ctx, stopTime)
+	defer cancelStop()
+	err := e.Stop(stop)
+	return errors.Join(e.lost(), err)
 }
 
-// stopTime is how long goroutines may take to end after a drain.
+// stopTime is how long goroutines may take to end after a drain, out of its time.
 const stopTime = 500 * time.Millisecond
 
+// butFor is ctx without its last d, or without a quarter of it where that is less.
+func butFor(ctx context.Context, d time.Duration) (context.Context, context.CancelFunc) {
+	deadline, ok := ctx.Deadline()
+	if !ok {
+		return context.WithCancel(ctx)
+	}
+	return context.WithDeadline(ctx, deadline.Add(-min(d, time.Until(deadline)/4)))
+}
+
+// rest is what is left of the time of ctx, even if ctx was cancelled, but d at most. It is never nothing: the end has to be begun.
+func rest(ctx context.Context, d time.Duration) (context.Context, context.CancelFunc) {
+	const least = 50 * time.Millisecond
+	if deadline, ok := ctx.Deadline(); ok {
+		d = min(d, max(time.Until(deadline), least))
+	}
+	return context.WithTimeout(context.WithoutCancel(ctx), d)
+}
+
+// lost says what was accepted and is not stored. Until the sender has ended it may still be.
+func (e *Engine) lost() error {
+	n := e.publishing.length()
+	if n == 0 {
+		return nil
+	}
+	e.o.Logger.Error("publications that were accepted but not stored are lost", "count", n)
+	return fmt.Errorf("engine: %d publications are not stored", n)
+}
+
 // flush waits until what was accepted is stored, but leaves half of the time to those who are connected.
-func (e *Engine) flush(ctx context.Context) error {
+func (e *Engine) flush(ctx context.Context) {
 	if deadline, ok := ctx.Deadline(); ok {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithDeadline(ctx, deadline.Add(-time.Until(deadline)/2))
 		defer cancel()
 	}
-	return e.publishing.flush(ctx)
+	e.publishing.flush(ctx)
 }
 
 // Unstored is the number of publications that were accepted and are not stored yet. It may be called from any goroutine.

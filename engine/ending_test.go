@@ -1,12 +1,18 @@
 package engine
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"fmt"
+	"log/slog"
 	"net"
+	"strings"
 	"testing"
+	"time"
 
 	"push-server/engine/membus"
+	"push-server/poll"
 	"push-server/protocol"
 	"push-server/protocol/testclient"
 )
@@ -71,4 +77,81 @@ func TestStartFails(t *testing.T) {
 	if err := e.Stop(t.Context()); err != nil {
 		t.Error(err)
 	}
+}
+
+// lastBus answers a publication only when ctx has ended, and on release.
+type lastBus struct {
+	*membus.Bus
+	entered, release chan struct{}
+	err              error
+}
+
+func newLastBus(t *testing.T, err error) *lastBus {
+	b := &lastBus{Bus: membus.New(membus.Options{}), entered: make(chan struct{}), release: make(chan struct{}), err: err}
+	t.Cleanup(b.Close)
+	return b
+}
+
+func (b *lastBus) Publish(ctx context.Context, ps []*protocol.Publication) (int, error) {
+	close(b.entered)
+	<-ctx.Done()
+	<-b.release
+	if b.err != nil {
+		return 0, b.err
+	}
+	return len(ps), nil
+}
+
+// A drain takes no longer than it may, with goroutines that end late and a peer that does not answer.
+func TestDrainIsOverInTime(t *testing.T) {
+	const given = time.Second
+	bus := newLastBus(t, errors.New("away"))
+	e := startEngine(t, bus, nil)
+	t.Cleanup(func() { close(bus.release) })
+	subscribed(t, e, query("", newItem()))
+	go func() {
+		_ = e.Publish(context.Background(), []*protocol.Publication{publication("late", 60, private(newItem()))})
+	}()
+	<-bus.entered
+	ctx, cancel := context.WithTimeout(context.Background(), given)
+	defer cancel()
+	begin := time.Now()
+	if err := e.Drain(ctx); err == nil {
+		t.Error("it is not said that a publication is lost")
+	}
+	if took := time.Since(begin); took >= given+stopTime {
+		t.Errorf("took %v of %v", took, given)
+	}
+}
+
+// What is lost is counted when the last attempt has ended.
+func TestDrainCountsWhatIsLost(t *testing.T) {
+	f := func(err error, lost int) {
+		t.Helper()
+		var log bytes.Buffer
+		bus := newLastBus(t, err)
+		close(bus.release)
+		e := startEngine(t, bus, func(o *Options) {
+			o.AcceptTimeout, o.Logger = time.Millisecond, slog.New(slog.NewTextHandler(&log, nil))
+		})
+		ps := []*protocol.Publication{publication("0", 60, private(newItem())), publication("1", 60, private(newItem()))}
+		if err := e.Publish(context.Background(), ps); !errors.Is(err, poll.ErrAccepted) {
+			t.Fatal(err)
+		}
+		<-bus.entered
+		ctx, cancel := context.WithTimeout(context.Background(), 200*time.Millisecond)
+		defer cancel()
+		says, line := "<nil>", "level=ERROR"
+		if lost > 0 {
+			says, line = fmt.Sprintf("engine: %d publications are not stored", lost), fmt.Sprintf("are lost\" count=%d", lost)
+		}
+		if err := e.Drain(ctx); fmt.Sprint(err) != says {
+			t.Errorf("the drain says %v, want %s", err, says)
+		}
+		if strings.Contains(log.String(), line) != (lost > 0) {
+			t.Errorf("log, with %d lost:\n%s", lost, log.String())
+		}
+	}
+	f(nil, 0)
+	f(errors.New("away"), 2)
 }

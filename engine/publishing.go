@@ -3,7 +3,6 @@ package engine
 import (
 	"context"
 	"errors"
-	"fmt"
 	"slices"
 	"sync"
 	"time"
@@ -363,16 +362,16 @@ func (la *lane) emptied() {
 }
 
 // flush waits until everything that was accepted is stored, or ctx ends.
-func (q *publishQueue) flush(ctx context.Context) error {
+func (q *publishQueue) flush(ctx context.Context) {
 	for {
 		n, idle := q.untilIdle()
 		if n == 0 {
-			return nil
+			return
 		}
 		select {
 		case <-idle:
 		case <-ctx.Done():
-			return fmt.Errorf("engine: %d publications are not stored: %w", n, ctx.Err())
+			return
 		}
 	}
 }
