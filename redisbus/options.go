@@ -49,8 +49,6 @@ type Options struct {
 	Now func() time.Time
 	// Log gets connections that come and go. Default: nothing is logged.
 	Log *slog.Logger
-	// OnConnect is told when publications begin to come in (true) and when they cease to (false). It must not block.
-	OnConnect func(connected bool)
 	// OnError is told of each failed operation ("publish", "history", …). It must not block.
 	OnError func(operation string, err error)
 }
@@ -82,9 +80,6 @@ func (o Options) withDefaults() Options {
 	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
-	}
-	if o.OnConnect == nil {
-		o.OnConnect = func(bool) {}
 	}
 	if o.OnError == nil {
 		o.OnError = func(string, error) {}

@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -140,19 +139,13 @@ func (l *lines) String() string {
 // TestAwayAndBack: Redis dies and comes back with its data; a gap is told before anything else.
 func TestAwayAndBack(t *testing.T) {
 	server := redistest.Start(t, "--appendonly", "yes", "--appendfsync", "always")
-	var connected atomic.Int64
-	bus := open(t, redisbus.Options{Addr: server.Addr(), RetryMax: 20 * time.Millisecond, OnConnect: func(c bool) {
-		if c {
-			connected.Add(1)
-		} else {
-			connected.Add(-1)
-		}
-	}})
+	var log lines
+	bus := open(t, redisbus.Options{Addr: server.Addr(), RetryMax: 20 * time.Millisecond, Log: slog.New(slog.NewTextHandler(&log, nil))})
 	l := bustest.Subscribe(t, bus)
 	publish(t, bus, numbered(0, 2, alice)...)
 	l.Publications(t, 2)
 	server.Kill()
-	testclient.Await(t, "the loss is told", func() bool { return connected.Load() == 0 })
+	testclient.Await(t, "the loss is told", func() bool { return strings.Contains(log.String(), "not listening to redis, trying again") })
 	ps := numbered(2, 3, alice)
 	if stored, err := bus.Publish(timeout(t, patience), ps); stored != 0 || err == nil {
 		t.Fatalf("Publish without Redis: %d, %v", stored, err)
@@ -161,8 +154,15 @@ func TestAwayAndBack(t *testing.T) {
 	l.AwaitEcho(t, bus)
 	everywhere(t, bus, l, "0 1", ps)
 	events := l.Events()
-	if bustest.Gaps(events) != 1 || connected.Load() != 1 {
-		t.Errorf("%d gaps, %d connections", bustest.Gaps(events), connected.Load())
+	if gaps := bustest.Gaps(events); gaps != 1 {
+		t.Errorf("%d gaps", gaps)
+	}
+	const over = `"over: not listening to redis" took=`
+	testclient.Await(t, "it is said how long it took", func() bool { return strings.Contains(log.String(), over) })
+	for _, once := range []string{"not listening to redis, trying again", over} {
+		if n := strings.Count(log.String(), once); n != 1 {
+			t.Errorf("%s: %d times in\n%s", once, n, log.String())
+		}
 	}
 	for i, e := range events {
 		if e.Gap && len(bustest.Delivered(events[:i])) != 2 {

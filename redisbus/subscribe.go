@@ -12,6 +12,7 @@ import (
 	"github.com/cenkalti/backoff/v5"
 	"github.com/redis/rueidis"
 
+	"push-server/outage"
 	"push-server/protocol"
 )
 
@@ -19,8 +20,6 @@ const (
 	retryMin = 50 * time.Millisecond
 	// confirmTime bounds the wait for Redis to confirm a subscription.
 	confirmTime = 5 * time.Second
-	// logEvery throttles the line about connecting that fails.
-	logEvery = time.Minute
 )
 
 // Subscribe implements engine.Bus. Publications come in over a connection of its own. When that is lost, the old
@@ -45,23 +44,27 @@ func (b *Bus) Subscribe(ctx context.Context, h protocol.Handler) error {
 
 // listenOn listens, again and again, until ctx ends.
 func (b *Bus) listenOn(ctx context.Context, h protocol.Handler) {
-	retry := outage{pause: &backoff.ExponentialBackOff{InitialInterval: retryMin, Multiplier: 2, MaxInterval: b.options.RetryMax}}
+	retry := &backoff.ExponentialBackOff{InitialInterval: retryMin, Multiplier: 2, MaxInterval: b.options.RetryMax}
+	trouble := outage.New(b.log, "not listening to redis")
 	for ctx.Err() == nil {
-		connected, err := b.listen(ctx, h)
+		connected, err := b.listen(ctx, h, trouble)
 		if ctx.Err() != nil {
 			return
 		}
 		_ = b.failed("subscribe", err)
 		if connected {
-			retry.reset()
+			retry.Reset()
 		}
-		retry.log(b, err)
-		retry.wait(ctx)
+		trouble.Failed(err)
+		select {
+		case <-time.After(retry.NextBackOff()):
+		case <-ctx.Done():
+		}
 	}
 }
 
-// listen listens on one connection until it is lost, and says whether publications came in at all.
-func (b *Bus) listen(ctx context.Context, h protocol.Handler) (connected bool, err error) {
+// listen listens on one connection until it is lost, and says whether publications came in at all. With that, trouble is over.
+func (b *Bus) listen(ctx context.Context, h protocol.Handler, trouble *outage.Outage) (connected bool, err error) {
 	connection, err := b.dedicate(ctx)
 	if err != nil {
 		return false, err
@@ -76,8 +79,7 @@ func (b *Bus) listen(ctx context.Context, h protocol.Handler) (connected bool, e
 	_ = b.failed("subscribe", nil)
 	b.rights.checked.Store(false)
 	b.log.Info("listening to redis")
-	b.options.OnConnect(true)
-	defer b.options.OnConnect(false)
+	trouble.Over()
 	select {
 	case err := <-lost:
 		return true, fmt.Errorf("connection lost: %w", err)
@@ -242,33 +244,4 @@ func parseEcho(payload []byte) (n uint64, highest protocol.MessageID, ok bool) {
 		return numbers[0], highest, true
 	}
 	return numbers[0], protocol.MakeMessageID(numbers[1], numbers[2]), true
-}
-
-// outage spaces attempts to connect, and says that they fail.
-type outage struct {
-	pause    *backoff.ExponentialBackOff
-	failures int
-	logged   time.Time
-}
-
-func (o *outage) reset() {
-	o.pause.Reset()
-	o.failures, o.logged = 0, time.Time{}
-}
-
-// log writes a line about the first failure and then one a minute.
-func (o *outage) log(b *Bus, err error) {
-	o.failures++
-	if time.Since(o.logged) < logEvery {
-		return
-	}
-	o.logged = time.Now()
-	b.log.Warn("not listening to redis, trying again", "err", err, "failures", o.failures)
-}
-
-func (o *outage) wait(ctx context.Context) {
-	select {
-	case <-time.After(o.pause.NextBackOff()):
-	case <-ctx.Done():
-	}
 }

@@ -18,7 +18,7 @@ func TestDirections(t *testing.T) {
 		accept     = "push-server/engine/accept"
 		budget     = "push-server/engine/budget"
 		channels   = "push-server/engine/channels"
-		outage     = "push-server/engine/outage"
+		outage     = "push-server/outage"
 		feed       = "push-server/engine/feed"
 		gnet       = "github.com/panjf2000/gnet/v2"
 		fasthttp   = "github.com/valyala/fasthttp"
@@ -40,7 +40,7 @@ func TestDirections(t *testing.T) {
 	f(protocol)
 	f(testclient, protocol)
 	f(poll, protocol, fasthttp)
-	f("push-server/redisbus", protocol, rueidis)
+	f("push-server/redisbus", protocol, outage, rueidis)
 	f(accept)
 	f(budget)
 	f(outage)
