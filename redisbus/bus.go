@@ -92,7 +92,7 @@ func (b *Bus) Close() {
 	})
 }
 
-// failed names the operation in err and tells OnError.
+// failed names the operation in err, if there is one, and tells OnError. Every operation ends with it.
 func (b *Bus) failed(operation string, err error) error {
 	if err == nil {
 		b.rights.allow(operation)

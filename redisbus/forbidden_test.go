@@ -1,6 +1,7 @@
 package redisbus_test
 
 import (
+	"context"
 	"errors"
 	"slices"
 	"strings"
@@ -103,6 +104,35 @@ func TestRightsAreLookedAt(t *testing.T) {
 	f("resetchannels &pushecho:*", "allchannels", "subscribe")
 	f("resetkeys ~server:* ~message:*", "~*", "channel:messages")
 	f("off", "on", "wrongpass")
+}
+
+// Whatever could not be done for want of rights is forgotten once it goes well.
+func TestRightsComeBack(t *testing.T) {
+	server := redistest.Start(t)
+	server.Do("ACL", "SETUSER", "portal", "on", ">secret", "~*", "&*", "+@all")
+	bus := open(t, redisbus.Options{URL: "unix://portal:secret@" + server.Addr()})
+	publishAll(t, bus, numbered(0, 1, alice))
+	f := func(command string, call func(ctx context.Context) error) {
+		t.Helper()
+		server.Do("ACL", "SETUSER", "portal", "-"+command)
+		if call(timeout(t, patience)) == nil || bus.Health() == nil {
+			t.Errorf("%s: it is not said that it is forbidden", command)
+		}
+		server.Do("ACL", "SETUSER", "portal", "+"+command)
+		if err := errors.Join(call(timeout(t, patience)), bus.Health()); err != nil {
+			t.Errorf("%s: when it is allowed: %v", command, err)
+		}
+	}
+	f("zrevrangebylex", func(ctx context.Context) error {
+		_, err := bus.History(ctx, []protocol.HistoryQuery{{Channels: []protocol.ChannelID{alice}}}, 0)
+		return err
+	})
+	f("pttl", func(ctx context.Context) error { _, err := bus.Remaining(ctx, []protocol.MessageID{{1}}); return err })
+	f("setex", func(ctx context.Context) error { return bus.Touch(ctx, []protocol.ChannelID{alice}) })
+	f("mget", func(ctx context.Context) error { _, err := bus.Online(ctx, []protocol.ChannelID{alice}); return err })
+	f("hset", func(ctx context.Context) error { return bus.PutStatistics(ctx, "one", []byte("{}")) })
+	f("hgetall", func(ctx context.Context) error { _, err := bus.Statistics(ctx); return err })
+	f("hdel", func(ctx context.Context) error { return bus.DeleteStatistics(ctx, []string{"one"}) })
 }
 
 // Where Redis runs no scripts, publishers are told at once: it will not be stored. Where it only does not load them, they are sent along.

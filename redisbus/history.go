@@ -28,8 +28,8 @@ const (
 // index could lack one that has come by already.
 func (b *Bus) History(ctx context.Context, queries []protocol.HistoryQuery, maxBytes int) ([]protocol.HistoryAnswer, error) {
 	r := newHistoryRead(b, queries, maxBytes)
-	if err := r.run(ctx); err != nil {
-		return nil, b.failed("history", err)
+	if err := b.failed("history", r.run(ctx)); err != nil {
+		return nil, err
 	}
 	return r.answers(), nil
 }
@@ -47,8 +47,8 @@ func (b *Bus) Remaining(ctx context.Context, ids []protocol.MessageID) ([]time.D
 		remaining = append(remaining, time.Duration(max(ms, 0))*time.Millisecond)
 		return err
 	})
-	if err != nil {
-		return nil, b.failed("remaining", err)
+	if err := b.failed("remaining", err); err != nil {
+		return nil, err
 	}
 	return remaining, nil
 }

@@ -24,8 +24,8 @@ func (b *Bus) Touch(ctx context.Context, chs []protocol.ChannelID) error {
 			}
 			return firstError(c.DoMulti(ctx, commands...))
 		})
-		if err != nil {
-			return b.failed("touch", err)
+		if err := b.failed("touch", err); err != nil {
+			return err
 		}
 	}
 	return nil
@@ -46,8 +46,8 @@ func (b *Bus) Online(ctx context.Context, chs []protocol.ChannelID) ([]bool, err
 			}
 			return err
 		})
-		if err != nil {
-			return nil, b.failed("online", err)
+		if err := b.failed("online", err); err != nil {
+			return nil, err
 		}
 	}
 	return online, nil

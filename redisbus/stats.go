@@ -28,8 +28,8 @@ func (b *Bus) Statistics(ctx context.Context) (map[string][]byte, error) {
 		}
 		return err
 	})
-	if err != nil {
-		return nil, b.failed("statistics", err)
+	if err := b.failed("statistics", err); err != nil {
+		return nil, err
 	}
 	return records, nil
 }
