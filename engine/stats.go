@@ -78,6 +78,7 @@ type Stats struct {
 	Held              []Held            // what is bounded in bytes, by kind
 	Silence           time.Duration     // how long no echo of the bus has come
 	Connected         bool              // echoes come
+	BusErrors         map[string]uint64 // failed operations of the bus, by operation
 }
 
 // Held is what the process holds of one kind.
@@ -116,6 +117,9 @@ func (e *Engine) Stats() Stats {
 	if e.subscribes() {
 		st.Silence = e.feed.Silence()
 		st.Connected = st.Silence < e.o.silence()
+	}
+	if bus, ok := e.bus.(interface{ Errors() map[string]uint64 }); ok {
+		st.BusErrors = bus.Errors()
 	}
 	for _, l := range e.loops {
 		s := &l.stats

@@ -46,6 +46,7 @@ type Bus struct {
 	drop        chan struct{} // asks Subscribe for a new connection
 
 	rights  rights
+	errors  errorCounts
 	origins origins
 }
 
@@ -92,15 +93,15 @@ func (b *Bus) Close() {
 	})
 }
 
-// failed names the operation in err, if there is one, and tells OnError. Every operation ends with it.
+// failed names the operation in err, if there is one, and counts it. Every operation ends with it.
 func (b *Bus) failed(operation string, err error) error {
 	if err == nil {
 		b.rights.allow(operation)
 		return nil
 	}
 	b.rights.note(operation, err)
-	if !errors.Is(err, ErrClosed) {
-		b.options.OnError(operation, err)
+	if !errors.Is(err, ErrClosed) && !errors.Is(err, context.Canceled) { // neither is of Redis
+		b.errors.count(operation)
 	}
 	return fmt.Errorf("redisbus: %s: %w", operation, err)
 }

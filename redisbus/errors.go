@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/redis/rueidis"
 
@@ -77,6 +78,42 @@ func isForbidden(err error) bool {
 	text := e.Error()
 	code, _, _ := strings.Cut(text, " ")
 	return slices.Contains([]string{"NOPERM", "NOAUTH", "WRONGPASS"}, code) || noScripts(text) || saysForbidden(text)
+}
+
+// errorCounts are the failed operations.
+type errorCounts struct {
+	mu sync.Mutex
+	by map[string]uint64
+}
+
+// operations have a count from the start: the first rise could not be seen otherwise.
+var operations = []string{
+	"publish", "subscribe", "echo", "history", "remaining", "decode", "store and read", "touch", "online",
+	"statistics", "put statistics", "delete statistics",
+}
+
+func (c *errorCounts) count(operation string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.by == nil {
+		c.by = make(map[string]uint64)
+	}
+	c.by[operation]++
+}
+
+// Errors returns how often each operation has failed, by its name in small letters and underscores. It may be called from any goroutine.
+func (b *Bus) Errors() map[string]uint64 {
+	b.errors.mu.Lock()
+	defer b.errors.mu.Unlock()
+	counts := make(map[string]uint64, len(operations))
+	label := strings.NewReplacer(" ", "_")
+	for _, operation := range operations {
+		counts[label.Replace(operation)] = 0
+	}
+	for operation, n := range b.errors.by {
+		counts[label.Replace(operation)] = n
+	}
+	return counts
 }
 
 func refusal(err error) error { return fmt.Errorf("%w: %w", protocol.ErrRefused, err) }

@@ -337,13 +337,13 @@ func (r *historyRead) forgetGone(ctx context.Context) (poor []*index) {
 	return poor
 }
 
-// remove removes members from indexes in Redis. It only tidies up, so an error matters to nobody but OnError.
+// remove removes members from indexes in Redis. It only tidies up, so an error is only counted.
 func (r *historyRead) remove(ctx context.Context, indexes []*index, members [][]string) {
 	err := r.bus.pipeline(ctx, len(indexes), pipelineSize, func(c rueidis.Client, i int) rueidis.Completed {
 		return c.B().Zrem().Key(historyKey(indexes[i].channel)).Member(members[i]...).Build()
 	}, func(_ int, res rueidis.RedisResult) error { return res.Error() })
 	if err != nil {
-		r.bus.options.OnError("history", err)
+		r.bus.errors.count("history")
 	}
 }
 

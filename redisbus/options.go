@@ -49,8 +49,6 @@ type Options struct {
 	Now func() time.Time
 	// Log gets connections that come and go. Default: nothing is logged.
 	Log *slog.Logger
-	// OnError is told of each failed operation ("publish", "history", …). It must not block.
-	OnError func(operation string, err error)
 }
 
 func (o Options) withDefaults() Options {
@@ -80,9 +78,6 @@ func (o Options) withDefaults() Options {
 	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
-	}
-	if o.OnError == nil {
-		o.OnError = func(string, error) {}
 	}
 	return o
 }

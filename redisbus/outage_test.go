@@ -110,6 +110,11 @@ func TestWithoutRedis(t *testing.T) {
 		return err
 	})
 	testclient.Await(t, "a line in the log", func() bool { return strings.Contains(log.String(), "not listening to redis") })
+	for _, operation := range []string{"publish", "subscribe", "echo", "remaining", "online", "touch", "statistics", "history"} {
+		if bus.Errors()[operation] == 0 {
+			t.Errorf("%s: its errors are not counted: %v", operation, bus.Errors())
+		}
+	}
 	server.Restart()
 	l.AwaitEcho(t, bus)
 	everywhere(t, bus, l, "", ps)

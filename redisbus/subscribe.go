@@ -209,14 +209,15 @@ func (s *subscription) publications(payload string) {
 		s.handler.HandlePublication(p)
 	})
 	if err != nil {
-		s.bus.options.OnError("decode", err)
+		s.bus.errors.count("decode")
 	}
 }
 
 func (s *subscription) echo(payload string) {
 	n, highest, ok := parseEcho([]byte(payload))
 	if !ok {
-		s.bus.options.OnError("decode", fmt.Errorf("BUG: echo.lua sent %q", payload))
+		s.bus.errors.count("decode")
+		s.bus.log.Error("BUG: redisbus: echo.lua sent nonsense", "payload", payload)
 		return
 	}
 	if !highest.IsZero() {

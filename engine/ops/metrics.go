@@ -48,6 +48,7 @@ var (
 	heldLimit       = name("push_held_limit_bytes", "How much of it the process may hold.", "kind")
 	heldRefused     = name("push_held_refused_total", "Times that something was turned away, or let go of, for want of room.", "kind")
 	busSilence      = name("push_bus_silence_seconds", "How long no probe of the bus has come back.")
+	busErrors       = name("push_bus_errors_total", "Failed operations of the bus, by operation.", "operation")
 	connected       = name("push_bus_connected", "1 while probes of the bus come back.")
 	ready           = name("push_ready", "1 while the server is ready.")
 )
@@ -104,6 +105,9 @@ func (c collector) Collect(to chan<- prometheus.Metric) {
 		counter(heldRefused, h.Refused, h.Kind)
 	}
 	to <- prometheus.MustNewConstMetric(busSilence, prometheus.GaugeValue, st.Silence.Seconds())
+	for operation, n := range st.BusErrors {
+		counter(busErrors, n, operation)
+	}
 	gauge(connected, one(st.Connected))
 	gauge(ready, one(c.source.Problem() == nil))
 }

@@ -69,7 +69,7 @@ func TestMetrics(t *testing.T) {
 	s := open(t, &server{ready: true, stats: engine.Stats{
 		WebSockets: 1, Polls: 2, Connections: 3, Free: 4, Encrypted: 19, HandshakesFailed: 20, AcceptFailures: 21, Channels: 5, Opened: 6, Frames: 7, Published: 8, Delivered: 9,
 		ReplaysWindow: 10, ReplaysHistory: 11, Gaps: 12, Lags: 13, PublishQueue: 14, PublishRetries: 15, PublishRejected: 16,
-		Closes: map[string]uint64{"peer": 17, "slow_reader": 18},
+		Closes: map[string]uint64{"peer": 17, "slow_reader": 18}, BusErrors: map[string]uint64{"publish": 22, "put_statistics": 0},
 	}})
 	status, page := get(t, s, "/metrics")
 	if status != http.StatusOK {
@@ -102,6 +102,8 @@ func TestMetrics(t *testing.T) {
 	f(`push_publish_rejected_total 16`)
 	f(`push_closes_total\{reason="peer"\} 17`)
 	f(`push_closes_total\{reason="slow_reader"\} 18`)
+	f(`push_bus_errors_total\{operation="publish"\} 22`)
+	f(`push_bus_errors_total\{operation="put_statistics"\} 0`)
 	f(`push_ready 1`)
 	f(`go_goroutines \d+`)
 	f(`go_memstats_mallocs_total \S+`)
