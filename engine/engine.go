@@ -143,6 +143,8 @@ func (e *Engine) Start(ctx context.Context) error {
 		for _, task := range e.feed.Tasks() {
 			e.background(task)
 		}
+	} else {
+		e.background(e.feed.Pulse)
 	}
 	return nil
 }
@@ -197,9 +199,6 @@ func (e *Engine) Problem() error {
 	}
 	if d := e.publishing.outage.Lasts(); d > e.o.silence() {
 		return fmt.Errorf("publications have not been stored for %v", d.Round(time.Second))
-	}
-	if !e.subscribes() {
-		return nil
 	}
 	select {
 	case <-e.feed.Ready():

@@ -114,10 +114,8 @@ func (e *Engine) Stats() Stats {
 	length, bytes := e.feed.Window()
 	st.WindowLength, st.WindowBytes = length, int(bytes)
 	st.Held = e.held()
-	if e.subscribes() {
-		st.Silence = e.feed.Silence()
-		st.Connected = st.Silence < e.o.silence()
-	}
+	st.Silence = e.feed.Silence()
+	st.Connected = e.feed.Stats.Heard.Load() != 0 && st.Silence < e.o.silence()
 	if bus, ok := e.bus.(interface{ Errors() map[string]uint64 }); ok {
 		st.BusErrors = bus.Errors()
 	}
@@ -229,7 +227,10 @@ func (e *Engine) shareStatistics(ctx context.Context) {
 		attempt, cancel := context.WithTimeout(ctx, busTimeout)
 		err := e.shared.PutStatistics(attempt, e.o.ProcessID, e.record(attempt))
 		cancel()
-		if err != nil && ctx.Err() == nil {
+		if ctx.Err() != nil {
+			return
+		}
+		if err != nil {
 			trouble.Failed(err)
 			sleep(ctx, retry.NextBackOff())
 			continue

@@ -150,6 +150,8 @@ func (b *Bus) Echo(ctx context.Context) (n uint64, err error) {
 	})
 	if err == nil || isForbidden(err) {
 		b.checkRights(ctx)
+	} else {
+		b.rights.checked.Store(false) // whoever only publishes has no other sign of a new connection
 	}
 	return n, b.failed("echo", err)
 }

@@ -3,7 +3,9 @@ package main
 import (
 	"errors"
 	"fmt"
+	"net/http"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -253,5 +255,43 @@ func (o *outage) fillBySocket() {
 	_, err = socket.Receive()
 	if closed, ok := err.(*testclient.CloseError); !ok || closed.Code != 1013 {
 		o.t.Errorf("a client that fills the queue gets %v, want close 1013", err)
+	}
+}
+
+// TestPublisherTellsOfRedis: a process that only publishes says whether Redis is there, before it has anything to store.
+func TestPublisherTellsOfRedis(t *testing.T) {
+	redis := absentRedis(t)
+	window := fmt.Sprintf("127.0.0.1:%d", freePort(t))
+	c := recordedConfig(t, "default-pub", socketOf(redis))
+	c["push"] = map[string]any{"metrics": window}
+	p := start(t, c)
+	await := func(what, ready, metric string) {
+		t.Helper()
+		testclient.AwaitNil(t, what, func() error {
+			text := readyText(t, http.DefaultClient, window)
+			page, err := readPage("http://" + window + "/metrics")
+			if err != nil || !strings.HasPrefix(text, ready) || !strings.Contains(page, "\n"+metric+"\n") {
+				return fmt.Errorf("%v, %s", err, text)
+			}
+			return nil
+		})
+	}
+	page, err := readPage("http://" + window + "/metrics")
+	if err != nil || !strings.Contains(page, "\npush_bus_connected 0\n") || !strings.Contains(page, "\npush_ready 0\n") {
+		t.Errorf("at the start, %v:\n%s", err, page)
+	}
+	await("the bus that is away", "not ready: the bus has not answered yet", "push_bus_connected 0")
+	redis.Restart()
+	await("Redis", "ready", "push_bus_connected 1")
+	redis.Kill()
+	await("the loss of Redis", "not ready: the bus has been silent", "push_bus_connected 0")
+	redis.Restart()
+	await("Redis again", "ready", "push_bus_connected 1")
+	if page, err := readPage("http://" + window + "/metrics"); err != nil || strings.Contains(page, `push_bus_errors_total{operation="echo"} 0`) {
+		t.Errorf("errors are not counted, %v:\n%s", err, page)
+	}
+	p.signal(syscall.SIGTERM)
+	if n := strings.Count(p.log.String(), `"over: the bus does not answer" took=`); n != 2 {
+		t.Errorf("%d ends of an outage, want 2:\n%s", n, p.log.String())
 	}
 }

@@ -99,7 +99,7 @@ func New(bus Bus, o Options) *Feed {
 // historyReaders is the number of batches of questions under way at the same time.
 const historyReaders = 2
 
-// Tasks are what a feed does besides handling the bus: each is to be run on a goroutine of its own until ctx ends.
+// Tasks are what a feed that is read does besides handling the bus: each is to be run on a goroutine of its own until ctx ends.
 func (f *Feed) Tasks() []func(ctx context.Context) {
 	tasks := []func(ctx context.Context){f.probeBus, f.closeGaps, f.catchUpReaders}
 	for range historyReaders {

@@ -3,6 +3,8 @@ package feed
 import (
 	"context"
 	"time"
+
+	"push-server/outage"
 )
 
 // probeBus sends one echo a second: it moves positions in quiet times, shows a lost tail, and unmasks a connection that is alive but
@@ -50,6 +52,36 @@ func (f *Feed) probe(ctx context.Context, d *deafness) {
 	if d.sent = n; !d.waiting {
 		d.waiting, d.since = true, f.clock.Now()
 	}
+}
+
+// Pulse is the one task of a feed that nobody reads: its process only publishes, and does not subscribe to the bus. There an echo has come
+// when the bus has taken it.
+func (f *Feed) Pulse(ctx context.Context) {
+	trouble := outage.New(f.log, "the bus does not answer")
+	for ctx.Err() == nil {
+		if err := f.beat(ctx); err == nil {
+			trouble.Over()
+		} else if ctx.Err() == nil {
+			trouble.Failed(err)
+		}
+		f.clock.Await(ctx, f.hurry, f.o.EchoInterval)
+	}
+}
+
+func (f *Feed) beat(ctx context.Context) error {
+	ctx, cancel := f.clock.Bounded(ctx, busTimeout)
+	defer cancel()
+	sent := f.clock.Now()
+	if _, err := f.bus.Echo(ctx); err != nil {
+		return err
+	}
+	now := f.clock.Now()
+	f.Stats.BusLag.Store(int64(now - sent))
+	f.Stats.Heard.Store(max(int64(now), 1))
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.open()
+	return nil
 }
 
 const (
