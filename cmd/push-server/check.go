@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"os"
+	"path/filepath"
 
 	"github.com/spf13/cobra"
 
@@ -61,6 +63,9 @@ func tryOut(c *configs.Config) error {
 	if err != nil {
 		return err
 	}
+	if err := checkFolder(c.Debug.FolderName); err != nil {
+		return fmt.Errorf("debug.folderName: %w", err)
+	}
 	if s.bus, err = newBus(c, log); err != nil {
 		return fmt.Errorf("storage: %w", err)
 	}
@@ -69,6 +74,28 @@ func tryOut(c *configs.Config) error {
 		return err
 	}
 	return nil
+}
+
+// checkFolder says why a folder cannot be made, without making it. Whether one may write there shows only to the user who serves.
+func checkFolder(dir string) error {
+	if dir == "" {
+		return nil
+	}
+	path, err := filepath.Abs(dir)
+	if err != nil {
+		return err
+	}
+	for {
+		info, err := os.Stat(path)
+		if err == nil && !info.IsDir() {
+			return fmt.Errorf("%s is not a folder", path)
+		}
+		above := filepath.Dir(path)
+		if err == nil || above == path {
+			return nil
+		}
+		path = above
+	}
 }
 
 func count(n int, noun string) string {

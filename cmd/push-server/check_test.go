@@ -50,6 +50,31 @@ func TestCheckFindsWhereServeFails(t *testing.T) {
 	f(`{"type": "redis", "socket": "unix:///home/portal@1/redis.sock"}`, "")
 }
 
+// TestCheckOfLogFolder: a folder that cannot be made is found, and none is made.
+func TestCheckOfLogFolder(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "push-server.json")
+	f := func(folder, want string) {
+		t.Helper()
+		text := `{"servers": [{"port": 0, "routes": {"sub": "/sub/"}}], "security": {"key": "k"}, "storage": {"type": "memory"}, "debug": {"folderName": "` + folder + `"}}`
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		var out bytes.Buffer
+		err := check([]string{file}, &out)
+		if failed := err != nil; failed != (want != "") || !strings.Contains(out.String(), want) {
+			t.Errorf("%s: %v\n%s", folder, err, out.String())
+		}
+	}
+	f(file, "debug.folderName: "+file+" is not a folder")
+	f(file+"/logs/push", "debug.folderName: "+file+" is not a folder")
+	f(dir+"/logs/push", "")
+	f(dir, "")
+	if entries, err := os.ReadDir(dir); err != nil || len(entries) != 1 {
+		t.Errorf("%v, %v", entries, err)
+	}
+}
+
 func TestHostOfRedisWithPort(t *testing.T) {
 	f := func(host, want string) {
 		t.Helper()
