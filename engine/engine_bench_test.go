@@ -44,7 +44,6 @@ func BenchmarkFanOut(b *testing.B) {
 		for _, burst := range []int{1, 10} {
 			b.Run(fmt.Sprintf("sessions=%d/burst=%d", n, burst), func(b *testing.B) {
 				l, ch := nullLoop(b, n)
-				l.o.TurnBudget = time.Hour
 				es := entries(l, ch, slices.Repeat([]string{"x"}, burst)...)
 				b.ReportAllocs()
 				for b.Loop() {

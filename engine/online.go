@@ -6,7 +6,7 @@ import (
 	"sync"
 	"time"
 
-	"push-server/outage"
+	"push-server/engine/outage"
 	"push-server/protocol"
 )
 

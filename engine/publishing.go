@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"push-server/engine/budget"
-	"push-server/outage"
+	"push-server/engine/outage"
 	"push-server/poll"
 	"push-server/protocol"
 )

@@ -12,7 +12,7 @@ import (
 	"github.com/bytedance/sonic"
 
 	"push-server/engine/budget"
-	"push-server/outage"
+	"push-server/engine/outage"
 )
 
 // loopStats are the counters of one loop, read by anybody.

@@ -12,9 +12,9 @@ import (
 	"push-server/redisbus/redistest"
 )
 
-// TestFaults publishes while answers get lost, connections end, scripts vanish, and Redis hangs or restarts. In the end every
+// TestPublishThroughFaults publishes while answers get lost, connections end, scripts vanish, and Redis hangs or restarts. In the end every
 // publication stands in history once, in order; and what was not delivered lies before a gap.
-func TestFaults(t *testing.T) {
+func TestPublishThroughFaults(t *testing.T) {
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
 	random := rand.New(rand.NewPCG(seed, 0))

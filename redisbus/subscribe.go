@@ -12,7 +12,7 @@ import (
 	"github.com/cenkalti/backoff/v5"
 	"github.com/redis/rueidis"
 
-	"push-server/outage"
+	"push-server/engine/outage"
 	"push-server/protocol"
 )
 
@@ -45,7 +45,7 @@ func (b *Bus) Subscribe(ctx context.Context, h protocol.Handler) error {
 // listenOn listens, again and again, until ctx ends.
 func (b *Bus) listenOn(ctx context.Context, h protocol.Handler) {
 	retry := &backoff.ExponentialBackOff{InitialInterval: retryMin, Multiplier: 2, MaxInterval: b.options.RetryMax}
-	trouble := outage.New(b.log, "not listening to redis")
+	trouble := outage.New(b.log, "not listening to redis", "trying again")
 	for ctx.Err() == nil {
 		connected, err := b.listen(ctx, h, trouble)
 		if ctx.Err() != nil {

@@ -18,7 +18,7 @@ func TestDirections(t *testing.T) {
 		accept     = "push-server/engine/accept"
 		budget     = "push-server/engine/budget"
 		channels   = "push-server/engine/channels"
-		outage     = "push-server/outage"
+		outage     = "push-server/engine/outage"
 		feed       = "push-server/engine/feed"
 		gnet       = "github.com/panjf2000/gnet/v2"
 		fasthttp   = "github.com/valyala/fasthttp"

@@ -47,7 +47,7 @@ var mutants = []mutant{
 	{16, "engine/feed/feed.go", `f.startRepair("bus connection was lost")`, "_ = 0", "./cmd/push-server", "TestFaults/subscriptions_killed"},
 	{17, "redisbus/rights.go", "if !isForbidden(err) {", "if true {", "./redisbus", "TestRightsAreLookedAt"},
 	{18, "engine/feed/history.go", "entries[i] = append(entries[i], e)", "_ = e", "./cmd/push-server", "TestFaults/server_killed"},
-	{19, "engine/drain.go", "err := e.flush(ctx)", "err := error(nil)", "./engine", "TestDrainStoresFirst"},
+	{19, "engine/drain.go", "\te.flush(serving)", "\t_ = serving", "./engine", "TestDrainStoresFirst"},
 	{20, "engine/output.go", "if buffered+len(b) > int(s.slack)+l.o.MaxBuffered {", "if false {", "./engine", "TestSlowReaderIsClosed"},
 	{21, "engine/loop.go", "if l.intricate {\n\t\t\tpanic(r)", "if true {\n\t\t\tpanic(r)", "./engine", "TestPanicEndsOneConnection"},
 }

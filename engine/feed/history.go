@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"push-server/engine/budget"
-	"push-server/outage"
+	"push-server/engine/outage"
 	"push-server/protocol"
 )
 

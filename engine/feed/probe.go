@@ -4,7 +4,7 @@ import (
 	"context"
 	"time"
 
-	"push-server/outage"
+	"push-server/engine/outage"
 )
 
 // probeBus sends one echo a second: it moves positions in quiet times, shows a lost tail, and unmasks a connection that is alive but
@@ -57,7 +57,7 @@ func (f *Feed) probe(ctx context.Context, d *deafness) {
 // Pulse is the one task of a feed that nobody reads: its process only publishes, and does not subscribe to the bus. There an echo has come
 // when the bus has taken it.
 func (f *Feed) Pulse(ctx context.Context) {
-	trouble := outage.New(f.log, "the bus does not answer")
+	trouble := outage.New(f.log, "the bus does not answer", "asking again")
 	for ctx.Err() == nil {
 		if err := f.beat(ctx); err == nil {
 			trouble.Over()
