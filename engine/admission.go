@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"net"
 	"runtime/debug"
 	"sync/atomic"
 	"time"
@@ -9,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"push-server/engine/accept"
+	"push-server/poll"
 )
 
 // admission counts the connections of the process. Whoever finds no place here is told so while there are descriptors to do it with.
@@ -69,6 +71,13 @@ func (e *Engine) LeavePublisher() {
 	_, reserved := Descriptors()
 	if e.publishers.active.Add(-1) >= int64(reserved) {
 		e.admission.give(1)
+	}
+}
+
+// noteFull tells the log that somebody was turned away for want of a place. At the end of the process there is no want.
+func (e *Engine) noteFull(from net.Addr) {
+	if !e.admission.closed.Load() {
+		e.notices.note(closeTable[CloseAdmission].notice, poll.AddressText(from))
 	}
 }
 

@@ -50,7 +50,7 @@ func (e *Engine) lost() error {
 	if n == 0 {
 		return nil
 	}
-	e.o.Logger.Error("publications that were accepted but not stored are lost", "count", n)
+	e.o.Logger.Error("accepted publications are lost", "count", n)
 	return fmt.Errorf("engine: %d publications are not stored", n)
 }
 

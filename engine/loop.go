@@ -153,8 +153,8 @@ func (l *loop) wake() {
 	if !l.awake.CompareAndSwap(false, true) {
 		return
 	}
-	if _, err := unix.Write(l.wakeFD, wakeByte); err != nil && err != unix.EAGAIN && !l.hasEnded() {
-		l.log.Error("loop cannot be woken", "loop", l.id, "err", err)
+	if _, err := unix.Write(l.wakeFD, wakeByte); err != nil && err != unix.EAGAIN && !l.engine.stopping.Load() && !l.hasEnded() {
+		l.log.Error("an event loop cannot be woken", "loop", l.id, "err", err)
 	}
 }
 
@@ -206,7 +206,7 @@ func (l *loop) OnOpen(c gnet.Conn) ([]byte, gnet.Action) {
 	if !known || !roomy || !l.engine.admission.enter() {
 		l.stats.closes[CloseAdmission].Add(1)
 		if known {
-			l.engine.notices.note(closeTable[CloseAdmission].notice, poll.AddressText(c.RemoteAddr()))
+			l.engine.noteFull(c.RemoteAddr())
 		}
 		if known {
 			turnAway(c.Fd())
@@ -305,7 +305,7 @@ func (l *loop) contained(s *Session, buf []byte) {
 		if l.intricate {
 			panic(r)
 		}
-		l.log.Error("BUG: panic while input of a connection was handled, closing the connection", "panic", r, "addr", l.peer(s),
+		l.log.Error("BUG: panic while handling the input of a connection, closing it", "panic", r, "addr", l.peer(s),
 			"stack", string(debug.Stack()))
 		l.close(s, CloseBug)
 	}()

@@ -79,7 +79,7 @@ const queueKeep = 4096
 func newPublishQueue(bus Bus, o *Options, stats *publishStats) *publishQueue {
 	q := &publishQueue{bus: bus, stats: stats, arrived: make(chan struct{}, 1)}
 	q.outage = outage.New(o.Logger, "publications cannot be stored", "trying again")
-	q.refusals = outage.New(o.Logger, "publications are refused by the bus", "leaving them out")
+	q.refusals = outage.New(o.Logger, "publications are refused by the bus", "dropping them")
 	bytes := [publisherKinds]int{backEnds: o.PublishQueueBytes, clients: o.ClientQueueBytes}
 	for kind := range q.lanes {
 		la := &q.lanes[kind]

@@ -100,7 +100,7 @@ func (p *tlsPort) admit(c net.Conn) {
 	e := p.engine
 	if !e.admission.take(tlsPlaces) {
 		e.loops[0].stats.closes[CloseAdmission].Add(1)
-		e.notices.note(closeTable[CloseAdmission].notice, poll.AddressText(c.RemoteAddr()))
+		e.noteFull(c.RemoteAddr())
 		_ = c.Close() // there is no room to say so
 		return
 	}

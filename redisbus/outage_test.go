@@ -162,7 +162,7 @@ func TestAwayAndBack(t *testing.T) {
 	if gaps := bustest.Gaps(events); gaps != 1 {
 		t.Errorf("%d gaps", gaps)
 	}
-	const over = `"over: not listening to redis" took=`
+	const over = `"resolved: not listening to redis" took=`
 	testclient.Await(t, "it is said how long it took", func() bool { return strings.Contains(log.String(), over) })
 	for _, once := range []string{"not listening to redis, trying again", over} {
 		if n := strings.Count(log.String(), once); n != 1 {

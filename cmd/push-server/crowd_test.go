@@ -80,7 +80,7 @@ func TestSecondSignal(t *testing.T) {
 		t.Fatal(err)
 	}
 	testclient.AwaitNil(t, "the drain begins", func() error {
-		if !strings.Contains(publisher.log.String(), "ending") {
+		if !strings.Contains(publisher.log.String(), "shutting down") {
 			return errors.New("it does not")
 		}
 		return nil

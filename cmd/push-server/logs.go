@@ -67,6 +67,6 @@ func (l *logs) close() {
 		return
 	}
 	if err := l.files.Close(); err != nil {
-		l.log.Error("log files", "err", err) // only the console gets it
+		l.log.Error("log files cannot be written", "err", err) // only the console gets it
 	}
 }

@@ -45,7 +45,7 @@ var mutants = []mutant{
 		"./cmd/push-server", "TestFaults/out_of_memory"},
 	{14, "redisbus/scripts/publish.lua", "if startdate < knownStartdate or (", "if false and (", "./cmd/push-server", "TestFaults/data_flushed"},
 	{16, "engine/feed/feed.go", `f.startRepair("bus connection was lost")`, "_ = 0", "./cmd/push-server", "TestFaults/subscriptions_killed"},
-	{17, "redisbus/rights.go", "if !isForbidden(err) {", "if true {", "./redisbus", "TestRightsAreLookedAt"},
+	{17, "redisbus/rights.go", "if !isForbidden(err) {", "if true {", "./redisbus", "TestRightsAreLookedAt/-zadd"},
 	{18, "engine/feed/history.go", "entries[i] = append(entries[i], e)", "_ = e", "./cmd/push-server", "TestFaults/server_killed"},
 	{19, "engine/drain.go", "\te.flush(serving)", "\t_ = serving", "./engine", "TestDrainStoresFirst"},
 	{20, "engine/output.go", "if buffered+len(b) > int(s.slack)+l.o.MaxBuffered {", "if false {", "./engine", "TestSlowReaderIsClosed"},

@@ -9,7 +9,7 @@ import (
 // notify tells systemd about the state of the server. It does nothing where nobody asks for it: not under a unit with Type=notify.
 func notify(log *slog.Logger, state string) {
 	if _, err := daemon.SdNotify(false, state); err != nil {
-		log.Warn("systemd does not hear", "state", state, "err", err)
+		log.Warn("systemd cannot be notified", "state", state, "err", err)
 	}
 }
 

@@ -291,7 +291,7 @@ func TestPublisherTellsOfRedis(t *testing.T) {
 		t.Errorf("errors are not counted, %v:\n%s", err, page)
 	}
 	p.signal(syscall.SIGTERM)
-	if n := strings.Count(p.log.String(), `"over: the bus does not answer" took=`); n != 2 {
+	if n := strings.Count(p.log.String(), `"resolved: the bus does not answer" took=`); n != 2 {
 		t.Errorf("%d ends of an outage, want 2:\n%s", n, p.log.String())
 	}
 }

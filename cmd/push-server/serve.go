@@ -64,7 +64,7 @@ func serveLogged(ctx context.Context, c *configs.Config, logs *logs, stdout io.W
 	s.print(stdout)
 	notifyReady(logs.log)
 	if err := s.wait(ctx, reloads); err != nil {
-		logs.log.Error("ending", "err", err)
+		logs.log.Error("shutting down", "err", err)
 		return errors.Join(err, s.drain(brokenTimeout))
 	}
 	return s.drainUntil(ends, c.Push.DrainTimeout)
@@ -167,7 +167,7 @@ func (s *server) closeWindow() {
 		return
 	}
 	if err := s.window.Close(); err != nil {
-		s.log.Warn("window for operators", "err", err)
+		s.log.Warn("the listener for operators failed", "err", err)
 	}
 }
 
@@ -204,7 +204,7 @@ func (s *server) wait(ctx context.Context, reloads <-chan os.Signal) error {
 			s.reloadTLS()
 			notifyReady(s.log)
 		case <-ctx.Done():
-			s.log.Info("ending", "cause", context.Cause(ctx))
+			s.log.Info("shutting down", "cause", context.Cause(ctx))
 			return nil
 		case err := <-s.engine.Failed():
 			return fmt.Errorf("event loop: %w", err)
@@ -234,14 +234,14 @@ func (s *server) drainUntil(ends <-chan os.Signal, timeout time.Duration) error 
 				return
 			}
 		}
-		s.log.Warn("told to end a second time, ending at once", "unstored publications", s.engine.Unstored())
+		s.log.Warn("second signal, stopping at once", "unstored", s.engine.Unstored())
 		cancel()
 	}()
 	errs := []error{s.shutPorts(ctx, timeout/4)}
 	if err := s.engine.Drain(ctx); err != nil {
 		errs = append(errs, fmt.Errorf("drain: %w", err))
 	}
-	s.log.Info("ended", "took", time.Since(begin).Round(time.Millisecond))
+	s.log.Info("stopped", "took", time.Since(begin).Round(time.Millisecond))
 	return errors.Join(errs...)
 }
 

@@ -33,15 +33,15 @@ func endSignals() (signals <-chan os.Signal, stop func()) {
 func raiseDescriptors(log *slog.Logger) {
 	var limit unix.Rlimit
 	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
-		log.Warn("descriptor limit unknown", "err", err)
+		log.Warn("the limit of file descriptors cannot be read", "err", err)
 		return
 	}
 	limit.Cur = limit.Max
 	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
-		log.Warn("descriptor limit not raised", "err", err)
+		log.Warn("the limit of file descriptors cannot be raised", "err", err)
 		return
 	}
-	log.Info("descriptors", "limit", limit.Cur)
+	log.Info("file descriptors", "limit", limit.Cur)
 }
 
 // cores is how many the process may use at the same time, by the machine or by the limit of its control group.
@@ -74,7 +74,7 @@ func limitMemory(log *slog.Logger) {
 	switch {
 	case errors.Is(err, memlimit.ErrNoCgroup), errors.Is(err, memlimit.ErrCgroupsNotSupported):
 	case err != nil:
-		log.Info("memory limit of the container unknown, serving without one", "err", err) // nothing that an operator could mend
+		log.Info("the memory limit of the container cannot be read, serving without one", "err", err) // nothing that an operator could mend
 	case limit < math.MaxInt64:
 		log.Info("memory", "limit", limit)
 	}

@@ -50,7 +50,7 @@ func (s *server) openTLS() error {
 func (s *server) reloadTLS() {
 	for _, c := range s.certificates {
 		if err := c.load(); err != nil {
-			s.log.Error("certificate stays as it was", "err", err)
+			s.log.Error("the certificate cannot be read again, keeping the old one", "err", err)
 			continue
 		}
 		s.log.Info("certificate read", "file", c.files.Cert, "expires", c.current.Load().Leaf.NotAfter)

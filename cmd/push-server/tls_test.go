@@ -152,7 +152,7 @@ func TestTLS(t *testing.T) {
 	}
 	reload(t, p, c, "second")
 	testclient.AwaitNil(t, "a word about the broken file", func() error {
-		if log := p.log.String(); !strings.Contains(log, "certificate stays as it was") || strings.Contains(log, "no key") {
+		if log := p.log.String(); !strings.Contains(log, "the certificate cannot be read again, keeping the old one") || strings.Contains(log, "no key") {
 			return errors.New(log)
 		}
 		return nil

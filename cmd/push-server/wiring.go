@@ -17,7 +17,7 @@ func securityKey(c *configs.Config, log *slog.Logger) ([]byte, error) {
 	if c.Security.Key != "" {
 		return []byte(c.Security.Key), nil
 	}
-	log.Warn("security.key is absent: no signature is right, so nobody can subscribe until it is set")
+	log.Warn("security.key is missing: every signature is wrong, so nobody can subscribe until it is set")
 	return []byte(rand.Text()), nil
 }
 

@@ -22,7 +22,7 @@ func (r *Reader) fallBehind() {
 	}
 	g.late = r.blind && r.late
 	r.feed.Stats.Lags.Add(1)
-	r.feed.log.Warn("a loop was overtaken by the window, reading history", "from", g.since)
+	r.feed.log.Warn("an event loop fell behind the window, reading history", "from", g.since)
 	g.begun.Store(true)
 	r.feed.lagged.give()
 }

@@ -86,7 +86,7 @@ func (f *Feed) startRepair(why string) {
 	}
 	f.Stats.Gaps.Add(1)
 	f.beginRepair()
-	f.log.Info("something may be missing, reading history", "why", why, "from", f.repair.from)
+	f.log.Info("publications may have been missed, reading history", "why", why, "from", f.repair.from)
 }
 
 // beginRepair begins a repair. f.mu is held.

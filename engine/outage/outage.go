@@ -49,7 +49,7 @@ func (o *Outage) Over(args ...any) {
 		return
 	}
 	took := o.now().Sub(o.begun).Round(time.Millisecond)
-	o.log.Warn("over: "+o.what, append([]any{"took", took, "attempts", o.failures}, args...)...)
+	o.log.Warn("resolved: "+o.what, append([]any{"took", took, "attempts", o.failures}, args...)...)
 	o.begun, o.failures = time.Time{}, 0
 }
 
