@@ -1,8 +1,6 @@
 package main
 
 import (
-	"context"
-	"fmt"
 	"math/rand/v2"
 	"os"
 	"slices"
@@ -46,26 +44,6 @@ func TestChaos(t *testing.T) {
 			f.caughtUp(c.name)
 			t.Logf("%-40s lasted %4d ms, all was well after %4d ms", c.name, took.Milliseconds(), (time.Since(begin) - took).Milliseconds())
 		}
-	})
-}
-
-// caughtUp waits until everybody has what was accepted so far: what is lost by Redis and by a server at once is lost.
-func (f *faultRun) caughtUp(what string) {
-	f.t.Helper()
-	goals := make(map[*loadChannel]int)
-	for _, ch := range f.channels {
-		goals[ch], _ = ch.progress()
-	}
-	testclient.AwaitNil(f.t, "everybody has caught up after: "+what, func() error {
-		if err := context.Cause(f.ctx); err != nil {
-			f.t.Fatal(err)
-		}
-		for ch, goal := range goals {
-			if _, n := ch.progress(); n < goal {
-				return fmt.Errorf("channel %s: somebody has %d of %d", ch.name, n, goal)
-			}
-		}
-		return nil
 	})
 }
 

@@ -30,6 +30,7 @@ type faultRun struct {
 	*load
 	redis *redistest.Server
 	proxy *redistest.Proxy
+	queue string // the page for operators of the server of publishers
 	long  bool
 }
 
@@ -45,8 +46,8 @@ func faults() []fault {
 
 func faultsOfRedis() []fault {
 	return []fault{
-		{name: "killed, comes back empty", happens: func(f *faultRun) { f.redis.Kill(); f.last(time.Second); f.redis.Restart() }},
-		{name: "killed, comes back empty at once", happens: func(f *faultRun) { f.times(3, f.redis.Restart) }},
+		{name: "killed, comes back empty", happens: func(f *faultRun) { f.killEmpty(); f.last(time.Second); f.redis.Restart() }},
+		{name: "killed, comes back empty at once", happens: func(f *faultRun) { f.times(10, f.restartEmpty) }},
 		{name: "killed, AOF of every second", redis: everysec, happens: func(f *faultRun) { f.redis.Kill(); f.last(time.Second); f.redis.Restart() }},
 		{name: "killed, AOF of everything", redis: always, happens: func(f *faultRun) { f.redis.Kill(); f.last(time.Second); f.redis.Restart() }},
 		{name: "stopped", happens: func(f *faultRun) { f.redis.Pause(); f.last(4 * time.Second); f.redis.Resume() }},
@@ -162,6 +163,10 @@ func newFaultRun(t *testing.T, c *fault, long bool) *faultRun {
 		config := recordedConfig(t, name, "")
 		config["storage"] = map[string]any{"type": "redis", "socket": socket}
 		config.hasty()
+		if i == 0 {
+			f.queue = fmt.Sprintf("127.0.0.1:%d", freePort(t))
+			config.option("metrics", f.queue)
+		}
 		config["processUniqueId"] = fmt.Sprint(name, i)
 		in.add(t, config)
 	}
@@ -241,6 +246,36 @@ func rights(refuse, allow string) func(f *faultRun) {
 	}
 }
 
+// killEmpty kills a Redis that has told the servers of subscribers everything that it has answered to publishers: the rest is lost with all
+// of its data.
+func (f *faultRun) killEmpty() {
+	f.asking.Lock()
+	defer f.asking.Unlock()
+	f.awaitTold()
+	f.redis.Kill()
+}
+
+// restartEmpty has clients catch up first: so soon after the last time, the servers know of much only where to read it.
+func (f *faultRun) restartEmpty() {
+	f.asking.Lock()
+	defer f.asking.Unlock()
+	f.awaitTold()
+	f.caughtUp("the last restart")
+	f.redis.Restart()
+}
+
+func (f *faultRun) awaitTold() {
+	f.t.Helper()
+	testclient.AwaitNil(f.t, "all that was accepted is stored", func() error {
+		n, err := metric(f.queue, "push_publish_queue")
+		if err == nil && n > 0 {
+			err = fmt.Errorf("%d publications wait", n)
+		}
+		return err
+	})
+	f.redis.AwaitPubSub(int64(len(f.in.subs))) // its answer comes when it has told everybody
+}
+
 // busy runs a script that does not end by itself.
 func busy(f *faultRun) {
 	var script sync.WaitGroup
@@ -308,4 +343,24 @@ func (p *process) resident(t *testing.T) int64 {
 		t.Fatal(err)
 	}
 	return pages * int64(os.Getpagesize())
+}
+
+// caughtUp waits until everybody has what was accepted so far: what is lost by Redis and by a server at once is lost.
+func (f *faultRun) caughtUp(what string) {
+	f.t.Helper()
+	goals := make(map[*loadChannel]int)
+	for _, ch := range f.channels {
+		goals[ch], _ = ch.progress()
+	}
+	testclient.AwaitNil(f.t, "everybody has caught up after: "+what, func() error {
+		if err := context.Cause(f.ctx); err != nil {
+			f.t.Fatal(err)
+		}
+		for ch, goal := range goals {
+			if _, n := ch.progress(); n < goal {
+				return fmt.Errorf("channel %s: somebody has %d of %d", ch.name, n, goal)
+			}
+		}
+		return nil
+	})
 }

@@ -56,6 +56,7 @@ type load struct {
 	size      loadSize
 	rough     bool            // servers may be away, refuse, and lose connections
 	enough    <-chan struct{} // closed: publishers stop earlier; nil: they do not
+	asking    sync.RWMutex    // held for reading by each request of a publisher
 	ctx       context.Context
 	fail      context.CancelCauseFunc
 	channels  []*loadChannel
@@ -281,7 +282,10 @@ type publisher struct {
 func (p *publisher) publish(total int) error {
 	for sent := 0; sent < total && !p.load.hasEnough(); {
 		n := min(1+rand.IntN(6), total-sent)
-		if err := p.request(n); err != nil {
+		p.load.asking.RLock()
+		err := p.request(n)
+		p.load.asking.RUnlock()
+		if err != nil {
 			return err
 		}
 		sent += n
