@@ -41,6 +41,7 @@ type Engine struct {
 	tlsConns     atomic.Int64  // encrypted connections now
 	tlsFailed    atomic.Uint64 // handshakes
 	publishStats publishStats
+	channelCount channelCount
 	notices      *notices
 	input        *budget.Budget // unread input of all connections
 	bodies       *budget.Budget // of requests that are answered by goroutines

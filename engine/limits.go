@@ -2,7 +2,6 @@ package engine
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
 	"sync"
 	"sync/atomic"
@@ -186,17 +185,3 @@ func askLoops(ctx context.Context, loops []*loop, f func(l *loop)) error {
 
 // errStopped is the answer to questions that loops cannot answer any more.
 var errStopped = errors.New("engine: stopped")
-
-// countChannels counts the private channels of all loops, each once although its connections may be on several.
-func countChannels(ctx context.Context, loops []*loop) (int, error) {
-	var mu sync.Mutex
-	seen := make(map[uint64]struct{}) // eight bytes of an id, which is a digest
-	err := askLoops(ctx, loops, func(l *loop) {
-		mu.Lock()
-		defer mu.Unlock()
-		l.table.EachPrivate(func(id *[16]byte) { seen[binary.LittleEndian.Uint64(id[:])] = struct{}{} })
-	})
-	mu.Lock()
-	defer mu.Unlock()
-	return len(seen), err
-}

@@ -258,13 +258,14 @@ func (t *Table) Len() int { return t.used }
 // Private is the number of private channels with subscribers.
 func (t *Table) Private() int { return t.private }
 
-// EachPrivate calls f with the id of every private channel.
-func (t *Table) EachPrivate(f func(id *[16]byte)) {
+// AppendPrivate appends eight bytes of the id of every private channel; ids are digests, so they stand for it.
+func (t *Table) AppendPrivate(dst []uint64) []uint64 {
 	for i := range t.slots.length() {
 		if s := t.slots.get(i); s.n&slotCount > 0 && s.n&slotPrivate != 0 {
-			f(&s.bytes)
+			dst = append(dst, binary.LittleEndian.Uint64(s.bytes[:]))
 		}
 	}
+	return dst
 }
 
 // Interested says whether one of the receivers may have a subscriber. It may be called from any goroutine.
