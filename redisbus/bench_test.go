@@ -6,6 +6,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/redis/rueidis"
+
 	"push-server/protocol"
 	"push-server/redisbus"
 	"push-server/redisbus/redistest"
@@ -155,4 +157,93 @@ func benchmarkHistory(b *testing.B, clients, at int, shared bool) {
 		}
 	}
 	b.ReportMetric(float64(b.Elapsed().Milliseconds())/float64(b.N), "ms/storm")
+}
+
+// BenchmarkSharedHistory is one client after the other that asks for a channel that all share.
+func BenchmarkSharedHistory(b *testing.B) {
+	for _, messages := range []int{1, 5, 100} {
+		for _, cached := range []bool{false, true} {
+			b.Run(fmt.Sprintf("messages=%d/cached=%t", messages, cached), func(b *testing.B) {
+				bus := open(b, redisbus.Options{Addr: redistest.Start(b).Addr()})
+				everyone := numberedChannel(1)
+				for range messages {
+					publish(b, bus, publication(string(make([]byte, 300)), 3600, everyone))
+				}
+				queries := []protocol.HistoryQuery{{Channels: []protocol.ChannelID{everyone}, Shared: []bool{cached}, Limit: 100, Total: 200}}
+				b.ReportAllocs()
+				b.ResetTimer()
+				for range b.N {
+					answers, err := bus.History(context.Background(), queries, 0)
+					if err != nil || len(answers[0].Publications) != messages {
+						b.Fatal(len(answers), err)
+					}
+				}
+			})
+		}
+	}
+}
+
+// BenchmarkOnline asks who of some channels is online, again and again, plainly and through the cache of the client, while their marks
+// are renewed: none of them between two questions, one, or all.
+func BenchmarkOnline(b *testing.B) {
+	for _, channels := range []int{1, 10, 100} {
+		for _, renewed := range []int{0, 1, 100} {
+			for _, cached := range []bool{false, true} {
+				if renewed > channels {
+					continue
+				}
+				b.Run(fmt.Sprintf("channels=%d/renewed=%d/cached=%t", channels, renewed, cached), func(b *testing.B) {
+					benchmarkOnline(b, channels, renewed, cached)
+				})
+			}
+		}
+	}
+}
+
+func benchmarkOnline(b *testing.B, channels, renewed int, cached bool) {
+	server := redistest.Start(b)
+	c := connect(b, server)
+	bus := open(b, redisbus.Options{Addr: server.Addr()}) // another process, whose clients they are
+	chs, keys := make([]protocol.ChannelID, channels), make([]string, channels)
+	for i := range chs {
+		chs[i] = numberedChannel(i)
+		keys[i] = "channel:online:" + string(chs[i].Bytes[:])
+	}
+	ctx := context.Background()
+	if err := bus.Touch(ctx, chs); err != nil {
+		b.Fatal(err)
+	}
+	b.ResetTimer()
+	for range b.N {
+		if renewed > 0 {
+			b.StopTimer()
+			if err := bus.Touch(ctx, chs[:renewed]); err != nil {
+				b.Fatal(err)
+			}
+			b.StartTimer()
+		}
+		var result rueidis.RedisResult
+		if cached {
+			result = c.DoCache(ctx, c.B().Mget().Key(keys...).Cache(), 130*time.Second)
+		} else {
+			result = c.Do(ctx, c.B().Mget().Key(keys...).Build())
+		}
+		values, err := result.ToArray()
+		if err != nil || len(values) != channels || values[channels-1].IsNil() {
+			b.Fatal(len(values), err)
+		}
+	}
+}
+
+// connect is a client as the bus makes one for reads.
+func connect(t testing.TB, server *redistest.Server) rueidis.Client {
+	t.Helper()
+	c, err := rueidis.NewClient(rueidis.ClientOption{
+		InitAddress: []string{server.Addr()}, DialCtxFn: redistest.Dial, ForceSingleClient: true, PipelineMultiplex: -1, AlwaysPipelining: true,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(c.Close)
+	return c
 }

@@ -42,7 +42,7 @@ type Options struct {
 	SilenceTimeout time.Duration
 	// RetryMax is the longest pause before Subscribe tries to connect again; the first is 50 ms. Default 2 s.
 	RetryMax time.Duration
-	// CacheBytes bounds the memory for bodies of shared channels. Default 32 MiB.
+	// CacheBytes bounds the memory for bodies of shared channels and for online marks. Default 32 MiB.
 	CacheBytes int
 
 	// Now is the clock of Created. Default time.Now.
