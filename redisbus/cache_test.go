@@ -93,3 +93,23 @@ func TestCacheIsLostWithItsConnection(t *testing.T) {
 	f("lost", (*redistest.Proxy).Drop)
 	f("silent", (*redistest.Proxy).DeafenAll)
 }
+
+// A user of Redis without transactions, which the cache needs, reads everything.
+func TestNothingIsCachedWithoutTransactions(t *testing.T) {
+	server := redistest.Start(t)
+	server.Do("ACL", "SETUSER", "portal", "on", ">secret", "~*", "&*", "+@all", "-multi")
+	server.Do("ACL", "SETUSER", "other", "on", ">secret", "~*", "&*", "+@all", "-client|tracking")
+	server.Do("SETEX", aliceOnline, "130", "1")
+	for _, user := range []string{"portal", "other"} {
+		bus := open(t, redisbus.Options{URL: "unix://" + user + ":secret@" + server.Addr()})
+		if online, err := isOnline(timeout(t, patience), bus); !online || err != nil {
+			t.Errorf("%s: online %t, %v", user, online, err)
+		}
+		publishAll(t, bus, numbered(0, 1, bob))
+		query := protocol.HistoryQuery{Channels: []protocol.ChannelID{bob}, Shared: []bool{true}}
+		answers, err := bus.History(timeout(t, patience), []protocol.HistoryQuery{query}, 0)
+		if err != nil || len(answers[0].Publications) == 0 {
+			t.Errorf("%s: history %v, %v", user, answers, err)
+		}
+	}
+}

@@ -2,6 +2,7 @@ package redisbus
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"time"
 
@@ -292,6 +293,9 @@ func (r *historyRead) readShared(ctx context.Context, ids []protocol.MessageID) 
 			}
 			return nil
 		})
+		if errors.Is(err, rueidis.ErrDoCacheAborted) { // transactions are not allowed, or the connection was lost
+			err = r.readPlain(ctx, some)
+		}
 		if err != nil {
 			return err
 		}
