@@ -2,10 +2,10 @@ package engine
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"time"
 
+	"github.com/bytedance/sonic"
 	"github.com/valyala/fasthttp"
 
 	"push-server/poll"
@@ -96,7 +96,7 @@ func bufferText(id protocol.MessageID) string {
 	for i, b := range id {
 		numbers[i] = int(b)
 	}
-	data, err := json.Marshal(numbers)
+	data, err := sonic.Marshal(numbers)
 	if err != nil {
 		panic("BUG: engine: numbers cannot be encoded: " + err.Error())
 	}

@@ -2,7 +2,6 @@ package engine
 
 import (
 	"crypto/tls"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -40,9 +39,9 @@ type Options struct {
 	MaxConnPerChannel int
 
 	// Who this process is, for statistics.
-	ProcessID   string          // default "push-server"
-	ClusterMode bool            // online marks and statistics are shared over the bus
-	StatLimits  json.RawMessage // the limits as configured, shown in statistics; default: from Limits
+	ProcessID   string // default "push-server"
+	ClusterMode bool   // online marks and statistics are shared over the bus
+	StatLimits  []byte // JSON: the limits as configured, shown in statistics; default: from Limits
 
 	// How long things last.
 	PollTimeout    time.Duration // answer to a long poll on which nothing happens; default 40 s
@@ -142,7 +141,7 @@ func (o Options) withDefaults() Options {
 		o.ProcessID = "push-server"
 	}
 	if o.StatLimits == nil {
-		o.StatLimits = json.RawMessage(fmt.Sprintf(
+		o.StatLimits = []byte(fmt.Sprintf(
 			`{"maxPayload":%d,"maxConnPerChannel":%d,"maxMessagesPerRequest":%d,"maxChannelsPerRequest":%d}`,
 			o.Limits.MaxPayload, o.MaxConnPerChannel, o.Limits.MaxMessages, o.Limits.MaxChannels))
 	}

@@ -139,7 +139,7 @@ func (e *Engine) Stats() Stats {
 	return st
 }
 
-// record is one process on the statistics page, in the order of its keys there.
+// record is one process on the statistics page, in the order of its keys there. A json.RawMessage is what sonic, too, writes as it is.
 type record struct {
 	PID         int             `json:"pid"`
 	Date        int64           `json:"date"`
@@ -236,8 +236,8 @@ func (e *Engine) ServerStats(ctx context.Context) []byte {
 	return append(page, ']')
 }
 
-// recordDate is when a record was written, in milliseconds; ok is false if it is none. Package json reads it, since sonic lets
-// pass what a browser, or a Node process that reads the whole page, does not.
+// recordDate is when a record was written, in milliseconds; ok is false if it is none. Package json reads it, since sonic skips
+// strings with broken escapes, of which a browser, or a Node process, that reads the whole page would read nothing.
 func recordDate(b []byte) (ms int64, ok bool) {
 	var r struct {
 		Date json.Number `json:"date"`

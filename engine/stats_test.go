@@ -103,3 +103,21 @@ func TestStatisticsPage(t *testing.T) {
 		t.Errorf("the page shows %+v", page)
 	}
 }
+
+// A record is one only if whoever reads the whole page can read it.
+func TestRecordDate(t *testing.T) {
+	f := func(record string, want int64, wantOK bool) {
+		t.Helper()
+		if ms, ok := recordDate([]byte(record)); ms != want || ok != wantOK {
+			t.Errorf("%q: %d, %t", record, ms, ok)
+		}
+	}
+	f(`{"pid":1,"date":1795461740561,"limits":{"x":[1]}}`, 1795461740561, true)
+	f(`{"pid":1}`, 0, false)
+	f(`{"date":1.5}`, 0, false)
+	f(`garbage`, 0, false)
+	f(`{"date":1}}`, 0, false)
+	f(`{"date":1,"x":"\x"}`, 0, false)
+	f("{\"date\":1,\"x\":\"\xff\\u12\"}", 0, false)
+	f("{\"date\":1,\"x\":\"\n\"}", 0, false)
+}

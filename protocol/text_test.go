@@ -57,6 +57,8 @@ func TestTextBody(t *testing.T) {
 	f("a\u2028b", "a\u2028b")
 	f("two\nlines", "two\nlines")
 	f("{\"a\":\"raw\nline feed\"}", "{\"a\":\"raw\nline feed\"}")
+	f("[\n\"\\x\"]", "[\n\"\\x\"]")
+	f("[\n\"\xff\\u12\"]", "[\n\"\xff\\u12\"]")
 	f("#!NGINXNME!#", "#!NGINXNME!#")
 	f("1\n2", "1\n2")
 	f("\n", "\n")
