@@ -33,7 +33,7 @@
 //
 // # Buffers
 //
-// Scratch of a loop (scratch, entries, channels, own, shared, head, sub, request) is valid until the next call that uses it, and no
+// Scratch of a loop (scratch, entries, own, shared, head, sub, request) is valid until the next call that uses it, and no
 // further than the callback. What gnet has read (buf) is the callback's, too; what is left of it is copied to Session.input. write keeps
 // nothing of what it is given.
 //
@@ -57,7 +57,7 @@
 // # Words
 //
 //	session       a connection on its loop; request: what it is asked for, anew with every head
-//	subscription  a session's side of a channel; member: the channel's side of it
+//	subscription  a session's side of a channel; member: the channel's side of it. join and leave make and end one
 //	item          a channel as a client names it: a private id, and perhaps the public one
 //	outbox        what a turn has collected, by session
 //	backlog       output that peers have not taken

@@ -75,6 +75,22 @@ func BenchmarkUniqueChannels(b *testing.B) {
 	}
 }
 
+// BenchmarkSubscribe is a session that comes, among many, listens to its own channel and a shared one, and goes.
+func BenchmarkSubscribe(b *testing.B) {
+	l, ch := nullLoop(b, 10_000)
+	s := l.slab.take()
+	s.transport = transportWebSocket
+	items := make([][]protocol.Item, 1000)
+	for i := range items {
+		items[i] = []protocol.Item{newItem(), {Private: ch.Bytes}}
+	}
+	b.ReportAllocs()
+	for i := 0; b.Loop(); i++ {
+		l.subscribe(s, items[i%len(items)])
+		l.unsubscribe(s)
+	}
+}
+
 // BenchmarkInboundFrame is a ping and its pong.
 func BenchmarkInboundFrame(b *testing.B) {
 	l, _ := nullLoop(b, 1)

@@ -61,17 +61,16 @@ type loop struct {
 	unfinished []sessionRef // replaying, with a part of it under way
 
 	// Scratch.
-	scratch  []byte
-	entries  []*feed.Entry
-	channels []protocol.ChannelID
-	own      []protocol.ChannelID
-	shared   []bool
-	heads    poll.Reader
-	head     poll.Request
-	sub      poll.Subscription
-	frames   protocol.FrameReader
-	signer   *protocol.Signer
-	request  protocol.Request
+	scratch []byte
+	entries []*feed.Entry
+	own     []protocol.ChannelID
+	shared  []bool
+	heads   poll.Reader
+	head    poll.Request
+	sub     poll.Subscription
+	frames  protocol.FrameReader
+	signer  *protocol.Signer
+	request protocol.Request
 }
 
 func newLoop(e *Engine, id int, signer *protocol.Signer) *loop {
@@ -239,9 +238,9 @@ func (l *loop) OnTraffic(c gnet.Conn) gnet.Action {
 	buf, _ := c.Peek(-1)
 	if c == l.control {
 		_, _ = c.Discard(-1)
-		l.enter()
+		l.beginCallback()
 		l.turn()
-		l.leave()
+		l.endCallback()
 		l.restore()
 		if l.ending {
 			return gnet.Shutdown
@@ -252,10 +251,10 @@ func (l *loop) OnTraffic(c gnet.Conn) gnet.Action {
 	if !ok {
 		return gnet.Close // was refused by OnOpen
 	}
-	l.enter()
+	l.beginCallback()
 	l.contained(s, buf)
 	_, _ = c.Discard(-1)
-	l.leave()
+	l.endCallback()
 	return gnet.None
 }
 
@@ -277,10 +276,10 @@ func (l *loop) OnClose(c gnet.Conn, _ error) gnet.Action {
 	return gnet.None
 }
 
-func (l *loop) enter() { l.busy = true }
+func (l *loop) beginCallback() { l.busy = true }
 
-// leave ends a callback: parsers that have input go on, closed sessions go.
-func (l *loop) leave() {
+// endCallback ends a callback: parsers that have input go on, closed sessions go.
+func (l *loop) endCallback() {
 	for len(l.resumed) > 0 {
 		ref := l.resumed[len(l.resumed)-1]
 		l.resumed = l.resumed[:len(l.resumed)-1]

@@ -21,71 +21,107 @@ func (l *loop) catchUp() {
 
 // subscribe makes s a subscriber of the channels of items.
 func (l *loop) subscribe(s *Session, items []protocol.Item) {
-	l.enterTable(s, items)
+	n := len(items)
+	for i := range items {
+		if items[i].HasPublic {
+			n++
+		}
+	}
+	s.subs = make([]channels.Subscription, 0, n)
+	for i := range items {
+		l.join(s, protocol.ChannelID{Bytes: items[i].Private, Private: true}, items[i].HasPublic)
+		if items[i].HasPublic {
+			l.join(s, protocol.ChannelID{Bytes: items[i].Public}, false)
+		}
+	}
 	s.via().count(&l.stats).Add(1)
+}
+
+// join has s listen to ch from now on. limited: where ch has too many subscribers, the oldest makes room; a session is as old as the last
+// channel that it has joined.
+func (l *loop) join(s *Session, ch protocol.ChannelID, limited bool) {
+	if l.subscriptionOf(s, &ch) < 0 {
+		l.enterTable(s, &ch)
+	}
+	if limited {
+		l.engine.limits.check(&ch)
+	}
 	if l.reader.Behind() {
 		l.wake() // it may concern s, but the feed did not know yet
 	}
 }
 
-// enterTable enters s for every channel of items, each once, and makes room where a channel is full.
-func (l *loop) enterTable(s *Session, items []protocol.Item) {
-	l.channels = l.channels[:0]
-	for i := range items {
-		l.channels = appendOnce(l.channels, items[i].Private, true)
-		if !items[i].HasPublic {
-			continue
-		}
-		if !s.has(hasPublicID) {
-			s.mark(hasPublicID)
-			s.publicAt = uint16(len(l.channels))
-		}
-		l.channels = appendOnce(l.channels, items[i].Public, false)
-	}
+func (l *loop) enterTable(s *Session, ch *protocol.ChannelID) {
 	s.since = l.engine.subscriptions.Add(1)
+	at := len(s.subs)
 	l.intricate = true
-	s.subs = make([]channels.Subscription, 0, len(l.channels))
-	for i := range l.channels {
-		sub := l.table.Join(&l.channels[i], s.index, uint32(i))
-		s.subs = append(s.subs, sub)
-		if l.channels[i].Private {
-			l.engine.limits.enter(&l.channels[i], l.table.Count(sub))
-		}
+	sub := l.table.Join(ch, s.index, uint32(at))
+	s.subs = append(s.subs, sub)
+	if ch.Private {
+		l.engine.limits.enter(ch, l.table.Count(sub))
 	}
 	l.intricate = false
-	for i := range items {
-		if items[i].HasPublic {
-			l.engine.limits.check(&protocol.ChannelID{Bytes: items[i].Private, Private: true})
+	if !ch.Private && !s.has(hasPublicID) {
+		s.mark(hasPublicID)
+		s.publicAt = uint16(at)
+	}
+}
+
+// subscriptionOf is the index of s's subscription of ch; -1: there is none.
+func (l *loop) subscriptionOf(s *Session, ch *protocol.ChannelID) int {
+	for i := len(s.subs) - 1; i >= 0; i-- { // from the end, where leave is called first
+		if l.table.Channel(s.subs[i]) == *ch {
+			return i
+		}
+	}
+	return -1
+}
+
+// leave has s listen to ch no longer. It must not be called while the table is iterated.
+func (l *loop) leave(s *Session, ch protocol.ChannelID) {
+	at := l.subscriptionOf(s, &ch)
+	if at < 0 {
+		return
+	}
+	l.intricate = true
+	sub := s.subs[at]
+	if ch.Private {
+		l.engine.limits.leave(&ch, l.table.Count(sub)-1)
+	}
+	if moved, ok := l.table.Leave(sub); ok {
+		l.slab.get(moved.Session).subs[moved.At].Pos = sub.Pos
+	}
+	s.subs = slices.Delete(s.subs, at, at+1)
+	for i := at; i < len(s.subs); i++ {
+		l.table.Renumber(s.subs[i], uint32(i))
+	}
+	l.intricate = false
+	if s.has(hasPublicID) && at <= int(s.publicAt) {
+		l.findPublic(s)
+	}
+}
+
+// findPublic finds the first public id that s listens to, which is the sender of what it publishes.
+func (l *loop) findPublic(s *Session) {
+	s.unmark(hasPublicID)
+	for i, sub := range s.subs {
+		if !l.table.Channel(sub).Private {
+			s.mark(hasPublicID)
+			s.publicAt = uint16(i)
+			return
 		}
 	}
 }
 
-func appendOnce(chs []protocol.ChannelID, id [16]byte, private bool) []protocol.ChannelID {
-	ch := protocol.ChannelID{Bytes: id, Private: private}
-	if slices.Contains(chs, ch) {
-		return chs
-	}
-	return append(chs, ch)
-}
-
-// unsubscribe takes s out of the table. It must not be called while the table is iterated.
+// unsubscribe has s leave all its channels.
 func (l *loop) unsubscribe(s *Session) {
 	if s.subs == nil {
 		return
 	}
-	l.intricate = true
-	for _, sub := range s.subs {
-		ch := l.table.Channel(sub)
-		if ch.Private {
-			l.engine.limits.leave(&ch, l.table.Count(sub)-1)
-		}
-		if moved, ok := l.table.Leave(sub); ok {
-			l.slab.get(moved.Session).subs[moved.At].Pos = sub.Pos
-		}
+	for i := len(s.subs) - 1; i >= 0; i-- {
+		l.leave(s, l.table.Channel(s.subs[i]))
 	}
-	l.intricate = false
 	s.subs = nil
-	s.unmark(hasPublicID)
 	s.via().count(&l.stats).Add(-1)
 }
 
@@ -115,7 +151,8 @@ func (l *loop) touchPoll(s *Session) {
 	if l.engine.presence == nil {
 		return
 	}
-	as := channels.Hash(&l.channels[0])
+	first := l.table.Channel(s.subs[0])
+	as := channels.Hash(&first)
 	if s.marked != 0 && s.markedAs == as && l.deadlines.now-s.marked < uint32(l.o.OnlineTTL/4/tick) {
 		return
 	}

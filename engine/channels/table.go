@@ -190,6 +190,16 @@ func (t *Table) Leave(sub Subscription) (moved Member, ok bool) {
 	return moved, ok
 }
 
+// Renumber notes that a subscription has another index among those of its session.
+func (t *Table) Renumber(sub Subscription, at uint32) {
+	s := t.slots.get(sub.slot)
+	if s.n&slotList != 0 {
+		t.lists[s.ref][sub.Pos].At = at
+		return
+	}
+	s.at = at
+}
+
 // remove frees a slot whose last subscriber has left.
 func (t *Table) remove(slot uint32) {
 	s := t.slots.get(slot)
