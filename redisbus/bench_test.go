@@ -150,7 +150,7 @@ func benchmarkHistory(b *testing.B, clients, at int, shared bool) {
 	b.ResetTimer()
 	for range b.N {
 		for from := 0; from < clients; from += at {
-			answers, err := bus.History(context.Background(), queries[from:from+at], 0)
+			answers, err := bus.History(context.Background(), queries[from:from+at], 16<<20)
 			if err != nil || len(answers[0].Publications) != 6 {
 				b.Fatal(len(answers[0].Publications), err)
 			}
@@ -159,26 +159,33 @@ func benchmarkHistory(b *testing.B, clients, at int, shared bool) {
 	b.ReportMetric(float64(b.Elapsed().Milliseconds())/float64(b.N), "ms/storm")
 }
 
-// BenchmarkSharedHistory is one client after the other that asks for a channel that all share.
-func BenchmarkSharedHistory(b *testing.B) {
-	for _, messages := range []int{1, 5, 100} {
-		for _, cached := range []bool{false, true} {
-			b.Run(fmt.Sprintf("messages=%d/cached=%t", messages, cached), func(b *testing.B) {
-				bus := open(b, redisbus.Options{Addr: redistest.Start(b).Addr()})
-				everyone := numberedChannel(1)
-				for range messages {
-					publish(b, bus, publication(string(make([]byte, 300)), 3600, everyone))
-				}
-				queries := []protocol.HistoryQuery{{Channels: []protocol.ChannelID{everyone}, Shared: []bool{cached}, Limit: 100, Total: 200}}
-				b.ReportAllocs()
-				b.ResetTimer()
-				for range b.N {
-					answers, err := bus.History(context.Background(), queries, 0)
-					if err != nil || len(answers[0].Publications) != messages {
-						b.Fatal(len(answers), err)
-					}
-				}
-			})
+// BenchmarkOneByOne is one client after the other that asks for the same channel, of its own or one that all share, as much as fits
+// into a megabyte.
+func BenchmarkOneByOne(b *testing.B) {
+	for _, size := range []int{300, 6000} {
+		for _, messages := range []int{1, 5, 100} {
+			for _, cached := range []bool{false, true} {
+				b.Run(fmt.Sprintf("size=%d/messages=%d/cached=%t", size, messages, cached), func(b *testing.B) {
+					benchmarkOneByOne(b, size, messages, cached)
+				})
+			}
+		}
+	}
+}
+
+func benchmarkOneByOne(b *testing.B, size, messages int, cached bool) {
+	bus := open(b, redisbus.Options{Addr: redistest.Start(b).Addr()})
+	ch := numberedChannel(1)
+	for range messages {
+		publish(b, bus, publication(string(make([]byte, size)), 3600, ch))
+	}
+	queries := []protocol.HistoryQuery{{Channels: []protocol.ChannelID{ch}, Shared: []bool{cached}, Limit: 100, Total: 200}}
+	b.ReportAllocs()
+	b.ResetTimer()
+	for range b.N {
+		answers, err := bus.History(context.Background(), queries, 1<<20)
+		if err != nil || len(answers[0].Publications) != messages {
+			b.Fatal(len(answers), err)
 		}
 	}
 }

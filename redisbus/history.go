@@ -2,7 +2,6 @@ package redisbus
 
 import (
 	"context"
-	"errors"
 	"slices"
 	"time"
 
@@ -14,16 +13,12 @@ import (
 const (
 	// pipelineSize bounds the commands of one pipeline, so that others get between.
 	pipelineSize = 500
-	// bodiesSize is how many bodies are asked for in one command, and bodiesPipeline how many such commands at a time.
-	bodiesSize, bodiesPipeline = 100, 10
 	// deepSize bounds how many ids of one channel are looked at when many of them have expired.
 	deepSize = 20_000
-	// cacheTTL bounds how long a body is cached, if Redis does not say before that it has expired.
-	cacheTTL = time.Hour
 )
 
 // History implements engine.Bus. All queries together take few round trips: one pipeline for the indexes of their channels, one
-// for the bodies, and two more where so much has expired that the newest ids say little.
+// for the bodies, one more where bodies are long, and as many again where so much has expired that the newest ids say little.
 //
 // The index of a channel is never cached. An invalidation comes over another connection than the publications, so a cached
 // index could lack one that has come by already.
@@ -107,14 +102,6 @@ type historyRead struct {
 	full    bool // it was reached
 }
 
-// body is what is known of a publication.
-type body struct {
-	shared      bool
-	read        bool
-	gone        bool                  // expired
-	publication *protocol.Publication // nil: not to be had
-}
-
 func newHistoryRead(b *Bus, queries []protocol.HistoryQuery, maxBytes int) *historyRead {
 	r := &historyRead{
 		bus: b, queries: queries, lookup: make(map[indexKey]*index), bodies: make(map[protocol.MessageID]*body),
@@ -187,139 +174,6 @@ func (r *historyRead) selection(q *protocol.HistoryQuery) []protocol.MessageID {
 		ids = ids[max(0, len(ids)-q.Total):]
 	}
 	return ids
-}
-
-// readBodies reads the bodies that the queries need and that are not read yet, in the order of queries, as many as there is room for.
-func (r *historyRead) readBodies(ctx context.Context) error {
-	var wanted []protocol.MessageID
-	for i := range r.queries {
-		for _, id := range r.selection(&r.queries[i]) {
-			if r.bodies[id] == nil {
-				r.bodies[id] = &body{}
-				wanted = append(wanted, id)
-			}
-		}
-	}
-	for _, x := range r.indexes {
-		for _, id := range x.ids {
-			if e := r.bodies[id]; e != nil && x.shared {
-				e.shared = true
-			}
-		}
-	}
-	wanted, err := r.bounded(ctx, wanted)
-	if err != nil {
-		return err
-	}
-	var shared, plain []protocol.MessageID
-	for _, id := range wanted {
-		if r.bodies[id].shared {
-			shared = append(shared, id)
-		} else {
-			plain = append(plain, id)
-		}
-	}
-	if err := r.readPlain(ctx, plain); err != nil {
-		return err
-	}
-	return r.readShared(ctx, shared)
-}
-
-// bounded returns the leading ids whose bodies there is room for, at least one. Redis tells the lengths: what a client may publish is a
-// megabyte, two hundred of which are no matter of course.
-func (r *historyRead) bounded(ctx context.Context, ids []protocol.MessageID) ([]protocol.MessageID, error) {
-	if !r.bound || len(ids) == 0 {
-		return ids, nil
-	}
-	if r.full {
-		return nil, nil
-	}
-	lengths := make([]int, 0, len(ids))
-	err := r.bus.pipeline(ctx, len(ids), pipelineSize, func(c rueidis.Client, i int) rueidis.Completed {
-		return c.B().Strlen().Key(messageKey(ids[i])).Build()
-	}, func(_ int, res rueidis.RedisResult) error {
-		n, err := res.AsInt64()
-		if isWrongType(err) {
-			err = nil
-		}
-		lengths = append(lengths, int(n))
-		return err
-	})
-	if err != nil {
-		return nil, err
-	}
-	first := len(ids) == len(r.bodies) // nothing was read before
-	for i, n := range lengths {
-		if n > r.left && !(first && i == 0) {
-			r.full = true
-			return ids[:i], nil
-		}
-		r.left -= n
-	}
-	return ids, nil
-}
-
-func (r *historyRead) readPlain(ctx context.Context, ids []protocol.MessageID) error {
-	chunks := slices.Collect(slices.Chunk(ids, bodiesSize))
-	return r.bus.pipeline(ctx, len(chunks), bodiesPipeline, func(c rueidis.Client, i int) rueidis.Completed {
-		keys := make([]string, len(chunks[i]))
-		for n, id := range chunks[i] {
-			keys[n] = messageKey(id)
-		}
-		return c.B().Mget().Key(keys...).Build()
-	}, func(i int, res rueidis.RedisResult) error {
-		values, err := res.ToArray()
-		for n := range values {
-			r.take(chunks[i][n], &values[n])
-		}
-		return err
-	})
-}
-
-// readShared reads through the cache, which costs three times as much for the first reader and next to nothing for all others.
-func (r *historyRead) readShared(ctx context.Context, ids []protocol.MessageID) error {
-	for some := range slices.Chunk(ids, pipelineSize) {
-		err := r.bus.reads.call(func(c rueidis.Client) error {
-			commands := make([]rueidis.CacheableTTL, len(some))
-			for i, id := range some {
-				commands[i] = rueidis.CT(c.B().Get().Key(messageKey(id)).Cache(), cacheTTL)
-			}
-			for i, res := range c.DoMultiCache(ctx, commands...) {
-				m, err := res.ToMessage()
-				if err != nil && !rueidis.IsRedisNil(err) && !isWrongType(err) {
-					return err
-				}
-				r.take(some[i], &m)
-			}
-			return nil
-		})
-		if errors.Is(err, rueidis.ErrDoCacheAborted) { // transactions are not allowed, or the connection was lost
-			err = r.readPlain(ctx, some)
-		}
-		if err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// take reads a stored publication. It points into the message, which nobody changes.
-func (r *historyRead) take(id protocol.MessageID, m *rueidis.RedisMessage) {
-	e := r.bodies[id]
-	e.read = true
-	if m.IsNil() {
-		e.gone = true
-		return
-	}
-	b, err := m.AsBytes()
-	if err != nil {
-		return
-	}
-	p := &protocol.Publication{}
-	if protocol.ParseOutgoing(b, p) != nil || p.ID != id {
-		return
-	}
-	e.publication = p
 }
 
 // forgetGone takes expired ids out of the indexes, here and in Redis, where Node processes leave them, and returns the indexes
@@ -415,20 +269,4 @@ func (r *historyRead) receivers(q *protocol.HistoryQuery, id protocol.MessageID)
 		}
 	}
 	return receivers
-}
-
-// withReceivers is the publication with these receivers. Queries that found it in the same one channel share it: to a thousand
-// clients of a shared channel it is one.
-func (e *body) withReceivers(receivers []protocol.Receiver) *protocol.Publication {
-	p := e.publication
-	if p.Receivers == nil {
-		p.Receivers = receivers
-		return p
-	}
-	if slices.EqualFunc(p.Receivers, receivers, func(a, b protocol.Receiver) bool { return a.Channel == b.Channel }) {
-		return p
-	}
-	other := *p
-	other.Receivers = receivers
-	return &other
 }

@@ -92,7 +92,7 @@ func (b *Bus) checkRights(ctx context.Context) {
 	attempts := [][]string{
 		{"INCR", own}, {"DEL", own}, {"SET", own, no, "EX", no}, {"EXPIRE", keyCounter, no}, {"EXPIRE", keyStartdate, no},
 		{"MGET", keyCounter, keyStartdate}, {"SETEX", prefixMessage, no, no}, {"MGET", prefixMessage}, {"STRLEN", prefixMessage},
-		{"PTTL", prefixMessage}, {"EXISTS", prefixMessage},
+		{"GETRANGE", prefixMessage, no, no}, {"PTTL", prefixMessage}, {"EXISTS", prefixMessage},
 	}
 	for _, history := range []string{prefixPrivateHistory, prefixPublicHistory} {
 		attempts = append(attempts, []string{"ZADD", history, no, no}, []string{"ZREM", history, no}, []string{"EXPIRE", history, no},
