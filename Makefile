@@ -26,8 +26,8 @@ test: deps ## run all tests, but for those that take minutes
 model: ## run ten thousand schedules of each scenario of what can go wrong between the bus and the loops
 	go test ./engine/feed -count=1 -timeout 10m -run '^TestModel$$' -schedules 10000
 
-test-slow: deps ## run the recorded conversations with those that take minutes
-	PUSH_TEST_SLOW=1 go test -count=1 -timeout 15m -run 'TestConversations' ./cmd/push-server
+test-slow: deps ## run what takes minutes: the longer recorded conversations, attacks on memory
+	PUSH_TEST_SLOW=1 go test -count=1 -timeout 15m -run 'TestConversations|TestAttacks' ./cmd/push-server
 
 FAULTS ?= short
 test-faults: deps ## break Redis, lines and servers under a load of clients; FAULTS=long: four times as long each

@@ -100,7 +100,7 @@ type Push struct {
 	MaxConnections    int // of subscribers, of this process; 0: what descriptors allow
 	MaxBuffered       int // bytes not yet sent to one connection
 	RequestBytes      int // bodies of requests under way, on ports that publish; 0: a sixteenth of the memory limit
-	InputBytes        int // unread input of all connections; 0: a sixteenth of the memory limit
+	InputBytes        int // unread input of all connections; 0: half a share of the memory limit
 	OutputBytes       int // output that the peers of all connections have not taken; 0: the same
 	PendingBytes      int // publications kept for returning clients while their history is read; 0: the same
 	ReplayBytes       int // history on its way to returning clients; 0: the same

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"runtime/debug"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -315,7 +316,7 @@ func (l *loop) contained(s *Session, buf []byte) {
 func (l *loop) input(s *Session, buf []byte) {
 	carried := len(s.input) > 0
 	if carried {
-		s.input = append(s.input, buf...)
+		s.input = append(roomFor(s.input, len(buf), l.inputLimit(s)), buf...)
 		buf = s.input
 	}
 	rest := buf[l.consume(s, buf):]
@@ -334,6 +335,15 @@ func (l *loop) input(s *Session, buf []byte) {
 	if len(s.input) > l.inputLimit(s) {
 		l.close(s, CloseInputOverflow)
 	}
+}
+
+// roomFor makes room for n bytes behind b. It doubles, up to the limit: to grow by a quarter, as append does with what is large, copies
+// a message five times while it comes.
+func roomFor(b []byte, n, limit int) []byte {
+	if cap(b)-len(b) >= n {
+		return b
+	}
+	return slices.Grow(b, max(n, min(2*cap(b), limit)-len(b)))
 }
 
 // inputLimit bounds the input that a state may leave unread: a head and its body, a frame, or what is pipelined behind a poll.

@@ -74,7 +74,7 @@ type Options struct {
 	PendingTotal      int // of all connections; default share
 	AnswerTotal       int // history on its way to all connections; default share
 	RequestTotal      int // bodies of requests that are answered by goroutines; default share
-	InputTotal        int // unread input of all connections: heads, bodies, messages of clients; default share
+	InputTotal        int // unread input of all connections: heads, bodies, messages of clients; default half of share
 	OutputTotal       int // output that the peers of all connections have not taken; default share
 	MaxQuestions      int // questions to the bus under way; default 131,072
 	// ClientRate bounds what the client of a WebSocket publishes and asks: so many publications and questions a second. It may save up
@@ -133,7 +133,8 @@ func (o Options) withDefaults() Options {
 	orInt(&o.HeldBytes, o.WindowBytes/2)
 	orInt(&o.ReplayBytes, 1<<20)
 	orInt(&o.PendingBytes, max(1<<20, 2*o.Limits.MaxPayload))
-	for _, total := range []*int{&o.PendingTotal, &o.AnswerTotal, &o.RequestTotal, &o.InputTotal, &o.OutputTotal} {
+	orInt(&o.InputTotal, share()/2) // what is let go of is garbage for a while, and one message replaces several buffers as it grows
+	for _, total := range []*int{&o.PendingTotal, &o.AnswerTotal, &o.RequestTotal, &o.OutputTotal} {
 		orInt(total, share())
 	}
 	orInt(&o.MaxQuestions, 1<<17)

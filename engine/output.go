@@ -58,6 +58,9 @@ func (l *loop) writeNow(s *Session, b []byte) {
 
 // buffer leaves b to gnet, which copies it.
 func (l *loop) buffer(s *Session, b []byte) {
+	if !l.makeRoom(s, len(b)) {
+		return
+	}
 	if _, err := s.conn.Write(b); err != nil {
 		if !s.is(flagGone) {
 			l.close(s, ClosePeer)
@@ -94,6 +97,31 @@ func (l *loop) keep(s *Session, n int) {
 	if !b.budget.Add(n) {
 		l.engine.relieve(l)
 	}
+}
+
+// makeRoom closes the largest sessions of a loop that has more than its share, before n bytes more are copied for s. It returns false if
+// that would have made s the largest: it is closed then.
+func (l *loop) makeRoom(s *Session, n int) bool {
+	o := l.engine.output
+	full := func() bool {
+		return o.Limit() > 0 && o.Used()+int64(n) > o.Limit() && l.backlog.bytes+n > int(o.Limit())/len(l.engine.loops)
+	}
+	if !full() {
+		return true
+	}
+	largest := func(other *Session) int {
+		if other == s {
+			return s.conn.OutboundBuffered() + n
+		}
+		return other.conn.OutboundBuffered()
+	}
+	for l.lookAtBacklog(); full() && s.state != stateClosed; l.lookAtBacklog() {
+		if l.closeLargest(CloseOutputTotal, largest) == nil {
+			break
+		}
+		o.Refuse()
+	}
+	return s.state != stateClosed
 }
 
 // relieve has sessions closed because the process holds too much for all of them: of the loop l, which has noticed it, at once.
