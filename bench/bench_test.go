@@ -78,6 +78,8 @@ func TestScenariosMeasure(t *testing.T) {
 	f("poll", Params{N: 20, Rate: 100}, "cpuPerAnswer", "pollP99", "answersPerSecond")
 	f("channels", Params{N: 1000, Rounds: 1}, "publishGrowth", "deliveryGrowth")
 	f("replay", Params{N: 200}, "replaySeconds", "cpuPerReturn")
+	f("storm", Params{N: 100}, "cpuPerMissed")
+	f("storm-own", Params{N: 100}, "cpuPerMissed")
 	f("mixed", Params{N: 200, Rate: 200}, "mixedP99", "cpuPercent")
 }
 

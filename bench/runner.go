@@ -82,6 +82,7 @@ func (r *Runner) one(ctx context.Context, j Job) *result.Run {
 
 func (r *Runner) trial(ctx context.Context, j Job, p Params, run *result.Run) error {
 	r.Progress.say("starting " + j.Target.Kind)
+	j.Target.Scenario = []byte(j.Scenario.Config)
 	server, err := target.Start(ctx, j.Target)
 	if err != nil {
 		return err

@@ -60,12 +60,14 @@ type Scenario struct {
 	Run  func(ctx context.Context, t *Trial) error
 	// Floor is the group that connects to the floor; "": no floor is needed.
 	Floor string
+	// Config is JSON merged into the configuration of this project's server; "": the usual one.
+	Config string
 	// Without are kinds of servers that cannot do this.
 	Without []string
 }
 
 // Scenarios are all scenarios, in the order in which they run.
-var Scenarios = []*Scenario{idle, idlePoll, connect, fanout, unique, poll, channels, replay, mixed, soak}
+var Scenarios = []*Scenario{idle, idlePoll, connect, fanout, unique, poll, channels, replay, storm, stormOwn, mixed, soak}
 
 // FindScenario finds a scenario by name.
 func FindScenario(name string) (*Scenario, error) {

@@ -22,35 +22,41 @@ var replay = &Scenario{
 }
 
 func runReplay(ctx context.Context, t *Trial) error {
+	away := load.Campaign{First: t.Fleet.Plan.OwnStream(0), Streams: t.N, Connections: t.Connections, Count: t.N}
+	return t.storm(ctx, missed, t.shared(0, 1), away, t.shared(0, missed-1))
+}
+
+// storm gives everybody a position by first, has them miss what is published then, so many messages each, brings them back, and waits
+// until they have what they missed.
+func (t *Trial) storm(ctx context.Context, missed int, first load.Campaign, away ...load.Campaign) error {
 	if _, err := t.connect(ctx, all, 0); err != nil {
 		return err
 	}
 	t.say("giving everybody a position")
-	if _, err := t.publish(ctx, t.shared(0, 1)); err != nil {
+	if _, err := t.publish(ctx, first); err != nil {
 		return err
 	}
 	if err := t.Fleet.Drop(ctx, load.Drop{Group: all, Reset: true}); err != nil {
 		return err
 	}
 	t.say("publishing what they miss")
-	away := load.Campaign{First: t.Fleet.Plan.OwnStream(0), Streams: t.N, Connections: t.Connections, Count: t.N}
-	for _, c := range []load.Campaign{away, t.shared(0, missed-1)} {
+	for _, c := range away {
 		c.Await = false
 		if _, err := t.Fleet.Publish(ctx, c); err != nil {
 			return err
 		}
 	}
-	return t.storm(ctx)
+	return t.comeBack(ctx, missed)
 }
 
-// storm brings everybody back and waits until they have what they missed.
-func (t *Trial) storm(ctx context.Context) error {
+// comeBack brings everybody back and waits until they have what they missed.
+func (t *Trial) comeBack(ctx context.Context, missed int) error {
 	reads, err := t.historyReads()
 	if err != nil {
 		return err
 	}
 	t.say("everybody returns")
-	want := t.Fleet.Totals().Deliveries + int64(t.N)*missed
+	want := t.Fleet.Totals().Deliveries + int64(t.N*missed)
 	var whole time.Duration
 	s, err := t.measure(ctx, func() error {
 		began := time.Now()
@@ -70,6 +76,8 @@ func (t *Trial) storm(ctx context.Context) error {
 	}
 	t.set("replaySeconds", whole.Seconds())
 	t.set("cpuPerReturn", micros(s.Cost.Server.Total()+s.Cost.Redis.Total(), int64(t.N)))
+	t.set("cpuPerMissed", micros(s.Cost.Server.Total(), int64(t.N*missed)))
+	t.set("userPerMissed", micros(s.Cost.Server.User, int64(t.N*missed)))
 	after, err := t.historyReads()
 	if t.Server.Redis != nil {
 		t.set("redisReadsPerReturn", float64(after-reads)/float64(t.N))
@@ -88,7 +96,7 @@ func (t *Trial) awaitDeliveries(ctx context.Context, want int64) error {
 			quiet, last = time.Now(), n
 		}
 		if time.Since(quiet) > t.Patience {
-			return fmt.Errorf("bench: %d of %d missed messages did not come", want-n, int64(t.N)*missed)
+			return fmt.Errorf("bench: %d of %d messages did not come", want-n, want)
 		}
 		if err := pause(ctx, time.Millisecond); err != nil {
 			return err

@@ -56,6 +56,7 @@ func (l *loop) turn() {
 	start := time.Now()
 	l.awake.Store(false) // before looking: what comes later wakes again
 	l.serveTurn(start)
+	l.joined.forget()
 	l.stats.turns.Add(1)
 	l.stats.turnTime.Add(int64(time.Since(start)))
 }

@@ -68,6 +68,7 @@ type loop struct {
 	shared  []bool
 	heads   poll.Reader
 	head    poll.Request
+	joined  joined
 	sub     poll.Subscription
 	frames  protocol.FrameReader
 	signer  *protocol.Signer

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"errors"
+	"slices"
 	"sync/atomic"
 
 	"github.com/gobwas/ws"
@@ -127,6 +128,11 @@ const scratchLimit = 256 << 10
 // find in one frame all that it had ready, and a batch of protobuf responses is their concatenation.
 func (l *loop) giveFrames(s *Session, es []*feed.Entry, more bool) {
 	d := s.speaks()
+	if l.joined.is(es, d) {
+		l.write(s, l.joined.frame)
+		l.stats.countDelivered(len(es))
+		es = nil
+	}
 	first := true
 	for len(es) > 0 && s.state == stateReplaying {
 		n, size := 0, 0
@@ -138,6 +144,9 @@ func (l *loop) giveFrames(s *Session, es []*feed.Entry, more bool) {
 			l.scratch = append(l.scratch, l.reader.Frame(e, &d.Encoding).Payload()...)
 		}
 		if first {
+			if n == len(es) {
+				l.joined.keep(es, d, l.scratch)
+			}
 			l.write(s, l.scratch)
 		} else {
 			l.writeMore(s, l.scratch)
@@ -155,6 +164,29 @@ func (l *loop) giveFrames(s *Session, es []*feed.Entry, more bool) {
 		l.dropReplay(s)
 		s.state = stateLive
 	}
+}
+
+// joined is the last frame of replayed messages: those who lose their connections at once miss the same. It lasts for a turn.
+type joined struct {
+	entries []*feed.Entry
+	dialect *dialect
+	frame   []byte
+}
+
+func (j *joined) is(es []*feed.Entry, d *dialect) bool {
+	return len(es) > 0 && d == j.dialect && slices.Equal(es, j.entries)
+}
+
+func (j *joined) keep(es []*feed.Entry, d *dialect, frame []byte) {
+	if len(frame) > 2*replayFrame {
+		return
+	}
+	j.entries, j.dialect, j.frame = append(j.entries[:0], es...), d, append(j.frame[:0], frame...)
+}
+
+func (j *joined) forget() {
+	clear(j.entries)
+	j.entries = j.entries[:0]
 }
 
 // replayFrame is the size from which a frame of replayed messages takes no further one, in bytes.

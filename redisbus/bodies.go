@@ -34,6 +34,9 @@ type body struct {
 func (r *historyRead) readBodies(ctx context.Context) error {
 	var wanted []protocol.MessageID
 	for i := range r.queries {
+		if i > 0 && same(&r.queries[i], &r.queries[i-1]) {
+			continue
+		}
 		for _, id := range r.selection(&r.queries[i]) {
 			if r.bodies[id] == nil {
 				r.bodies[id] = &body{}

@@ -229,8 +229,11 @@ func (r *historyRead) readDeep(ctx context.Context, poor []*index) error {
 // answers puts the answers together: of the queries whose bodies there was room for.
 func (r *historyRead) answers() []protocol.HistoryAnswer {
 	answers := make([]protocol.HistoryAnswer, 0, len(r.queries))
+	var a protocol.HistoryAnswer
 	for i := range r.queries {
-		a := r.answer(&r.queries[i])
+		if i == 0 || !same(&r.queries[i], &r.queries[i-1]) {
+			a = r.answer(&r.queries[i])
+		}
 		if a.More && len(a.Publications) == 0 {
 			break
 		}
@@ -239,6 +242,11 @@ func (r *historyRead) answers() []protocol.HistoryAnswer {
 		}
 	}
 	return answers
+}
+
+// same says whether the answers to a and b are the same: clients who have lost their connections at once ask alike.
+func same(a, b *protocol.HistoryQuery) bool {
+	return a.Since == b.Since && a.Until == b.Until && a.Limit == b.Limit && a.Total == b.Total && slices.Equal(a.Channels, b.Channels)
 }
 
 func (r *historyRead) answer(q *protocol.HistoryQuery) protocol.HistoryAnswer {

@@ -48,6 +48,8 @@ var Metrics = []Metric{
 	{"fewPerMillion", "few channels: CPU per million deliveries", "s", false},
 	{"manyPerMillion", "50,000 channels: CPU per million deliveries", "s", false},
 	{"deliveryGrowth", "CPU per delivery with 50,000 channels against few", "%", false},
+	{"cpuPerMissed", "CPU per message that a returning client gets", "µs", false},
+	{"userPerMissed", "the same in user mode", "µs", false},
 	{"replaySeconds", "until all that returned have what they missed", "s", false},
 	{"cpuPerReturn", "CPU per returning client, with Redis", "µs", false},
 	{"redisReadsPerReturn", "Redis: reads of history per returning client", "", false},

@@ -95,9 +95,12 @@ func (r *Running) writeConfig(o Options, i, sub, pub int) (string, error) {
 		config["storage"] = map[string]any{"type": "redis", "socket": r.Redis.Socket}
 		config["clusterMode"] = true
 	}
-	if len(o.Extra) > 0 {
+	for _, text := range [][]byte{o.Scenario, o.Extra} {
+		if len(text) == 0 {
+			continue
+		}
 		var extra map[string]any
-		if err := json.Unmarshal(o.Extra, &extra); err != nil {
+		if err := json.Unmarshal(text, &extra); err != nil {
 			return "", fmt.Errorf("target: extra configuration: %w", err)
 		}
 		merge(config, extra)

@@ -36,6 +36,7 @@ type Options struct {
 	Kind      string
 	Binary    string // of PushServer
 	Processes int    // that share the subscribers' port; 0 is 1
+	Scenario  []byte // the same, of a scenario, under Extra
 	Extra     []byte // JSON merged into the configuration of PushServer, or nil
 	Peers     string // folder bench/peers, for Node
 	Text      bool   // text framing instead of protobuf

@@ -78,30 +78,37 @@ func (h *history) take(ctx context.Context) []question {
 
 // serve answers questions until ctx ends. Several may run at once.
 func (h *history) serve(ctx context.Context) {
+	width := batchLimit
 	for batch := h.take(ctx); batch != nil; batch = h.take(ctx) {
-		h.answerAll(ctx, batch)
+		width = h.answerAll(ctx, batch, width)
 	}
 }
 
 // answerAll asks the bus until it answers: a client that cannot get its history now waits for it. Questions about the newest id are
-// answered at once, without knowing.
-func (h *history) answerAll(ctx context.Context, batch []question) {
+// answered at once, without knowing. It asks width questions at a time, and no more than twice as many as there was room to answer the
+// last time: the bus looks at each of them. It returns the width for the next batch.
+func (h *history) answerAll(ctx context.Context, batch []question, width int) int {
 	retry := newRetry(50*time.Millisecond, 2*time.Second)
 	for len(batch) > 0 && h.awaitRoom(ctx) {
-		answers, echo, err := h.read(ctx, batch)
+		asked := min(width, len(batch))
+		answers, echo, err := h.read(ctx, batch[:asked])
 		if err == nil {
 			h.outage.Over()
 			h.answer(batch[:len(answers)], answers, echo)
 			batch = batch[len(answers):]
+			if len(answers) == width || len(answers) < asked {
+				width = max(1, min(2*len(answers), batchLimit))
+			}
 			continue
 		}
 		if ctx.Err() != nil {
-			return
+			return width
 		}
 		h.outage.Failed(err, "clients", len(batch))
 		batch = giveUp(batch)
 		h.clock.Sleep(ctx, retry.NextBackOff())
 	}
+	return width
 }
 
 // giveUp answers who does not wait, and returns the others.
@@ -151,6 +158,10 @@ func (h *history) answer(batch []question, answers []protocol.HistoryAnswer, ech
 			continue
 		}
 		a.left.Add(1)
+		if i > 0 && sameList(answers[i].Publications, answers[i-1].Publications) && batch[i-1].replay != nil {
+			entries[i] = entries[i-1]
+			continue
+		}
 		for _, p := range answers[i].Publications {
 			e := shared[p.ID]
 			if e == nil {
@@ -177,6 +188,11 @@ func (h *history) answer(batch []question, answers []protocol.HistoryAnswer, ech
 		es, more := entries[i], answers[i].More
 		q.reader.post(func(r *Reader) { r.hear(q.replay, es, more, echo, a) })
 	}
+}
+
+// sameList says whether a and b are one list.
+func sameList(a, b []*protocol.Publication) bool {
+	return len(a) == len(b) && len(a) > 0 && &a[0] == &b[0]
 }
 
 // answer is what one batch holds until all its clients have taken it, or have gone.

@@ -284,6 +284,14 @@ func (q *Replay) keepRest(r *Reader, es []*Entry, more bool) {
 
 // merge sorts es by id and drops doubles, of which the first one stays.
 func merge(es []*Entry) []*Entry {
+	rising := func(i int) bool { return es[i].Publication.ID.Compare(es[i+1].Publication.ID) < 0 }
+	i := 0
+	for i < len(es)-1 && rising(i) {
+		i++
+	}
+	if i >= len(es)-1 { // as history has it
+		return es
+	}
 	slices.SortStableFunc(es, func(a, b *Entry) int { return a.Publication.ID.Compare(b.Publication.ID) })
 	return slices.CompactFunc(es, func(a, b *Entry) bool { return a.Publication.ID == b.Publication.ID })
 }
