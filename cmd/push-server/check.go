@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -41,6 +42,10 @@ func check(files []string, w io.Writer) error {
 	if errors > 0 {
 		return fmt.Errorf("%s, %s", count(errors, "error"), count(len(problems)-errors, "warning"))
 	}
+	if !servesAnything(c) {
+		fmt.Fprintf(w, "%s: error: no listener has a route: every request would be answered 404\n", c.File)
+		return fmt.Errorf("1 error, %s", count(len(problems), "warning"))
+	}
 	if err := tryOut(c); err != nil {
 		fmt.Fprintf(w, "%s: error: %v\n", c.File, err)
 		return fmt.Errorf("1 error, %s", count(len(problems), "warning"))
@@ -50,6 +55,10 @@ func check(files []string, w io.Writer) error {
 	}
 	fmt.Fprintf(w, "%s: no error, %s\n", c.File, count(len(problems), "warning"))
 	return nil
+}
+
+func servesAnything(c *configs.Config) bool {
+	return slices.ContainsFunc(c.Servers, func(s configs.Server) bool { return s.Routes != configs.Routes{} })
 }
 
 // tryOut makes what serve makes, as far as it opens nothing: certificates, the bus, the engine.

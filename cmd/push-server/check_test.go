@@ -89,3 +89,12 @@ func TestHostOfRedisWithPort(t *testing.T) {
 	f("[::1]", "[::1]:6379")
 	f("/run/redis.sock", "/run/redis.sock")
 }
+
+// TestCheckOfNoRoutes: what would answer everybody with 404 is no configuration.
+func TestCheckOfNoRoutes(t *testing.T) {
+	file := writeFile(t, `{"servers": [{"port": 0, "routes": {}}, {"port": 0}], "security": {"key": "k"}, "storage": {"type": "memory"}}`)
+	var out bytes.Buffer
+	if err := check([]string{file}, &out); err == nil || !strings.Contains(out.String(), "no listener has a route") {
+		t.Errorf("%v\n%s", err, out.String())
+	}
+}
