@@ -17,19 +17,35 @@ import (
 
 func channelCommand(files *[]string) *cobra.Command {
 	return &cobra.Command{
-		Use:     "channel --config FILE",
-		Short:   "Invent a channel and print how to listen to it and publish to it",
-		Example: "  push-server channel --config configs/standalone.json",
-		Args:    noArguments,
-		RunE: func(cmd *cobra.Command, _ []string) error {
+		Use:   "channel --config FILE [CHANNEL_ID]",
+		Short: "Make a signed channel id, or verify one",
+		Long: `Without an argument: make a signed channel and print how to listen to it and publish to it.
+
+With one: take a channel id apart and verify its signature with security.key of the configuration. CHANNEL_ID is a single id, the whole
+value of the parameter CHANNEL_ID (several ids, percent-encoded or not), or a URL that contains it, as copied from a browser. The exit code
+is 0 if a subscriber may use all of it, otherwise 1.`,
+		Example: `  push-server channel --config configs/standalone.json
+  push-server channel --config configs/standalone.json ` + exampleSigned + `
+  push-server channel --config configs/standalone.json 'ws://127.0.0.1:8010/bitrix/subws/?CHANNEL_ID=` + exampleSigned + `&revision=19'`,
+		Args: atMost(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
 			c, err := configuration(*files, cmd.ErrOrStderr())
 			if err != nil {
 				return err
+			}
+			if len(args) > 0 {
+				return inspectChannels(cmd.OutOrStdout(), c, args[0])
 			}
 			return printChannel(cmd.OutOrStdout(), c)
 		},
 	}
 }
+
+// The channel of README.md, signed with the key of configs/standalone.json.
+const (
+	exampleChannel = "0123456789abcdef0123456789abcdef"
+	exampleSigned  = exampleChannel + ":fedcba9876543210fedcba9876543210.ac0b41487e6d3fe2108fce277cf1a05b8fccff38"
+)
 
 // channel is a fresh channel in the words of the template.
 type channel struct {
@@ -43,16 +59,11 @@ type channel struct {
 }
 
 func newChannel(c *configs.Config) (*channel, error) {
-	if c.Security.Key == "" {
-		return nil, errors.New("security.key is absent: nothing can be signed")
-	}
-	signer, err := protocol.NewSigner(c.Security.Algo, []byte(c.Security.Key))
+	signer, err := newSigner(c)
 	if err != nil {
 		return nil, err
 	}
-	item := protocol.Item{HasPublic: true}
-	rand.Read(item.Private[:])
-	rand.Read(item.Public[:])
+	item := randomItem()
 	ch := &channel{
 		Private:         hex.EncodeToString(item.Private[:]),
 		Public:          hex.EncodeToString(item.Public[:]),
@@ -61,21 +72,28 @@ func newChannel(c *configs.Config) (*channel, error) {
 	}
 	_, ch.Signature, _ = strings.Cut(ch.Signed, ".")
 	ch.Query = "?CHANNEL_ID=" + url.QueryEscape(ch.Signed)
-	ch.addresses(c)
+	if e, ok := findEndpoint(c, subRoute); ok {
+		ch.Subscribe, ch.Socket = e.http()+ch.Query, e.ws()+ch.Query
+	}
+	if e, ok := findEndpoint(c, pubRoute); ok {
+		ch.Publish = e.http() + "?CHANNEL_ID=" + ch.Private
+	}
 	return ch, nil
 }
 
-func (ch *channel) addresses(c *configs.Config) {
-	for _, s := range c.Servers {
-		http, ws := schemes(&s)
-		at := "://" + reachable(s.Address)
-		if s.Routes.Sub != "" && ch.Subscribe == "" {
-			ch.Subscribe, ch.Socket = http+at+s.Routes.Sub+ch.Query, ws+at+s.Routes.Sub+ch.Query
-		}
-		if s.Routes.Pub != "" && ch.Publish == "" {
-			ch.Publish = http + at + s.Routes.Pub + "?CHANNEL_ID=" + ch.Private
-		}
+// newSigner makes and checks the signatures of a configuration.
+func newSigner(c *configs.Config) (*protocol.Signer, error) {
+	if c.Security.Key == "" {
+		return nil, errors.New("security.key is absent: nothing can be signed")
 	}
+	return protocol.NewSigner(c.Security.Algo, []byte(c.Security.Key))
+}
+
+func randomItem() protocol.Item {
+	item := protocol.Item{HasPublic: true}
+	rand.Read(item.Private[:])
+	rand.Read(item.Public[:])
+	return item
 }
 
 // The head of the WebSocket answer is followed by frames, which curl shows with the two or four bytes before each text.

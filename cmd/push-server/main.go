@@ -95,6 +95,16 @@ func noArguments(cmd *cobra.Command, args []string) error {
 	return usage(fmt.Errorf("unknown command or argument %q%s", args[0], hint))
 }
 
+// atMost takes up to n arguments.
+func atMost(n int) cobra.PositionalArgs {
+	return func(_ *cobra.Command, args []string) error {
+		if len(args) > n {
+			return usage(fmt.Errorf("unexpected argument %q", args[n]))
+		}
+		return nil
+	}
+}
+
 // helpOnlyForCommands has help about a command that does not exist be an error: cobra prints the general help and calls it a success.
 func helpOnlyForCommands(root *cobra.Command) *error {
 	var unknown error

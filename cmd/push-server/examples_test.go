@@ -1,0 +1,87 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/spf13/cobra"
+)
+
+// examples runs what stands under Examples in the help of all commands, where there is a server that serves configs/standalone.json.
+type examples struct {
+	config config
+	dir    string // the current directory
+	actual *strings.Replacer
+}
+
+func newExamples(t *testing.T) *examples {
+	t.Helper()
+	x := &examples{config: standalone(t), dir: t.TempDir()}
+	text, err := json.Marshal(x.config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	x.write(t, "configs/standalone.json", string(text))
+	x.write(t, "etc/push-server/standalone.json", string(text))
+	x.write(t, "bin/push-server", fmt.Sprintf("#!/bin/sh\nexport %s=1\nexec '%s' \"$@\"\n", asServer, executable(t)))
+	t.Setenv("PATH", filepath.Join(x.dir, "bin")+":"+os.Getenv("PATH"))
+	x.actual = strings.NewReplacer("127.0.0.1:8010", x.config.addr("sub"), "127.0.0.1:9010", x.config.addr("pub"), " /etc/", " "+x.dir+"/etc/")
+	return x
+}
+
+func (x *examples) write(t *testing.T, name, text string) {
+	t.Helper()
+	path := filepath.Join(x.dir, name)
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, []byte(text), 0o755); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (x *examples) command(line string) *exec.Cmd {
+	cmd := exec.Command("bash", "-euc", "exec "+x.actual.Replace(line))
+	if strings.ContainsAny(line, "|&;") && !strings.Contains(line, "'") {
+		cmd = exec.Command("bash", "-euo", "pipefail", "-c", x.actual.Replace(line))
+	}
+	cmd.Dir = x.dir
+	return cmd
+}
+
+func exampleLines(cmd *cobra.Command) (lines []string) {
+	for line := range strings.Lines(cmd.Example) {
+		lines = append(lines, strings.TrimSpace(line))
+	}
+	return lines
+}
+
+// TestExamples: the first example serves, and with that server all others do what they say.
+func TestExamples(t *testing.T) {
+	x := newExamples(t)
+	root := rootCommand()
+	lines := exampleLines(root)
+	server := launchAs(t, x.command(lines[0]))
+	for _, listener := range x.config.listeners() {
+		server.waitListening(fmt.Sprintf("127.0.0.1:%v", listener["port"]))
+	}
+	t.Cleanup(server.finish)
+	lines = lines[1:]
+	for _, cmd := range root.Commands() {
+		more := exampleLines(cmd)
+		if len(more) == 0 && cmd.Name() != "help" && cmd.Name() != "version" {
+			t.Errorf("%s has no example", cmd.Name())
+		}
+		lines = append(lines, more...)
+	}
+	for _, line := range lines {
+		if out, err := x.command(line).CombinedOutput(); err != nil {
+			t.Errorf("%s: %v\n%s", line, err, out)
+		}
+	}
+}
