@@ -27,7 +27,7 @@ is 0 if a subscriber may use all of it, otherwise 1.`,
 		Example: `  push-server channel --config configs/standalone.json
   push-server channel --config configs/standalone.json ` + exampleSigned + `
   push-server channel --config configs/standalone.json 'ws://127.0.0.1:8010/bitrix/subws/?CHANNEL_ID=` + exampleSigned + `&revision=19'`,
-		Args: atMost(1),
+		Args: between(0, 1, ""),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			c, err := configuration(*files, cmd.ErrOrStderr())
 			if err != nil {

@@ -10,12 +10,24 @@ import (
 
 // configuration reads files into one Config and prints every problem to w.
 func configuration(files []string, w io.Writer) (*configs.Config, error) {
+	return loadConfiguration(files, w, configs.Warning)
+}
+
+// clientConfiguration is configuration for commands that talk to a server: they print errors only, since warnings are for whoever
+// serves.
+func clientConfiguration(files []string, w io.Writer) (*configs.Config, error) {
+	return loadConfiguration(files, w, configs.Error)
+}
+
+func loadConfiguration(files []string, w io.Writer, least configs.Severity) (*configs.Config, error) {
 	c, problems, err := readConfiguration(files)
 	if err != nil {
 		return nil, err
 	}
 	for _, p := range problems {
-		fmt.Fprintln(w, p)
+		if p.Severity >= least {
+			fmt.Fprintln(w, p)
+		}
 	}
 	if !configs.Valid(problems) {
 		return nil, errors.New("the configuration has errors")

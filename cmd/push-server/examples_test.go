@@ -2,14 +2,18 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/spf13/cobra"
+
+	"push-server/protocol/testclient"
 )
 
 // examples runs what stands under Examples in the help of all commands, where there is a server that serves configs/standalone.json.
@@ -80,8 +84,38 @@ func TestExamples(t *testing.T) {
 		lines = append(lines, more...)
 	}
 	for _, line := range lines {
-		if out, err := x.command(line).CombinedOutput(); err != nil {
+		if strings.Contains(line, " subscribe ") {
+			x.subscribe(t, line)
+		} else if out, err := x.command(line).CombinedOutput(); err != nil {
 			t.Errorf("%s: %v\n%s", line, err, out)
 		}
+	}
+}
+
+// subscribe runs an example that waits for messages, and publishes until it has ended. One that does not end by itself is interrupted.
+func (x *examples) subscribe(t *testing.T, line string) {
+	t.Helper()
+	p := launchAs(t, x.command(line))
+	testclient.AwaitNil(t, line, func() error {
+		switch {
+		case p.ended():
+			return nil
+		case strings.Contains(p.log.String(), "listening at") && !strings.Contains(line, " --count ") && !strings.Contains(line, " --expect "):
+			p.signal(syscall.SIGINT)
+		}
+		execute(t, "publish", "--url", "http://"+x.config.addr("pub")+pubPath, "--expiry", "1m", exampleChannel, "a message")
+		return errors.New(p.log.String())
+	})
+	if code := p.wait(); code != exitOK {
+		t.Errorf("%s: exit code %d\n%s", line, code, p.log.String())
+	}
+}
+
+func (p *process) ended() bool {
+	select {
+	case <-p.done:
+		return true
+	default:
+		return false
 	}
 }

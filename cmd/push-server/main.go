@@ -15,9 +15,10 @@ import (
 
 // Exit codes.
 const (
-	exitOK      = 0
-	exitFailure = 1
-	exitUsage   = 2
+	exitOK         = 0
+	exitFailure    = 1
+	exitUsage      = 2
+	exitUnexpected = 3 // of subscribe --expect
 )
 
 // errUsage is wrapped by errors of the command line.
@@ -42,6 +43,8 @@ func exitCode(err error) int {
 		return exitOK
 	case errors.Is(err, errUsage):
 		return exitUsage
+	case errors.Is(err, errUnexpected):
+		return exitUnexpected
 	}
 	return exitFailure
 }
@@ -66,7 +69,7 @@ func rootCommand() *cobra.Command {
 FILE is a configuration of the Node push server or one with the additions described in README.md; a folder stands for all
 its files *.json. With several, one process serves them all.
 
-Exit codes: 0 ended as asked, 1 failure, 2 wrong command line.`,
+Exit codes: 0 done, 1 failure, 2 wrong command line, 3 subscribe --expect got other messages than it should.`,
 		Example:       "  push-server --config configs/standalone.json\n  push-server check --config /etc/push-server",
 		Args:          noArguments,
 		SilenceUsage:  true,
@@ -80,7 +83,7 @@ Exit codes: 0 ended as asked, 1 failure, 2 wrong command line.`,
 	root.CompletionOptions.DisableDefaultCmd = true
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usage(err) })
 	root.PersistentFlags().StringArrayVar(&files, "config", nil, "configuration `FILE` or folder; may be given several times")
-	root.AddCommand(checkCommand(&files), channelCommand(&files), versionCommand())
+	root.AddCommand(checkCommand(&files), channelCommand(&files), publishCommand(&files), subscribeCommand(&files), versionCommand())
 	return root
 }
 
@@ -95,11 +98,14 @@ func noArguments(cmd *cobra.Command, args []string) error {
 	return usage(fmt.Errorf("unknown command or argument %q%s", args[0], hint))
 }
 
-// atMost takes up to n arguments.
-func atMost(n int) cobra.PositionalArgs {
+// between takes from least to most arguments; first is what the first one is.
+func between(least, most int, first string) cobra.PositionalArgs {
 	return func(_ *cobra.Command, args []string) error {
-		if len(args) > n {
-			return usage(fmt.Errorf("unexpected argument %q", args[n]))
+		switch {
+		case len(args) < least:
+			return usage(fmt.Errorf("%s is missing", first))
+		case len(args) > most:
+			return usage(fmt.Errorf("unexpected argument %q", args[most]))
 		}
 		return nil
 	}
