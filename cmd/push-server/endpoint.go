@@ -10,8 +10,9 @@ type endpoint struct {
 	path     string
 }
 
-func subRoute(r configs.Routes) string { return r.Sub }
-func pubRoute(r configs.Routes) string { return r.Pub }
+func subRoute(r configs.Routes) string  { return r.Sub }
+func pubRoute(r configs.Routes) string  { return r.Pub }
+func statRoute(r configs.Routes) string { return r.Stat }
 
 // findEndpoint is the first listener with that route; ok is false if none has it.
 func findEndpoint(c *configs.Config, route func(configs.Routes) string) (e endpoint, ok bool) {
