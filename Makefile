@@ -95,10 +95,19 @@ benchcmp: build ## compare two results: OLD=bench/results/….json NEW=bench/res
 bench-code: ## run the benchmarks of the code COUNT times, for benchstat; PACKAGES=./protocol for some
 	go test -run '^$$' -bench . -benchmem -count $(COUNT) $(PACKAGES)
 
+# Man pages have the date of the source, so that they are the same whenever they are made.
+DATE = $(shell git log -1 --format=%ct 2>/dev/null)
+
+# The server in the package may be for another machine than this one.
 package: build ## put the server and its files into dist/
-	@mkdir -p dist
-	tar -czf dist/push-server-$(VERSION)-linux-$$(go env GOARCH).tar.gz --transform 's,^,push-server/,' \
-		bin/push-server configs/*.json README.md LICENSE
+	rm -rf dist/share && mkdir -p dist/share/completions
+	env -u GOOS -u GOARCH go build -ldflags '$(LDFLAGS)' -o dist/share/push-server ./cmd/push-server
+	SOURCE_DATE_EPOCH=$(DATE) dist/share/push-server man dist/share/man/man1
+	for shell in bash zsh fish; do dist/share/push-server completion $$shell >dist/share/completions/push-server.$$shell || exit; done
+	rm dist/share/push-server
+	tar -czf dist/push-server-$(VERSION)-linux-$$(go env GOARCH).tar.gz --transform 's,^\(dist/\)\?,push-server/,' \
+		bin/push-server configs/*.json README.md LICENSE dist/share
+	@rm -r dist/share
 	@ls dist
 
 # Where install puts things: in PREFIX what the next version replaces, in /etc what is the operator's and stays as it is.
@@ -110,6 +119,10 @@ BINDIR  = $(DESTDIR)$(PREFIX)/bin
 UNITDIR = $(DESTDIR)$(PREFIX)/lib/systemd/system
 DATADIR = $(DESTDIR)$(PREFIX)/share/push-server
 DOCDIR  = $(DESTDIR)$(PREFIX)/share/doc/push-server
+MANDIR  = $(DESTDIR)$(PREFIX)/share/man/man1
+BASHDIR = $(DESTDIR)$(PREFIX)/share/bash-completion/completions
+ZSHDIR  = $(DESTDIR)$(PREFIX)/share/zsh/site-functions
+FISHDIR = $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d
 ETC     = $(DESTDIR)/etc
 
 # The files say what they are by default: where the programs are, and who runs them.
@@ -123,6 +136,11 @@ install: ## put everything in place: PREFIX=/usr/local RUN_AS=bitrix DESTDIR=
 	@for unit in configs/systemd/*.service; do $(PLACED) $$unit >$(UNITDIR)/$${unit##*/} || exit; done
 	install -m 644 configs/*.json configs/nginx/*.conf $(DATADIR)
 	install -m 644 README.md LICENSE configs/MIGRATION.md $(DOCDIR)
+	install -d $(MANDIR) $(BASHDIR) $(ZSHDIR) $(FISHDIR)
+	SOURCE_DATE_EPOCH=$(DATE) $(SERVER) man $(MANDIR)
+	$(SERVER) completion bash >$(BASHDIR)/push-server
+	$(SERVER) completion zsh >$(ZSHDIR)/_push-server
+	$(SERVER) completion fish >$(FISHDIR)/push-server.fish
 	@keep() { test -e $$2 || { $(PLACED) $$1 >$$2 && echo $$2; }; }; \
 	for template in configs/bitrixvm/*.json; do keep $$template $(ETC)/push-server/$${template##*/} || exit; done; \
 	keep configs/logrotate/push-server $(ETC)/logrotate.d/push-server && \
@@ -131,6 +149,7 @@ install: ## put everything in place: PREFIX=/usr/local RUN_AS=bitrix DESTDIR=
 
 uninstall: ## take away what install put into PREFIX; what is in /etc stays
 	rm -f $(BINDIR)/push-server $(BINDIR)/push-server-multi $(UNITDIR)/push-server.service $(UNITDIR)/push-server-one.service $(UNITDIR)/push-server@.service
+	rm -f $(MANDIR)/push-server.1 $(MANDIR)/push-server-*.1 $(BASHDIR)/push-server $(ZSHDIR)/_push-server $(FISHDIR)/push-server.fish
 	rm -rf $(DATADIR) $(DOCDIR)
 
 clean: ## remove what was built

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -34,7 +35,7 @@ func newExamples(t *testing.T) *examples {
 	x.write(t, "etc/push-server/standalone.json", string(text))
 	x.write(t, "bin/push-server", fmt.Sprintf("#!/bin/sh\nexport %s=1\nexec '%s' \"$@\"\n", asServer, executable(t)))
 	t.Setenv("PATH", filepath.Join(x.dir, "bin")+":"+os.Getenv("PATH"))
-	x.actual = strings.NewReplacer("127.0.0.1:8010", x.config.addr("sub"), "127.0.0.1:9010", x.config.addr("pub"), " /etc/", " "+x.dir+"/etc/")
+	x.actual = strings.NewReplacer("127.0.0.1:8010", x.config.addr("sub"), "127.0.0.1:9010", x.config.addr("pub"), " /etc/", " "+x.dir+"/etc/", ">/", ">"+x.dir+"/")
 	return x
 }
 
@@ -49,7 +50,11 @@ func (x *examples) write(t *testing.T, name, text string) {
 	}
 }
 
-func (x *examples) command(line string) *exec.Cmd {
+func (x *examples) command(t *testing.T, line string) *exec.Cmd {
+	t.Helper()
+	if _, file, ok := strings.Cut(line, " >/"); ok {
+		x.write(t, file, "")
+	}
 	cmd := exec.Command("bash", "-euc", "exec "+x.actual.Replace(line))
 	if strings.ContainsAny(line, "|&;") && !strings.Contains(line, "'") {
 		cmd = exec.Command("bash", "-euo", "pipefail", "-c", x.actual.Replace(line))
@@ -68,9 +73,9 @@ func exampleLines(cmd *cobra.Command) (lines []string) {
 // TestExamples: the first example serves, and with that server all others do what they say.
 func TestExamples(t *testing.T) {
 	x := newExamples(t)
-	root := rootCommand()
+	root := rootCommand(io.Discard, io.Discard)
 	lines := exampleLines(root)
-	server := launchAs(t, x.command(lines[0]))
+	server := launchAs(t, x.command(t, lines[0]))
 	for _, listener := range x.config.listeners() {
 		server.waitListening(fmt.Sprintf("127.0.0.1:%v", listener["port"]))
 	}
@@ -86,7 +91,7 @@ func TestExamples(t *testing.T) {
 	for _, line := range lines {
 		if strings.Contains(line, " subscribe ") {
 			x.subscribe(t, line)
-		} else if out, err := x.command(line).CombinedOutput(); err != nil {
+		} else if out, err := x.command(t, line).CombinedOutput(); err != nil {
 			t.Errorf("%s: %v\n%s", line, err, out)
 		}
 	}
@@ -95,7 +100,7 @@ func TestExamples(t *testing.T) {
 // subscribe runs an example that waits for messages, and publishes until it has ended. One that does not end by itself is interrupted.
 func (x *examples) subscribe(t *testing.T, line string) {
 	t.Helper()
-	p := launchAs(t, x.command(line))
+	p := launchAs(t, x.command(t, line))
 	testclient.AwaitNil(t, line, func() error {
 		switch {
 		case p.ended():

@@ -51,15 +51,13 @@ func exitCode(err error) int {
 
 // run is the whole program but for the process around it. It returns when the command is done; a server is done when ctx ends.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
-	root := rootCommand()
+	root := rootCommand(stdout, stderr)
 	root.SetArgs(append([]string{}, args...)) // nil would stand for those of the process
-	root.SetOut(stdout)
-	root.SetErr(stderr)
 	unknown := helpOnlyForCommands(root)
 	return errors.Join(root.ExecuteContext(ctx), *unknown)
 }
 
-func rootCommand() *cobra.Command {
+func rootCommand(stdout, stderr io.Writer) *cobra.Command {
 	var files []string
 	root := &cobra.Command{
 		Use:   "push-server --config FILE",
@@ -80,11 +78,13 @@ Exit codes: 0 done, 1 failure, 2 wrong command line, 3 subscribe --expect got ot
 			return serve(cmd.Context(), files, cmd.OutOrStdout(), cmd.ErrOrStderr())
 		},
 	}
-	root.CompletionOptions.DisableDefaultCmd = true
+	root.SetOut(stdout)
+	root.SetErr(stderr)
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usage(err) })
 	root.PersistentFlags().StringArrayVar(&files, "config", nil, "configuration `FILE` or folder; may be given several times")
 	root.AddCommand(checkCommand(&files), channelCommand(&files), publishCommand(&files), subscribeCommand(&files), healthCommand(&files),
-		statCommand(&files), versionCommand())
+		statCommand(&files), manCommand(), versionCommand())
+	addCompletion(root)
 	return root
 }
 

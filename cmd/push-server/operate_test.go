@@ -205,8 +205,11 @@ func TestMakeInstall(t *testing.T) {
 	if err := os.MkdirAll(filepath.Dir(settings), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range []string{server, settings} {
-		if err := os.WriteFile(name, []byte("# mine\n"), 0o755); err != nil {
+	for name, text := range map[string]string{
+		server:   "#!/bin/sh\n# mine\n[ $1 != man ] || echo page >$2/push-server.1\necho $@\n",
+		settings: "# mine\n",
+	} {
+		if err := os.WriteFile(name, []byte(text), 0o755); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -234,6 +237,10 @@ func TestMakeInstall(t *testing.T) {
 	f("opt/push/share/push-server/redis.json")
 	f("opt/push/share/push-server/push-server-site.conf")
 	f("opt/push/share/doc/push-server/MIGRATION.md")
+	f("opt/push/share/man/man1/push-server.1", "page")
+	f("opt/push/share/bash-completion/completions/push-server", "completion bash")
+	f("opt/push/share/zsh/site-functions/_push-server", "completion zsh")
+	f("opt/push/share/fish/vendor_completions.d/push-server.fish", "completion fish")
 	f("etc/push-server/push-server-sub-__PORT__.json")
 	f("etc/push-server/push-server-pub-__PORT__.json")
 	f("etc/logrotate.d/push-server", "su www-data www-data")

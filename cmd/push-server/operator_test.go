@@ -58,7 +58,9 @@ func (o *operator) install() {
 	if err != nil {
 		o.t.Fatal(err)
 	}
-	out, err := exec.Command("make", "-C", "../..", "install", "DESTDIR="+o.dir, "SERVER="+executable).CombinedOutput()
+	install := exec.Command("make", "-C", "../..", "install", "DESTDIR="+o.dir, "SERVER="+executable)
+	install.Env = append(os.Environ(), asServer+"=1") // it prints its man pages
+	out, err := install.CombinedOutput()
 	if err != nil {
 		o.t.Fatalf("%v\n%s", err, out)
 	}
