@@ -22,7 +22,7 @@ func healthCommand(files *[]string) *cobra.Command {
 		Use:   "health --config FILE",
 		Short: "Ask a running server whether it can serve, for health checks",
 		Long: `Ask the server of a configuration, on this machine, whether it can serve. With push.metrics the answer is that of /readyz, which knows
-about Redis. Without, every port is asked, and must answer as a push server does; that works for a Node server, too.
+about Redis. Without, every port is asked, and must answer as a push server does.
 
 Prints one line. Exit codes: 0 it serves, 1 it does not, and the line is the reason, 2 wrong command line.`,
 		Example: `  push-server health --config configs/standalone.json
