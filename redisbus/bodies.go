@@ -105,7 +105,7 @@ func (r *historyRead) readShort(ctx context.Context, ids []protocol.MessageID) (
 	return rest, nil
 }
 
-// measure learns the lengths of bodies, of shared ones from the cache, and of others with their heads.
+// measure learns the lengths of bodies: of shared ones from the cache, of others by reading their heads, and only of long ones by asking.
 func (r *historyRead) measure(ctx context.Context, ids []protocol.MessageID) error {
 	shared, plain := r.split(ids)
 	takeLength := func(id protocol.MessageID, m *rueidis.RedisMessage) {
@@ -119,22 +119,32 @@ func (r *historyRead) measure(ctx context.Context, ids []protocol.MessageID) err
 	if err != nil {
 		return err
 	}
-	return r.bus.pipeline(ctx, 2*len(plain), pipelineSize, func(c rueidis.Client, i int) rueidis.Completed {
-		key := messageKey(plain[i/2])
-		if i%2 == 0 {
-			return c.B().Strlen().Key(key).Build()
-		}
-		return c.B().Getrange().Key(key).Start(0).End(headSize - 1).Build()
+	var long []protocol.MessageID
+	err = r.bus.pipeline(ctx, len(plain), pipelineSize, func(c rueidis.Client, i int) rueidis.Completed {
+		return c.B().Getrange().Key(messageKey(plain[i])).Start(0).End(headSize - 1).Build()
 	}, func(i int, res rueidis.RedisResult) error {
 		m, err := res.ToMessage()
 		if err != nil && !isWrongType(err) {
 			return err
 		}
-		if id := plain[i/2]; i%2 == 0 {
-			takeLength(id, &m)
-		} else {
-			r.bodies[id].head, _ = m.AsBytes()
+		e := r.bodies[plain[i]]
+		e.head, _ = m.AsBytes()
+		if e.length = len(e.head); e.length == headSize {
+			long = append(long, plain[i])
 		}
+		return nil
+	})
+	if err != nil || len(long) == 0 {
+		return err
+	}
+	return r.bus.pipeline(ctx, len(long), pipelineSize, func(c rueidis.Client, i int) rueidis.Completed {
+		return c.B().Strlen().Key(messageKey(long[i])).Build()
+	}, func(i int, res rueidis.RedisResult) error {
+		m, err := res.ToMessage()
+		if err != nil && !isWrongType(err) {
+			return err
+		}
+		takeLength(long[i], &m)
 		return nil
 	})
 }
