@@ -51,6 +51,9 @@ type Storage struct {
 	Socket      string
 	Host        string
 	Port        int
+	User        string // of Redis; "": the default one
+	Password    string // of Redis; never print it
+	TLS         TLS
 	MessageTTL  time.Duration // upper bound of the expiry of a publication; 0: nothing is stored
 	ChannelTTL  time.Duration // life of a history without a new publication
 	OnlineTTL   time.Duration

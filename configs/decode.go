@@ -71,8 +71,11 @@ func (d *decoder) object(path string, v any, s *Server) {
 		d.fail(path, fmt.Sprintf(`write "%s": {…}`, last(path)), "must be an object")
 		return
 	}
-	if pattern(path) == "servers[].ssl" {
+	switch pattern(path) {
+	case "servers[].ssl":
 		s.ssl()
+	case "storage.tls":
+		d.config.Storage.TLS.On = true
 	}
 	d.section(path, o, s)
 }
@@ -302,7 +305,7 @@ func nearestKey(key string) string {
 		case o.of == nil && o.each == nil:
 		case ok && !strings.Contains(sibling, "."):
 			same = append(same, sibling)
-		case o.of != nil:
+		case o.of != nil && !o.nested():
 			others = append(others, last(o.key))
 		}
 	}
@@ -315,12 +318,15 @@ func nearestKey(key string) string {
 // elsewhere finds the full key of the last part of one.
 func elsewhere(name string) string {
 	for i := range options {
-		if o := &options[i]; o.of != nil && last(o.key) == name {
+		if o := &options[i]; o.of != nil && !o.nested() && last(o.key) == name {
 			return o.key
 		}
 	}
 	return ""
 }
+
+// nested says whether o belongs to a section within a section: its name means too little elsewhere.
+func (o *option) nested() bool { return strings.Count(o.key, ".") > 1 }
 
 func sectionNames(section string) []string {
 	switch section {
@@ -328,6 +334,8 @@ func sectionNames(section string) []string {
 		return []string{"servers", "storage", "limits", "security", "debug", "push"}
 	case "servers[].":
 		return []string{"routes", "ssl"}
+	case "storage.":
+		return []string{"tls"}
 	}
 	return nil
 }

@@ -2,6 +2,7 @@ package configs
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 )
@@ -50,6 +51,10 @@ func (j *joiner) add(c *Config) {
 			j.option(o, c)
 		}
 	}
+	if c.Storage.TLS.On != j.sum.Storage.TLS.On {
+		j.problems = append(j.problems, Problem{File: c.File, Key: "storage.tls", Severity: Error,
+			Text: "is only in one of " + j.first.File + " and this file", Suggestion: "all files of one process must agree"})
+	}
 	j.limits(c)
 }
 
@@ -83,7 +88,7 @@ func (j *joiner) conflict(o *option, c *Config, s Severity, suggestion string) {
 }
 
 func (o *option) secret() bool {
-	return o.key == "security.key" || o.key == "debug.testConnectionKey" || o.key == "storage.socket"
+	return slices.Contains([]string{"security.key", "debug.testConnectionKey", "storage.socket", "storage.password"}, o.key)
 }
 
 // limits keeps what only statistics show.

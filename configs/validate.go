@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -95,17 +96,21 @@ func (v *validator) storage() {
 	if s.Type == StorageRedis && s.Socket == "" && s.Host == "" {
 		v.add(Error, "storage.host", "for example 127.0.0.1", "is empty")
 	}
-	if scheme, _, ok := strings.Cut(s.Socket, "://"); ok && scheme != "redis" && scheme != "rediss" && scheme != "unix" {
+	if scheme, _, ok := strings.Cut(s.Socket, "://"); ok && !slices.Contains(schemes, scheme) {
 		v.add(Error, "storage.socket", "write a path or a redis:// address", "%q is not a scheme of Redis", scheme)
 	}
 	if s.Type == StorageRedis {
 		v.redisAddress()
+		v.redisUser()
+		v.redisTLS()
 	}
 	if online := s.OnlineTTL + s.OnlineDelta; v.c.ClusterMode && s.Type == StorageRedis && v.c.Push.PingInterval > online {
 		v.add(Warning, "push.pingInterval", "at most storage.onlineTTL",
 			"%s is more than storage.onlineTTL and storage.onlineDelta together, %s: who is connected counts as offline in between", v.c.Push.PingInterval, online)
 	}
 }
+
+var schemes = []string{"redis", "rediss", "valkey", "valkeys", "unix"}
 
 // redisAddress quotes nothing: there may be a password where none is expected.
 func (v *validator) redisAddress() {

@@ -1,6 +1,7 @@
 package redisbus
 
 import (
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -11,7 +12,42 @@ import (
 	"github.com/redis/rueidis"
 )
 
+// address is where Redis is and who asks it, as rueidis wants to have it.
 func (o *Options) address() (c rueidis.ClientOption, network string, err error) {
+	if c, network, err = o.place(); err != nil {
+		return c, "", err
+	}
+	switch {
+	case o.User != "" && c.Username != "":
+		return c, "", errors.New("redisbus: both an option and the URL have a user of Redis")
+	case o.Password != "" && c.Password != "":
+		return c, "", errors.New("redisbus: both an option and the URL have a password of Redis")
+	case o.TLS != nil && network == "unix":
+		return c, "", errors.New("redisbus: there is no TLS over a unix socket")
+	case o.TLS != nil && o.URL != "" && c.TLSConfig == nil:
+		return c, "", errors.New("redisbus: TLS with a URL that is without: want rediss://")
+	}
+	c.Username, c.Password = c.Username+o.User, c.Password+o.Password
+	if o.TLS != nil {
+		c.TLSConfig = withTLS(c.TLSConfig, o.TLS)
+	}
+	return c, network, nil
+}
+
+// withTLS is t with what a URL says about TLS.
+func withTLS(url, t *tls.Config) *tls.Config {
+	t = t.Clone()
+	if url == nil {
+		return t
+	}
+	if t.ServerName == "" {
+		t.ServerName = url.ServerName
+	}
+	t.InsecureSkipVerify = t.InsecureSkipVerify || url.InsecureSkipVerify
+	return t
+}
+
+func (o *Options) place() (c rueidis.ClientOption, network string, err error) {
 	if o.URL != "" {
 		return urlAddress(o.URL)
 	}
@@ -68,7 +104,7 @@ func urlAddress(text string) (c rueidis.ClientOption, network string, err error)
 
 func checkHostPort(addr string) error {
 	if strings.Contains(addr, "@") { // not quoted: before it may be a password
-		return errors.New("a user and a password of Redis have their place in a URL only: redis://user:password@host:port")
+		return errors.New("a user and a password of Redis have options of their own, or their place in a URL: redis://user:password@host:port")
 	}
 	host, port, err := net.SplitHostPort(addr)
 	if err != nil {

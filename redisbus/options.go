@@ -2,6 +2,7 @@ package redisbus
 
 import (
 	"crypto/rand"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -21,6 +22,10 @@ type Options struct {
 	Addr string
 	// URL stands for Network and Addr: redis://[user:password@]host[:port][/database], rediss:// for TLS, unix:///path?db=n.
 	URL string
+	// User and Password are those of Redis, if URL does not have them.
+	User, Password string
+	// TLS has Redis at Addr, or at a rediss:// URL, spoken to in TLS. Default: with rediss:// certificates of the system's authorities.
+	TLS *tls.Config
 
 	// MessageTTL is the longest time that a publication stays in history, in whole seconds: a larger Expiry is cut to it.
 	// Default 24 h; negative: nothing is stored.

@@ -1,6 +1,7 @@
 package redisbus_test
 
 import (
+	"crypto/tls"
 	"fmt"
 	"strings"
 	"testing"
@@ -321,6 +322,10 @@ func TestOptions(t *testing.T) {
 	f(redisbus.Options{URL: "redis://one:1,other:1"}, "host")
 	f(redisbus.Options{URL: "unix://"}, "path")
 	f(redisbus.Options{URL: "unix://run/redis.sock"}, "path")
+	f(redisbus.Options{URL: "redis://:secret@localhost", Password: "secret"}, "both", "password")
+	f(redisbus.Options{URL: "redis://me@localhost", User: "me"}, "both", "user")
+	f(redisbus.Options{URL: "redis://localhost", TLS: &tls.Config{}}, "rediss://")
+	f(redisbus.Options{Addr: "/run/redis.sock", TLS: &tls.Config{}}, "socket")
 	f(redisbus.Options{Addr: "localhost"}, "host:port")
 	f(redisbus.Options{Addr: "localhost:redis"}, "port")
 	f(redisbus.Options{Addr: "[redis://localhost]:6379"}, "host")

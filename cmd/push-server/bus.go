@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"log/slog"
 	"net"
 	"strconv"
@@ -39,11 +40,19 @@ func messageTTL(c *configs.Config) time.Duration {
 
 func redisBus(c *configs.Config, log *slog.Logger) (*redisbus.Bus, error) {
 	o := redisbus.Options{
+		User:        c.Storage.User,
+		Password:    c.Storage.Password,
 		MessageTTL:  messageTTL(c),
 		ChannelTTL:  c.Storage.ChannelTTL,
 		OnlineTTL:   c.Storage.OnlineTTL,
 		OnlineDelta: c.Storage.OnlineDelta,
 		Log:         log,
+	}
+	if c.Storage.TLS.On {
+		var err error
+		if o.TLS, err = c.Storage.TLS.Config(); err != nil {
+			return nil, fmt.Errorf("storage.tls: %w", err)
+		}
 	}
 	socket := c.Storage.Socket
 	switch {
@@ -82,11 +91,18 @@ func storageText(s *configs.Storage) string {
 	case s.Type == configs.StorageMemory:
 		return "history and delivery: in the memory of this process"
 	case s.Socket == "":
-		return "history and delivery: Redis at " + redisAddress(s)
+		return "history and delivery: Redis at " + redisAddress(s) + encryption(s)
 	}
 	where := s.Socket
 	if scheme, rest, ok := strings.Cut(where, "://"); ok {
 		where = scheme + "://" + rest[strings.LastIndexByte(rest, '@')+1:]
 	}
-	return "history and delivery: Redis at " + where
+	return "history and delivery: Redis at " + where + encryption(s)
+}
+
+func encryption(s *configs.Storage) string {
+	if s.TLS.On {
+		return ", in TLS"
+	}
+	return ""
 }

@@ -14,16 +14,7 @@ import (
 func TestCheckFindsWhereServeFails(t *testing.T) {
 	f := func(storage, want string) {
 		t.Helper()
-		file := filepath.Join(t.TempDir(), "push-server.json")
-		text := `{"servers": [{"port": 0, "routes": {"sub": "/sub/", "pub": "/pub/"}}], "security": {"key": "k"}, "storage": ` + storage + `}`
-		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		var out bytes.Buffer
-		err := check([]string{file}, &out)
-		if failed := err != nil; failed != (want != "") || !strings.Contains(out.String(), want) || strings.Contains(out.String(), "s3cret") {
-			t.Errorf("%s: %v\n%s", storage, err, out.String())
-		}
+		wantChecked(t, storage, want)
 	}
 	f(`{"type": "redis", "socket": "redis://portal:s3cret%zz@127.0.0.1:6379"}`, "storage: ")
 	f(`{"type": "redis", "socket": "redis://127.0.0.1:6379?master_set=portal"}`, "Sentinel")

@@ -67,14 +67,7 @@ func Start(t testing.TB, args ...string) *Server {
 // StartTCP starts a server that also listens on a free port of 127.0.0.1.
 func StartTCP(t testing.TB, args ...string) (s *Server, port int) {
 	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	port = listener.Addr().(*net.TCPAddr).Port
-	if err := listener.Close(); err != nil {
-		t.Fatal(err)
-	}
+	port = FreePort(t)
 	return Start(t, append([]string{"--bind", "127.0.0.1", "--port", strconv.Itoa(port)}, args...)...), port
 }
 
