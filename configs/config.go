@@ -48,18 +48,23 @@ const (
 type Storage struct {
 	Type string
 	// Socket is a path or a redis:// or rediss:// address. "": Host and Port count.
-	Socket      string
-	Host        string
-	Port        int
-	User        string // of Redis; "": the default one
-	Password    string // of Redis; never print it
-	TLS         TLS
-	MessageTTL  time.Duration // upper bound of the expiry of a publication; 0: nothing is stored
-	ChannelTTL  time.Duration // life of a history without a new publication
-	OnlineTTL   time.Duration
-	OnlineDelta time.Duration // is added to OnlineTTL
-	StatTTL     time.Duration // period in which statistics are written
-	StatDelta   time.Duration // statistics older than StatTTL + StatDelta do not count
+	Socket   string
+	Host     string
+	Port     int
+	User     string // of Redis; "": the default one
+	Password string // of Redis; never print it
+	TLS      TLS
+	// Sentinels say where Redis is, as host:port or host. Empty: Socket, or Host and Port, do.
+	Sentinels        []string
+	MasterName       string
+	SentinelUser     string
+	SentinelPassword string        // never print it
+	MessageTTL       time.Duration // upper bound of the expiry of a publication; 0: nothing is stored
+	ChannelTTL       time.Duration // life of a history without a new publication
+	OnlineTTL        time.Duration
+	OnlineDelta      time.Duration // is added to OnlineTTL
+	StatTTL          time.Duration // period in which statistics are written
+	StatDelta        time.Duration // statistics older than StatTTL + StatDelta do not count
 }
 
 // Limits bound what one client or back end may ask for.
@@ -128,6 +133,7 @@ func Default() *Config {
 			Type:        StorageRedis,
 			Host:        "127.0.0.1",
 			Port:        6379,
+			TLS:         TLS{Sentinels: true},
 			MessageTTL:  24 * time.Hour,
 			ChannelTTL:  24 * time.Hour,
 			OnlineTTL:   2 * time.Minute,

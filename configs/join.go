@@ -88,7 +88,7 @@ func (j *joiner) conflict(o *option, c *Config, s Severity, suggestion string) {
 }
 
 func (o *option) secret() bool {
-	return slices.Contains([]string{"security.key", "debug.testConnectionKey", "storage.socket", "storage.password"}, o.key)
+	return slices.Contains([]string{"security.key", "debug.testConnectionKey", "storage.socket", "storage.password", "storage.sentinelPassword"}, o.key)
 }
 
 // limits keeps what only statistics show.

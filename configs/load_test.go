@@ -53,7 +53,7 @@ func TestDefaultsRemainWhereTheFileIsSilent(t *testing.T) {
 	}
 	want := Default().Storage
 	want.Port = 6380
-	if c.Storage != want {
+	if !reflect.DeepEqual(c.Storage, want) {
 		t.Errorf("got %+v, want %+v", c.Storage, want)
 	}
 	if c.Limits != Default().Limits || !reflect.DeepEqual(c.Push, Default().Push) {

@@ -5,6 +5,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"net"
 	"net/url"
 	"os"
 	"strings"
@@ -17,6 +18,18 @@ type TLS struct {
 	CA         string
 	Cert, Key  string
 	ServerName string
+	Sentinels  bool // they are spoken to in TLS, too
+}
+
+// SentinelAddrs are Sentinels with their ports, 26379 where none is given.
+func (s *Storage) SentinelAddrs() (addrs []string) {
+	for _, addr := range s.Sentinels {
+		if !isHostPort(addr) && !strings.ContainsAny(addr, "/@") {
+			addr = net.JoinHostPort(strings.Trim(addr, "[]"), "26379")
+		}
+		addrs = append(addrs, addr)
+	}
+	return addrs
 }
 
 // Config makes what crypto/tls needs. The certificate is read anew for each connection, so that one that was renewed is shown without a
@@ -68,6 +81,37 @@ func (v *validator) redisUser() {
 	}
 }
 
+// redisSentinels finds what sentinels need and what has no place beside them. It quotes no address: there may be a password where none is
+// expected.
+func (v *validator) redisSentinels() {
+	s := &v.c.Storage
+	inURL := strings.Contains(s.Socket, "://") && strings.Contains(s.Socket, "master_set=")
+	switch {
+	case s.Sentinels == nil && !inURL:
+		for _, key := range []string{"storage.masterName", "storage.sentinelUser", "storage.sentinelPassword"} {
+			if v.c.given[key] {
+				v.add(Error, key, "name them with storage.sentinels", "there are no sentinels")
+			}
+		}
+		return
+	case s.Sentinels == nil:
+		return
+	case len(s.Sentinels) == 0:
+		v.add(Error, "storage.sentinels", `for example ["10.0.0.1:26379"]`, "is empty")
+	case s.MasterName == "":
+		v.add(Error, "storage.masterName", "the name in sentinel monitor NAME of sentinel.conf", "is missing: sentinels watch several masters")
+	case s.Socket != "":
+		v.add(Error, "storage.socket", "remove it, or storage.sentinels", "is another address than the one that sentinels give")
+	case v.c.given["storage.host"] || v.c.given["storage.port"]:
+		v.add(Warning, "storage.host", "remove it, and storage.port", "has no effect: the sentinels say where Redis is")
+	}
+	for i, addr := range s.SentinelAddrs() {
+		if !isHostPort(addr) {
+			v.add(Error, fmt.Sprintf("storage.sentinels[%d]", i), "for example 10.0.0.1:26379", "is not host:port")
+		}
+	}
+}
+
 func (v *validator) redisTLS() {
 	s, t := &v.c.Storage, &v.c.Storage.TLS
 	scheme, _, isURL := strings.Cut(s.Socket, "://")
@@ -76,7 +120,7 @@ func (v *validator) redisTLS() {
 		return
 	case isURL && (scheme == "redis" || scheme == "valkey"):
 		v.add(Error, "storage.tls", "write "+scheme+"s://", "the address in storage.socket is one without TLS")
-	case scheme == "unix", isSocketPath(s.Socket), s.Socket == "" && strings.HasPrefix(s.Host, "/"):
+	case scheme == "unix", isSocketPath(s.Socket), s.Socket == "" && s.Sentinels == nil && strings.HasPrefix(s.Host, "/"):
 		v.add(Error, "storage.tls", "remove it", "there is no TLS over a Unix socket")
 	}
 	if _, err := t.Config(); err != nil {

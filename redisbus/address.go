@@ -48,8 +48,15 @@ func withTLS(url, t *tls.Config) *tls.Config {
 }
 
 func (o *Options) place() (c rueidis.ClientOption, network string, err error) {
-	if o.URL != "" {
-		return urlAddress(o.URL)
+	switch {
+	case o.URL != "":
+		if c, network, err = urlAddress(o.URL); err == nil && c.Sentinel.MasterSet != "" {
+			o.takeSentinels(&c)
+		}
+		return c, network, err
+	case len(o.Sentinels) > 0:
+		c.InitAddress = o.Sentinels[:1] // is not looked at
+		return c, "tcp", nil
 	}
 	addr := o.Addr
 	if addr == "" {
@@ -71,6 +78,15 @@ func (o *Options) place() (c rueidis.ClientOption, network string, err error) {
 	return c, network, nil
 }
 
+// takeSentinels puts sentinels that stood in a URL where those are that did not.
+func (o *Options) takeSentinels(c *rueidis.ClientOption) {
+	o.Sentinels, o.MasterName = c.InitAddress, c.Sentinel.MasterSet
+	c.InitAddress, c.Sentinel = o.Sentinels[:1], rueidis.SentinelOption{}
+	if c.TLSConfig != nil {
+		c.TLSConfig.ServerName = "" // it was that of a sentinel
+	}
+}
+
 // urlAddress reads a URL. Its errors do not quote it, for it may have a password.
 func urlAddress(text string) (c rueidis.ClientOption, network string, err error) {
 	u, err := url.Parse(text)
@@ -86,17 +102,17 @@ func urlAddress(text string) (c rueidis.ClientOption, network string, err error)
 		network = "unix"
 	}
 	switch {
-	case c.Sentinel.MasterSet != "":
-		return c, "", errors.New("redisbus: Redis Sentinel is not supported")
-	case len(c.InitAddress) > 1:
+	case len(c.InitAddress) > 1 && c.Sentinel.MasterSet == "":
 		return c, "", errors.New("redisbus: more than one address of Redis, whose clusters are not supported")
 	case c.SelectDB < 0:
 		return c, "", fmt.Errorf("redisbus: there is no database %d", c.SelectDB)
 	case network == "unix" && (u.Host != "" || u.Path == ""):
 		return c, "", errors.New("redisbus: unix:// needs the path of a socket: unix:///path")
 	case network == "tcp":
-		if err := checkHostPort(c.InitAddress[0]); err != nil {
-			return c, "", fmt.Errorf("redisbus: %w", err)
+		for _, addr := range c.InitAddress {
+			if err := checkHostPort(addr); err != nil {
+				return c, "", fmt.Errorf("redisbus: %w", err)
+			}
 		}
 	}
 	return c, network, nil

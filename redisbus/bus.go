@@ -11,6 +11,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/redis/rueidis"
+
 	"push-server/protocol"
 )
 
@@ -29,6 +31,8 @@ type Bus struct {
 
 	// What must not wait has a connection of its own: publications, echoes and marks are small, what is read may be many megabytes.
 	commands, reads client
+	place           *place
+	follower        follower
 
 	ctx       context.Context // ends with Close
 	end       context.CancelFunc
@@ -43,7 +47,7 @@ type Bus struct {
 
 	subscribing atomic.Bool   // a Subscribe is under way
 	subscribed  atomic.Bool   // publications came in before
-	drop        chan struct{} // asks Subscribe for a new connection
+	lost        chan struct{} // asks Subscribe for a new connection
 
 	rights  rights
 	errors  errorCounts
@@ -73,15 +77,40 @@ func New(o Options) (*Bus, error) {
 		ctx:            ctx,
 		end:            end,
 		sequence:       newSequence(),
-		drop:           make(chan struct{}, 1),
+		lost:           make(chan struct{}, 1),
+		follower:       follower{doubts: make(chan struct{}, 1)},
 		rights:         rights{log: o.Log},
 		origins:        origins{database: dialing.SelectDB},
 	}
-	if err := errors.Join(b.commands.init(ctx, uncached(dialing), network, o.Log), b.reads.init(ctx, dialing, network, o.Log)); err != nil {
+	if err := b.connect(dialing, network); err != nil {
 		b.Close()
 		return nil, fmt.Errorf("redisbus: %w", err)
 	}
 	return b, nil
+}
+
+// connect makes the clients, and begins to follow Redis to wherever it goes.
+func (b *Bus) connect(o rueidis.ClientOption, network string) (err error) {
+	b.place = &place{network: network}
+	b.place.greet(o.Username, o.Password)
+	if len(b.options.Sentinels) > 0 {
+		s := o
+		s.Username, s.Password, s.SelectDB = b.options.SentinelUser, b.options.SentinelPassword, 0
+		if b.options.PlainSentinels {
+			s.TLSConfig = nil
+		}
+		if b.place.sentinels, err = newSentinels(b.ctx, b.options.MasterName, b.options.Sentinels, uncached(s), b.log); err != nil {
+			return err
+		}
+	}
+	if err := errors.Join(b.commands.init(b.ctx, uncached(o), b.place, b.log, b.met), b.reads.init(b.ctx, o, b.place, b.log, b.met)); err != nil {
+		return err
+	}
+	b.follower.work.Go(func() { b.follow(o) })
+	if b.place.sentinels != nil {
+		b.follower.work.Go(func() { b.place.sentinels.listen(b.ctx, b.doubt) })
+	}
+	return nil
 }
 
 // Close releases the connections. Calls under way return an error.
@@ -90,6 +119,10 @@ func (b *Bus) Close() {
 		b.end()
 		b.commands.close()
 		b.reads.close()
+		if b.place != nil && b.place.sentinels != nil {
+			b.place.sentinels.close()
+		}
+		b.follower.work.Wait()
 	})
 }
 
@@ -102,6 +135,9 @@ func (b *Bus) failed(operation string, err error) error {
 	b.rights.note(operation, err)
 	if !errors.Is(err, ErrClosed) && !errors.Is(err, context.Canceled) { // neither is of Redis
 		b.errors.count(operation)
+	}
+	if isReadOnly(err) {
+		b.doubt()
 	}
 	return fmt.Errorf("redisbus: %s: %w", operation, err)
 }

@@ -14,9 +14,13 @@ import (
 
 // client is one connection to Redis, over which exchanges of all goroutines are pipelined.
 type client struct {
-	log     *slog.Logger
-	network string
-	ctx     context.Context // of the bus
+	log   *slog.Logger
+	place *place
+	met   func(server)    // is told where a connection leads; may be nil
+	ctx   context.Context // of the bus
+
+	lines lines
+	last  atomic.Pointer[string] // name of the server that the last connection led to
 
 	current  atomic.Pointer[rueidis.Client]
 	replaces sync.Mutex           // held to replace current
@@ -29,8 +33,8 @@ func uncached(o rueidis.ClientOption) rueidis.ClientOption {
 }
 
 // init makes the client without connecting. ctx is that of the bus.
-func (c *client) init(ctx context.Context, o rueidis.ClientOption, network string, log *slog.Logger) error {
-	c.ctx, c.option, c.network, c.log = ctx, o, network, log
+func (c *client) init(ctx context.Context, o rueidis.ClientOption, p *place, log *slog.Logger, met func(server)) error {
+	c.ctx, c.option, c.place, c.log, c.met = ctx, o, p, log, met
 	return c.make()
 }
 
@@ -55,13 +59,18 @@ func (c *client) make() error {
 }
 
 func (c *client) dial(ctx context.Context, addr string, d *net.Dialer, config *tls.Config) (net.Conn, error) {
-	ctx, cancel := context.WithCancel(ctx)
+	ctx, cancel := dialWithin(ctx, d)
 	defer cancel()
 	defer context.AfterFunc(c.ctx, cancel)()
-	if config != nil {
-		return (&tls.Dialer{NetDialer: d, Config: config}).DialContext(ctx, c.network, addr)
+	conn, s, err := c.place.connect(ctx, addr, d, config)
+	if err != nil {
+		return nil, err
 	}
-	return d.DialContext(ctx, c.network, addr)
+	if err := c.meets(s); err != nil {
+		conn.Close()
+		return nil, err
+	}
+	return c.lines.add(conn, s), nil
 }
 
 // close releases the connection. The context of the bus has ended.
@@ -74,7 +83,7 @@ func (c *client) close() {
 }
 
 // call runs one exchange with Redis. An old Redis without client-side caching shows only when connecting; the client is then
-// replaced by one that does not cache, and the exchange repeated.
+// replaced by one that does not cache, and the exchange repeated. So it is when Redis has become another server.
 func (c *client) call(exchange func(c rueidis.Client) error) error {
 	if c.ctx.Err() != nil {
 		return ErrClosed
@@ -83,6 +92,9 @@ func (c *client) call(exchange func(c rueidis.Client) error) error {
 	err := exchange(*current)
 	if errors.Is(err, rueidis.ErrNoCache) {
 		c.replace(current)
+		err = exchange(*c.current.Load())
+	}
+	if errors.Is(err, errAnotherServer) {
 		err = exchange(*c.current.Load())
 	}
 	return c.closedOr(err)

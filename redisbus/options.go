@@ -27,6 +27,16 @@ type Options struct {
 	// TLS has Redis at Addr, or at a rediss:// URL, spoken to in TLS. Default: with rediss:// certificates of the system's authorities.
 	TLS *tls.Config
 
+	// Sentinels are host:port of Redis Sentinels, which say where the master MasterName is; neither Addr nor URL is given then, or a URL
+	// with the parameter master_set stands for both. User, Password and TLS remain those of Redis; sentinels have a user and a password of
+	// their own, and are spoken to in TLS as Redis is, but for PlainSentinels.
+	Sentinels                      []string
+	MasterName                     string
+	SentinelUser, SentinelPassword string
+	PlainSentinels                 bool
+	// LookInterval is how often it is looked whether the address, or what sentinels say, leads to another server. Default 10 s.
+	LookInterval time.Duration
+
 	// MessageTTL is the longest time that a publication stays in history, in whole seconds: a larger Expiry is cut to it.
 	// Default 24 h; negative: nothing is stored.
 	MessageTTL time.Duration
@@ -69,6 +79,7 @@ func (o Options) withDefaults() Options {
 	setDuration(&o.DialTimeout, time.Second)
 	setDuration(&o.SilenceTimeout, 3*time.Second)
 	setDuration(&o.RetryMax, 2*time.Second)
+	setDuration(&o.LookInterval, 10*time.Second)
 	if o.HistorySize <= 0 {
 		o.HistorySize = 5000
 	}
@@ -97,15 +108,35 @@ func (o *Options) validate() error {
 	if o.URL != "" && o.Addr != "" {
 		problems = append(problems, errors.New("redisbus: both an address and a URL of Redis"))
 	}
+	problems = append(problems, o.validateSentinels())
 	if strings.ContainsFunc(o.UID, notWord) {
 		problems = append(problems, fmt.Errorf("redisbus: uid %q has other characters than letters and digits", o.UID))
 	}
-	for _, d := range []time.Duration{o.ChannelTTL, o.OnlineTTL, o.OnlineDelta, o.DialTimeout, o.SilenceTimeout, o.RetryMax} {
+	for _, d := range []time.Duration{o.ChannelTTL, o.OnlineTTL, o.OnlineDelta, o.DialTimeout, o.SilenceTimeout, o.RetryMax, o.LookInterval} {
 		if d < 0 {
 			problems = append(problems, fmt.Errorf("redisbus: negative time %v", d))
 		}
 	}
 	return errors.Join(problems...)
+}
+
+func (o *Options) validateSentinels() error {
+	switch {
+	case len(o.Sentinels) == 0 && (o.MasterName != "" || o.SentinelUser != "" || o.SentinelPassword != "") && o.URL == "":
+		return errors.New("redisbus: a name of a master, a user or a password for sentinels, and no sentinels")
+	case len(o.Sentinels) == 0:
+		return nil
+	case o.URL != "" || o.Addr != "":
+		return errors.New("redisbus: both sentinels and an address of Redis")
+	case o.MasterName == "":
+		return errors.New("redisbus: sentinels, and no name of the master that they watch")
+	}
+	for _, addr := range o.Sentinels {
+		if err := checkHostPort(addr); err != nil {
+			return fmt.Errorf("redisbus: sentinels: %w", err)
+		}
+	}
+	return nil
 }
 
 func notWord(r rune) bool {

@@ -310,7 +310,12 @@ func TestOptions(t *testing.T) {
 	f(redisbus.Options{URL: "http://user:secret@localhost"}, "URL")
 	f(redisbus.Options{URL: "redis://user:secret@localhost:x y"}, "URL")
 	f(redisbus.Options{URL: "redis://:secret@localhost/nonsense"}, "URL")
-	f(redisbus.Options{URL: "redis://localhost?master_set=main"}, "Sentinel")
+	f(redisbus.Options{Sentinels: []string{"one:26379"}}, "master")
+	f(redisbus.Options{Sentinels: []string{"one"}, MasterName: "main"}, "host:port")
+	f(redisbus.Options{MasterName: "main"}, "sentinels")
+	f(redisbus.Options{Sentinels: []string{"one:26379"}, MasterName: "main", Addr: "localhost:6379"}, "both")
+	f(redisbus.Options{Sentinels: []string{"one:26379"}, MasterName: "main", URL: "redis://localhost:6379"}, "both")
+	f(redisbus.Options{URL: "redis://:secret@one:26379?addr=two:x&master_set=main"}, "port")
 	// Taken for user and port, or a path; the rest of the password would have been dropped.
 	f(redisbus.Options{URL: "redis://localhost:12#secret@localhost"}, "percent-encoded")
 	f(redisbus.Options{URL: "redis://localhost:12?secret@localhost"}, "percent-encoded")

@@ -83,7 +83,7 @@ func (b *Bus) listen(ctx context.Context, h protocol.Handler, trouble *outage.Ou
 	select {
 	case err := <-lost:
 		return true, fmt.Errorf("connection lost: %w", err)
-	case <-b.drop:
+	case <-b.lost:
 		return true, errDropped
 	case <-ctx.Done():
 		return true, ctx.Err()
@@ -130,7 +130,7 @@ func (b *Bus) confirm(ctx context.Context, connection rueidis.DedicatedClient) e
 // For a connection that is alive and deaf: echoes were sent and do not come back.
 func (b *Bus) Reconnect() {
 	select {
-	case b.drop <- struct{}{}:
+	case b.lost <- struct{}{}:
 	default:
 	}
 }
@@ -180,7 +180,7 @@ func (s *subscription) confirmed(c rueidis.PubSubSubscription) {
 		return
 	}
 	select {
-	case <-s.bus.drop: // meant for the last connection
+	case <-s.bus.lost: // meant for the last connection
 	default:
 	}
 	if s.bus.subscribed.Swap(true) {

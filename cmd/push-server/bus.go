@@ -40,8 +40,13 @@ func messageTTL(c *configs.Config) time.Duration {
 
 func redisBus(c *configs.Config, log *slog.Logger) (*redisbus.Bus, error) {
 	o := redisbus.Options{
-		User:        c.Storage.User,
-		Password:    c.Storage.Password,
+		User:     c.Storage.User,
+		Password: c.Storage.Password,
+
+		SentinelUser:     c.Storage.SentinelUser,
+		SentinelPassword: c.Storage.SentinelPassword,
+		PlainSentinels:   !c.Storage.TLS.Sentinels,
+
 		MessageTTL:  messageTTL(c),
 		ChannelTTL:  c.Storage.ChannelTTL,
 		OnlineTTL:   c.Storage.OnlineTTL,
@@ -56,6 +61,8 @@ func redisBus(c *configs.Config, log *slog.Logger) (*redisbus.Bus, error) {
 	}
 	socket := c.Storage.Socket
 	switch {
+	case len(c.Storage.Sentinels) > 0:
+		o.Sentinels, o.MasterName = c.Storage.SentinelAddrs(), c.Storage.MasterName
 	case strings.Contains(socket, "://"):
 		o.URL = socket
 	case isHostPort(socket):
@@ -90,6 +97,8 @@ func storageText(s *configs.Storage) string {
 	switch {
 	case s.Type == configs.StorageMemory:
 		return "history and delivery: in the memory of this process"
+	case len(s.Sentinels) > 0:
+		return fmt.Sprintf("history and delivery: Redis that sentinels at %s call %s", strings.Join(s.SentinelAddrs(), ", "), s.MasterName) + encryption(s)
 	case s.Socket == "":
 		return "history and delivery: Redis at " + redisAddress(s) + encryption(s)
 	}

@@ -182,6 +182,8 @@ func TestStorageTextHidesPasswords(t *testing.T) {
 	f(configs.Storage{Type: "memory"}, "in the memory of this process")
 	f(configs.Storage{Type: "redis", Host: "::1", Port: 6379}, "Redis at [::1]:6379")
 	f(configs.Storage{Type: "redis", Host: "redis", Port: 6379, User: "me", Password: "pass", TLS: configs.TLS{On: true}}, "Redis at redis:6379, in TLS")
+	f(configs.Storage{Type: "redis", Sentinels: []string{"one", "::1", "two:1"}, MasterName: "portal", SentinelPassword: "pass"},
+		"Redis that sentinels at one:26379, [::1]:26379, two:1 call portal")
 	f(configs.Storage{Type: "redis", Socket: "/run/redis.sock"}, "Redis at /run/redis.sock")
 	f(configs.Storage{Type: "redis", Socket: "redis://user:pa@ss@host:6379/1"}, "Redis at redis://host:6379/1")
 }

@@ -38,6 +38,10 @@ type Server struct {
 	args   []string
 	output *output
 
+	conf     string // a file with further options; "": none
+	sentinel bool
+	password string // for Do and Try
+
 	process *exec.Cmd
 	ended   chan struct{} // closed when process has ended
 
@@ -48,12 +52,17 @@ type Server struct {
 // Start starts a server that keeps nothing on disk, with further options, such as "--appendonly", "yes".
 func Start(t testing.TB, args ...string) *Server {
 	t.Helper()
+	return start(t, &Server{args: args})
+}
+
+func start(t testing.TB, s *Server) *Server {
+	t.Helper()
 	// t.TempDir is too long for a unix socket.
 	dir, err := os.MkdirTemp("", "redis")
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &Server{t: t, dir: dir, args: args, output: &output{}}
+	s.t, s.dir, s.output = t, dir, &output{}
 	t.Cleanup(func() {
 		s.Kill()
 		if err := os.RemoveAll(dir); err != nil {
@@ -79,6 +88,12 @@ func (s *Server) Restart() {
 	s.t.Helper()
 	s.Kill()
 	args := append([]string{"--port", "0", "--unixsocket", s.Addr(), "--dir", s.dir, "--save", "", "--appendonly", "no"}, s.args...)
+	if s.conf != "" {
+		args = append([]string{s.conf}, args...)
+	}
+	if s.sentinel {
+		args = append(args, "--sentinel")
+	}
 	s.process = exec.Command("redis-server", args...)
 	s.process.Stdout, s.process.Stderr = s.output, s.output
 	// A test that dies takes its server along.
@@ -265,6 +280,7 @@ func (s *Server) dial() rueidis.Client {
 		ForceSingleClient: true,
 		DisableCache:      true,
 		PipelineMultiplex: -1,
+		Password:          s.password,
 	})
 	if err != nil {
 		s.t.Fatal(err)

@@ -1,0 +1,158 @@
+package redisbus
+
+import (
+	"bufio"
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// place is where Redis is: at one address, or where sentinels say.
+type place struct {
+	network   string
+	sentinels *sentinels // nil: there are none
+	greeting  []byte     // asks a new connection who is at the other end; it may have a password. nil: nobody asks
+	answers   int        // to greeting
+}
+
+// server is a Redis that a connection leads to.
+type server struct {
+	name    string // of this run of it, or its address; "": not known
+	addr    string
+	replica bool
+}
+
+// greet has new connections asked for what INFO says. rueidis has no place for it: it has to be known before the first command is sent.
+func (p *place) greet(user, password string) {
+	if user != "" || password != "" {
+		words := []string{"AUTH", password}
+		if user != "" {
+			words = []string{"AUTH", user, password}
+		}
+		p.ask(words...)
+	}
+	p.ask("INFO", "server")
+	p.ask("INFO", "replication")
+}
+
+func (p *place) ask(words ...string) {
+	p.greeting = fmt.Appendf(p.greeting, "*%d\r\n", len(words))
+	for _, word := range words {
+		p.greeting = fmt.Appendf(p.greeting, "$%d\r\n%s\r\n", len(word), word)
+	}
+	p.answers++
+}
+
+// connect connects to the Redis of now and finds out which one it is. With sentinels that is a master, and addr is not looked at.
+func (p *place) connect(ctx context.Context, addr string, d *net.Dialer, config *tls.Config) (net.Conn, server, error) {
+	if p.sentinels == nil {
+		return p.connectTo(ctx, addr, d, config)
+	}
+	if next := p.sentinels.next(); next != "" {
+		if conn, s, err := p.connectTo(ctx, next, d, config); err == nil {
+			return conn, s, nil
+		}
+	}
+	addr, err := p.sentinels.master(ctx)
+	if err != nil {
+		return nil, server{}, err
+	}
+	return p.connectTo(ctx, addr, d, config)
+}
+
+func (p *place) connectTo(ctx context.Context, addr string, d *net.Dialer, config *tls.Config) (net.Conn, server, error) {
+	conn, err := p.dial(ctx, addr, d, config)
+	if err != nil {
+		return nil, server{}, err
+	}
+	closing := context.AfterFunc(ctx, func() { conn.Close() })
+	s, err := p.meet(conn)
+	s.addr = addr
+	switch {
+	case !closing():
+		err = ctx.Err()
+	case err == nil && s.replica && p.sentinels != nil:
+		err = fmt.Errorf("redisbus: %s is a replica, though sentinels say that it is the master %q", addr, p.sentinels.name)
+	}
+	if err != nil {
+		conn.Close()
+		return nil, server{}, err
+	}
+	if s.name == "" && p.sentinels != nil {
+		s.name = addr
+	}
+	return conn, s, nil
+}
+
+func (p *place) dial(ctx context.Context, addr string, d *net.Dialer, config *tls.Config) (net.Conn, error) {
+	if config != nil {
+		return (&tls.Dialer{NetDialer: d, Config: config}).DialContext(ctx, p.network, addr)
+	}
+	return d.DialContext(ctx, p.network, addr)
+}
+
+// meet asks who is at the other end of conn. A user who may not know is told nothing; other errors show again, and better, when
+// rueidis says the same.
+func (p *place) meet(conn net.Conn) (s server, err error) {
+	if p.greeting == nil {
+		return s, nil
+	}
+	if _, err := conn.Write(p.greeting); err != nil {
+		return s, err
+	}
+	r := bufio.NewReader(conn)
+	var refused error
+	for range p.answers {
+		text, err := readAnswer(r)
+		if err != nil {
+			return s, errors.Join(refused, err) // Redis says why it closes a connection
+		}
+		if strings.HasPrefix(text, "-") {
+			refused = errors.New(strings.TrimPrefix(text, "-"))
+		}
+		for line := range strings.SplitSeq(text, "\r\n") {
+			if name, ok := strings.CutPrefix(line, "run_id:"); ok {
+				s.name = name
+			}
+			s.replica = s.replica || line == "role:slave"
+		}
+	}
+	return s, nil
+}
+
+// maxAnswer is more than what INFO says in one section.
+const maxAnswer = 64 << 10
+
+// readAnswer reads an answer that is text. What begins with a minus is an error.
+func readAnswer(r *bufio.Reader) (string, error) {
+	line, err := r.ReadString('\n')
+	if err != nil {
+		return "", err
+	}
+	line = strings.TrimSuffix(line, "\r\n")
+	length, ok := strings.CutPrefix(line, "$")
+	if !ok {
+		return line, nil
+	}
+	n, err := strconv.Atoi(length)
+	if err != nil || n < 0 || n > maxAnswer {
+		return "", fmt.Errorf("redisbus: INFO is answered with %.20q", line)
+	}
+	text := make([]byte, n+len("\r\n"))
+	_, err = io.ReadFull(r, text)
+	return string(text), err
+}
+
+// dialWithin bounds all of connect.
+func dialWithin(ctx context.Context, d *net.Dialer) (context.Context, context.CancelFunc) {
+	if d.Timeout <= 0 {
+		return context.WithTimeout(ctx, time.Second)
+	}
+	return context.WithTimeout(ctx, d.Timeout)
+}
