@@ -30,9 +30,10 @@ type Bus struct {
 	echoChannel    string
 
 	// What must not wait has a connection of its own: publications, echoes and marks are small, what is read may be many megabytes.
-	commands, reads client
-	place           *place
-	follower        follower
+	// Publications come in over listening.
+	commands, reads, listening client
+	place                      *place
+	follower                   follower
 
 	ctx       context.Context // ends with Close
 	end       context.CancelFunc
@@ -103,8 +104,13 @@ func (b *Bus) connect(o rueidis.ClientOption, network string) (err error) {
 			return err
 		}
 	}
-	if err := errors.Join(b.commands.init(b.ctx, uncached(o), b.place, b.log, b.met), b.reads.init(b.ctx, o, b.place, b.log, b.met)); err != nil {
-		return err
+	for _, c := range []struct {
+		*client
+		o rueidis.ClientOption
+	}{{&b.commands, uncached(o)}, {&b.listening, uncached(o)}, {&b.reads, o}} {
+		if err := c.init(b.ctx, c.o, b.place, b.log, b.met); err != nil {
+			return err
+		}
 	}
 	b.follower.work.Go(func() { b.follow(o) })
 	if b.place.sentinels != nil {
@@ -119,6 +125,7 @@ func (b *Bus) Close() {
 		b.end()
 		b.commands.close()
 		b.reads.close()
+		b.listening.close()
 		if b.place != nil && b.place.sentinels != nil {
 			b.place.sentinels.close()
 		}

@@ -3,6 +3,7 @@ package redisbus
 import (
 	"errors"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -23,6 +24,9 @@ var (
 	errNotYet     = errors.New("redisbus: no connection before the first command")
 )
 
+// codeInScript finds the code of an error that a command of a script has, as Redis says it before version 7: at the end of a text of its own.
+var codeInScript = regexp.MustCompile(`user_script: ?\d+: -?(READONLY|OOM|MISCONF|NOREPLICAS|MASTERDOWN|LOADING|BUSY|NOPERM|WRONGTYPE) `)
+
 // isRefusal says whether err is about the publication alone and will come again however often it is sent: it cannot be
 // taken in, or its script call failed for no reason that lies with Redis. Everything else passes, if sometimes only by the
 // hand of an operator: out of memory, read-only, loading, no permission, a counter that is not a number.
@@ -36,7 +40,7 @@ func isRefusal(err error) bool {
 		return false
 	}
 	code, _, _ := strings.Cut(text, " ")
-	if code == strings.ToUpper(code) {
+	if code == strings.ToUpper(code) || codeInScript.MatchString(text) {
 		return false
 	}
 	if strings.Contains(text, "not an integer") || saysForbidden(text) {

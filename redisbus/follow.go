@@ -20,6 +20,11 @@ const (
 	unheard = 1000
 	// lookEvery is the shortest time between two looks.
 	lookEvery = 100 * time.Millisecond
+	// lookEagerly is the same while a replica is being made the master.
+	lookEagerly = 10 * time.Millisecond
+	// linger is how much longer publications of the old master are listened to than it is published there: other processes have not
+	// heard of the new one yet, perhaps, and whatever they store in that time is nowhere else.
+	linger = 300 * time.Millisecond
 	// blindEvery is how often connections are given up on suspicion alone, where Redis does not say which server it is.
 	blindEvery = 5 * time.Second
 )
@@ -56,6 +61,15 @@ func (f *follower) met(name string) (last string, other bool) {
 func (b *Bus) drop(except string) {
 	b.commands.lines.drop(except)
 	b.reads.lines.drop(except)
+	if b.listening.lines.leadElsewhere(except) {
+		time.AfterFunc(linger, func() { b.listening.lines.drop(b.follower.name()) })
+	}
+}
+
+func (f *follower) name() string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.last
 }
 
 // doubt has follow look whether the master is another server.
@@ -81,20 +95,28 @@ func (b *Bus) follow(o rueidis.ClientOption) {
 			return
 		}
 		select {
-		case <-time.After(lookEvery - time.Since(last)):
+		case <-time.After(b.place.pause() - time.Since(last)):
 		case <-b.ctx.Done():
 			return
 		}
 		last = time.Now()
 		s, err := b.look(o)
-		if p := b.place.sentinels; p != nil && p.next() != "" && p.next() != s.addr {
-			b.doubt() // the next master is not one yet
+		if next := b.place.next(); next != "" && next != s.addr {
+			b.doubt()
 		}
 		if err == nil && s.name == "" && doubtful && time.Since(blind) > blindEvery {
 			blind = time.Now()
 			b.drop("")
 		}
 	}
+}
+
+// pause is the shortest time between two looks.
+func (p *place) pause() time.Duration {
+	if p.next() != "" {
+		return lookEagerly
+	}
+	return lookEvery
 }
 
 // look makes a connection only to see where it leads.
@@ -114,7 +136,7 @@ func (b *Bus) look(o rueidis.ClientOption) (server, error) {
 // isReadOnly says whether Redis is a replica, which takes no writes.
 func isReadOnly(err error) bool {
 	var e *rueidis.RedisError
-	return errors.As(err, &e) && (strings.Contains(e.Error(), "READONLY") || strings.HasPrefix(e.Error(), "MASTERDOWN"))
+	return errors.As(err, &e) && (strings.Contains(e.Error(), "READONLY ") || strings.HasPrefix(e.Error(), "MASTERDOWN "))
 }
 
 // raise makes the highest known id greater by n.

@@ -36,6 +36,18 @@ func (l *line) Close() error {
 	return l.Conn.Close()
 }
 
+// leadElsewhere says whether there are some that drop would close.
+func (ls *lines) leadElsewhere(than string) bool {
+	ls.mu.Lock()
+	defer ls.mu.Unlock()
+	for l := range ls.open {
+		if than == "" || l.server.name != than {
+			return true
+		}
+	}
+	return false
+}
+
 // drop closes those that do not lead to the server of that name. rueidis makes new ones with the next commands.
 func (ls *lines) drop(except string) {
 	ls.mu.Lock()

@@ -54,7 +54,7 @@ func (p *place) connect(ctx context.Context, addr string, d *net.Dialer, config 
 	if p.sentinels == nil {
 		return p.connectTo(ctx, addr, d, config)
 	}
-	if next := p.sentinels.next(); next != "" {
+	if next := p.next(); next != "" {
 		if conn, s, err := p.connectTo(ctx, next, d, config); err == nil {
 			return conn, s, nil
 		}
@@ -64,6 +64,14 @@ func (p *place) connect(ctx context.Context, addr string, d *net.Dialer, config 
 		return nil, server{}, err
 	}
 	return p.connectTo(ctx, addr, d, config)
+}
+
+// next is the address of the server that is about to be the master; "": there is none.
+func (p *place) next() string {
+	if p.sentinels == nil {
+		return ""
+	}
+	return p.sentinels.next()
 }
 
 func (p *place) connectTo(ctx context.Context, addr string, d *net.Dialer, config *tls.Config) (net.Conn, server, error) {

@@ -98,9 +98,11 @@ func (b *Bus) dedicate(ctx context.Context) (rueidis.DedicatedClient, error) {
 	if err != nil {
 		return nil, err
 	}
+	// That it leads to another server than its predecessor is no failure: nothing is sent over it that was meant for that one.
+	b.listening.last.Store(nil)
 	made := make(chan rueidis.DedicatedClient, 1)
 	go func() {
-		connection, _ := (*b.commands.current.Load()).Dedicate()
+		connection, _ := (*b.listening.current.Load()).Dedicate()
 		made <- connection
 	}()
 	select {

@@ -22,6 +22,7 @@ type fault struct {
 	redis   []string // how Redis is run; none: it keeps nothing on disk
 	user    bool     // the servers are a user of their own there
 	proxy   bool     // the servers see Redis through run.proxy
+	group   bool     // sentinels say where Redis is
 	happens func(f *faultRun)
 }
 
@@ -31,6 +32,7 @@ type faultRun struct {
 	redis *redistest.Server
 	proxy *redistest.Proxy
 	queue string // the page for operators of the server of publishers
+	group *redistest.Group
 	long  bool
 }
 
@@ -41,7 +43,7 @@ var everysec = []string{"--appendonly", "yes", "--appendfsync", "everysec"}
 var always = []string{"--appendonly", "yes", "--appendfsync", "always"}
 
 func faults() []fault {
-	return slices.Concat(faultsOfRedis(), faultsOfLines(), faultsOfRights(), faultsOfServers())
+	return slices.Concat(faultsOfRedis(), faultsOfFailover(), faultsOfLines(), faultsOfRights(), faultsOfServers())
 }
 
 func faultsOfRedis() []fault {
@@ -65,6 +67,17 @@ func faultsOfRedis() []fault {
 			f.last(2 * time.Second)
 			f.redis.Do("REPLICAOF", "NO", "ONE")
 		}},
+	}
+}
+
+func faultsOfFailover() []fault {
+	return []fault{
+		{name: "failover by hand", group: true, happens: func(f *faultRun) {
+			f.group.Sentinels[0].Do("SENTINEL", "FAILOVER", redistest.MasterName)
+			f.last(3 * time.Second)
+		}},
+		{name: "master killed", group: true, happens: func(f *faultRun) { f.redis.Kill(); f.last(3 * time.Second) }},
+		{name: "master stopped", group: true, happens: func(f *faultRun) { f.redis.Pause(); f.last(3 * time.Second); f.redis.Resume() }},
 	}
 }
 
@@ -148,20 +161,12 @@ func TestFaults(t *testing.T) {
 
 func newFaultRun(t *testing.T, c *fault, long bool) *faultRun {
 	t.Helper()
-	portal := []string{"--user", "portal", "on", ">secret", "~*", "&*", "+@all"} // each start makes him anew
-	f := &faultRun{redis: redistest.Start(t, slices.Concat(c.redis, portal)...), long: long}
-	socket := f.redis.Addr()
-	if c.proxy {
-		f.proxy = f.redis.Proxy(t)
-		socket = f.proxy.Addr()
-	}
-	if c.user {
-		socket = "unix://portal:secret@" + socket
-	}
+	f := &faultRun{long: long}
+	storage := f.startRedis(t, c)
 	in := &installation{redis: f.redis}
 	for i, name := range []string{"default-pub", "default-sub", "default-sub"} {
 		config := recordedConfig(t, name, "")
-		config["storage"] = map[string]any{"type": "redis", "socket": socket}
+		config["storage"] = storage
 		config.hasty()
 		if i == 0 {
 			f.queue = fmt.Sprintf("127.0.0.1:%d", freePort(t))
@@ -178,6 +183,27 @@ func newFaultRun(t *testing.T, c *fault, long bool) *faultRun {
 	f.load = newLoad(t, in, size)
 	f.rough = true
 	return f
+}
+
+// startRedis starts Redis as c wants it, and returns what the servers are told of it.
+func (f *faultRun) startRedis(t *testing.T, c *fault) map[string]any {
+	t.Helper()
+	if c.group {
+		f.group = redistest.StartGroup(t, redistest.GroupOptions{})
+		f.redis = f.group.Servers[0]
+		return map[string]any{"type": "redis", "sentinels": f.group.Addrs, "masterName": redistest.MasterName}
+	}
+	portal := []string{"--user", "portal", "on", ">secret", "~*", "&*", "+@all"} // each start makes him anew
+	f.redis = redistest.Start(t, slices.Concat(c.redis, portal)...)
+	socket := f.redis.Addr()
+	if c.proxy {
+		f.proxy = f.redis.Proxy(t)
+		socket = f.proxy.Addr()
+	}
+	if c.user {
+		socket = "unix://portal:secret@" + socket
+	}
+	return map[string]any{"type": "redis", "socket": socket}
 }
 
 // run has something happen under the load, and looks at what has become of everybody.

@@ -44,6 +44,8 @@ var mutants = []mutant{
 	{13, "engine/publishing.go", "n, err := q.bus.Publish(ctx, batch)", "n, err := q.bus.Publish(ctx, batch); if err != nil { n = len(batch) }",
 		"./cmd/push-server", "TestFaults/out_of_memory"},
 	{14, "redisbus/scripts/publish.lua", "if startdate < knownStartdate or (", "if false and (", "./cmd/push-server", "TestFaults/data_flushed"},
+	{15, "redisbus/follow.go", "b.known.raise(unheard)", "_ = unheard", "./redisbus", "TestAnotherServerHandsOutNoOldIDs"},
+	{15, "redisbus/follow.go", "\t\tb.drop(s.name)", "\t\t_ = s", "./redisbus", "TestAddressMoves"},
 	{16, "engine/feed/feed.go", `f.startRepair("bus connection was lost")`, "_ = 0", "./cmd/push-server", "TestFaults/subscriptions_killed"},
 	{17, "redisbus/rights.go", "if !isForbidden(err) {", "if true {", "./redisbus", "TestRightsAreLookedAt/-zadd"},
 	{18, "engine/feed/history.go", "entries[i] = append(entries[i], e)", "_ = e", "./cmd/push-server", "TestFaults/server_killed"},

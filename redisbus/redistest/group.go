@@ -33,6 +33,23 @@ type GroupOptions struct {
 // StartGroup starts a Group and waits until the sentinels could fail over. A server counts as down after a second.
 func StartGroup(t testing.TB, o GroupOptions) *Group {
 	t.Helper()
+	g := StartPair(t, o)
+	for range 3 {
+		g.startSentinel(t, &o)
+	}
+	for _, s := range g.Sentinels {
+		testclient.Await(t, "sentinels know each other", func() bool {
+			m := s.Do("SENTINEL", "MASTER", MasterName)
+			state, err := m.AsStrMap()
+			return err == nil && state["num-other-sentinels"] == "2" && state["num-slaves"] == "1"
+		})
+	}
+	return g
+}
+
+// StartPair starts a Group without sentinels.
+func StartPair(t testing.TB, o GroupOptions) *Group {
+	t.Helper()
 	g := &Group{}
 	for i := range 2 {
 		port := FreePort(t)
@@ -49,18 +66,23 @@ func StartGroup(t testing.TB, o GroupOptions) *Group {
 	testclient.Await(t, "the replica has caught up", func() bool {
 		return strings.Contains(g.Servers[1].text("INFO", "replication"), "master_link_status:up")
 	})
-	for range 3 {
-		g.startSentinel(t, &o)
-	}
-	for _, s := range g.Sentinels {
-		testclient.Await(t, "sentinels know each other", func() bool {
-			m := s.Do("SENTINEL", "MASTER", MasterName)
-			state, err := m.AsStrMap()
-			return err == nil && state["num-other-sentinels"] == "2" && state["num-slaves"] == "1"
-		})
-	}
 	return g
 }
+
+// AwaitReplica waits until the replica has what its master has.
+func (g *Group) AwaitReplica(t testing.TB) {
+	t.Helper()
+	g.Servers[0].Do("SET", "redistest:last", "1") // WAIT is about what its own connection has written
+	if g.Servers[0].Int("WAIT", "1", "20000") != 1 {
+		t.Fatal("the replica lags behind")
+	}
+}
+
+// Promote makes the replica a master. The old one does not know.
+func (g *Group) Promote() { g.Servers[1].Do("REPLICAOF", "NO", "ONE") }
+
+// Demote makes the old master the replica of the new one.
+func (g *Group) Demote() { g.Servers[0].Do("REPLICAOF", "127.0.0.1", strconv.Itoa(g.Ports[1])) }
 
 // listen are the options of a server or a sentinel at that port.
 func (o *GroupOptions) listen(t testing.TB, port int) []string {

@@ -15,10 +15,10 @@ import (
 // Proxy stands between clients and a Server, on a unix socket of its own. Its methods may be called from any goroutine.
 type Proxy struct {
 	listener net.Listener
-	server   string
 	work     sync.WaitGroup
 
 	mu      sync.Mutex
+	server  string     // for connections to come
 	change  *sync.Cond // told when held changes
 	held    bool
 	keep    []byte // the connection of the next request with these bytes brings no answers until Release; nil: none
@@ -53,6 +53,19 @@ func (s *Server) Proxy(t testing.TB) *Proxy {
 
 // Addr is the path of the proxy's socket.
 func (p *Proxy) Addr() string { return p.listener.Addr().String() }
+
+// Lead has the connections to come lead to another server. Those that are there stay.
+func (p *Proxy) Lead(s *Server) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.server = s.Addr()
+}
+
+func (p *Proxy) leads() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.server
+}
 
 // LoseAnswer lets the next request that contains word be executed, but closes its connection instead of handing on the answer.
 func (p *Proxy) LoseAnswer(word string) {
@@ -137,7 +150,7 @@ func (p *Proxy) accept() {
 		if err != nil {
 			return
 		}
-		server, err := net.Dial("unix", p.server)
+		server, err := net.Dial("unix", p.leads())
 		if err != nil {
 			client.Close()
 			continue
