@@ -1,9 +1,11 @@
 package redisbus
 
 import (
+	"context"
 	"errors"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/redis/rueidis"
@@ -24,15 +26,18 @@ const (
 	lookEagerly = 10 * time.Millisecond
 	// linger is how much longer publications of the old master are listened to than it is published there: other processes have not
 	// heard of the new one yet, perhaps, and whatever they store in that time is nowhere else.
-	linger = 300 * time.Millisecond
+	linger = time.Second
+	// finish is how long the old master may take to answer what it has been sent: without the answer it is published once more.
+	finish = 50 * time.Millisecond
 	// blindEvery is how often connections are given up on suspicion alone, where Redis does not say which server it is.
 	blindEvery = 5 * time.Second
 )
 
 // follower finds out when Redis is another server than before.
 type follower struct {
-	doubts chan struct{} // asks for a look
-	work   sync.WaitGroup
+	doubts  chan struct{} // asks for a look
+	leaving atomic.Bool   // the old master gets no further batch
+	work    sync.WaitGroup
 
 	mu   sync.Mutex
 	last string // server
@@ -59,11 +64,36 @@ func (f *follower) met(name string) (last string, other bool) {
 
 // drop gives up the connections that do not lead to the server of that name.
 func (b *Bus) drop(except string) {
-	b.commands.lines.drop(except)
 	b.reads.lines.drop(except)
-	if b.listening.lines.leadElsewhere(except) {
-		time.AfterFunc(linger, func() { b.listening.lines.drop(b.follower.name()) })
+	if b.commands.lines.leadElsewhere(except) || b.listening.lines.leadElsewhere(except) {
+		go b.leave()
 	}
+}
+
+// leave drops the connection to the old master between two batches of publications, or when that takes too long. One that hangs is not
+// listened to any longer either: what it does when it wakes up is done by the new one, too.
+func (b *Bus) leave() {
+	if b.finishes() {
+		time.AfterFunc(linger, func() { b.listening.lines.drop(b.follower.name()) })
+	} else {
+		b.listening.lines.drop(b.follower.name())
+	}
+}
+
+// finishes says whether the old master has answered in time.
+func (b *Bus) finishes() bool {
+	b.follower.leaving.Store(true)
+	defer b.follower.leaving.Store(false)
+	drop := func() { b.commands.lines.drop(b.follower.name()) }
+	hangs := time.AfterFunc(finish, drop)
+	defer hangs.Stop()
+	b.publishing.Lock()
+	defer b.publishing.Unlock()
+	ctx, cancel := context.WithTimeout(b.ctx, finish)
+	defer cancel()
+	err := b.commands.call(func(c rueidis.Client) error { return c.Do(ctx, c.B().Ping().Build()).Error() })
+	drop()
+	return err == nil && hangs.Stop()
 }
 
 func (f *follower) name() string {

@@ -63,8 +63,21 @@ func (p *place) connect(ctx context.Context, addr string, d *net.Dialer, config 
 	if err != nil {
 		return nil, server{}, err
 	}
-	return p.connectTo(ctx, addr, d, config)
+	begun := time.Now()
+	conn, s, err := p.connectTo(ctx, addr, d, config)
+	if err != nil || time.Since(begun) < prompt {
+		return conn, s, err
+	}
+	// A master that was stopped answers when it is no master any more, and does not know.
+	if again, err := p.sentinels.master(ctx); err != nil || again != addr || p.next() != "" {
+		conn.Close()
+		return nil, server{}, fmt.Errorf("redisbus: %s took long to answer, and may not be the master %q any more", addr, p.sentinels.name)
+	}
+	return conn, s, nil
 }
+
+// prompt is how long a server may take to answer before sentinels are asked again whether it is the master.
+const prompt = 50 * time.Millisecond
 
 // next is the address of the server that is about to be the master; "": there is none.
 func (p *place) next() string {

@@ -53,6 +53,9 @@ func (b *Bus) Publish(ctx context.Context, ps []*protocol.Publication) (stored i
 	b.publishing.Lock()
 	defer b.publishing.Unlock()
 	for stored < len(ps) {
+		if b.follower.leaving.Load() {
+			b.commands.lines.drop(b.follower.name())
+		}
 		n, err := b.publishBatch(ctx, nextBatch(ps[stored:]))
 		stored += n
 		if err != nil {

@@ -77,7 +77,7 @@ func faultsOfFailover() []fault {
 			f.last(3 * time.Second)
 		}},
 		{name: "master killed", group: true, happens: func(f *faultRun) { f.redis.Kill(); f.last(3 * time.Second) }},
-		{name: "master stopped", group: true, happens: func(f *faultRun) { f.redis.Pause(); f.last(3 * time.Second); f.redis.Resume() }},
+		{name: "master stopped", group: true, happens: func(f *faultRun) { f.redis.Pause(); f.group.AwaitMoved(f.t); f.last(time.Second); f.redis.Resume() }},
 	}
 }
 

@@ -78,6 +78,18 @@ func (g *Group) AwaitReplica(t testing.TB) {
 	}
 }
 
+// AwaitMoved waits until all sentinels say that the second server is the master.
+func (g *Group) AwaitMoved(t testing.TB) {
+	t.Helper()
+	for _, s := range g.Sentinels {
+		testclient.Await(t, "sentinels have made the replica the master", func() bool {
+			m := s.Do("SENTINEL", "GET-MASTER-ADDR-BY-NAME", MasterName)
+			addr, err := m.AsStrSlice()
+			return err == nil && addr[1] == strconv.Itoa(g.Ports[1])
+		})
+	}
+}
+
 // Promote makes the replica a master. The old one does not know.
 func (g *Group) Promote() { g.Servers[1].Do("REPLICAOF", "NO", "ONE") }
 
