@@ -51,6 +51,13 @@ func TestFailedAccepts(t *testing.T) {
 			p, _ := injected(t, "accept4:error="+errno+":when=1+2", c)
 			t.Cleanup(p.finish)
 			p.waitListening(c.addr("sub"))
+			testclient.AwaitNil(t, "the server is ready", func() error {
+				page, err := readPage("http://" + metrics + "/metrics")
+				if err == nil && !strings.Contains(page, "\npush_ready 1\n") {
+					err = errors.New(page)
+				}
+				return err
+			})
 			ch := testclient.NewChannel(testKey)
 			var socket *testclient.Conn
 			testclient.AwaitNil(t, "a WebSocket", func() (err error) { // 503 may come in between
@@ -177,6 +184,7 @@ func TestDescriptorLimitLowered(t *testing.T) {
 	}
 	publish(`"meanwhile"`)
 	testclient.AwaitNil(t, "operators are told", func() error {
+		setDescriptorLimit(t, p, uint64(openFiles(t, p)-1)) // some were closed meanwhile
 		if text := room(); !strings.Contains(text, "room for 0 connections") {
 			return errors.New(text)
 		}
