@@ -172,7 +172,7 @@ func TestDescriptorLimitLowered(t *testing.T) {
 		return nil
 	})
 
-	lowered := setDescriptorLimit(t, p, uint64(openFiles(t, p)-1))
+	lowered := setDescriptorLimit(t, p, freeDescriptor(t, p))
 	for _, addr := range []string{metrics, c.addr("pub"), c.addr("sub")} {
 		refused := false
 		for range 20 {
@@ -184,7 +184,7 @@ func TestDescriptorLimitLowered(t *testing.T) {
 	}
 	publish(`"meanwhile"`)
 	testclient.AwaitNil(t, "operators are told", func() error {
-		setDescriptorLimit(t, p, uint64(openFiles(t, p)-1)) // some were closed meanwhile
+		setDescriptorLimit(t, p, freeDescriptor(t, p)) // some were closed meanwhile
 		if text := room(); !strings.Contains(text, "room for 0 connections") {
 			return errors.New(text)
 		}
@@ -243,6 +243,20 @@ func openFiles(t *testing.T, p *process) int {
 		t.Fatal(err)
 	}
 	return len(entries)
+}
+
+// freeDescriptor is the number that the next one gets, if the limit lets it.
+func freeDescriptor(t *testing.T, p *process) (n uint64) {
+	t.Helper()
+	for ; ; n++ {
+		_, err := os.Lstat(fmt.Sprintf("/proc/%d/fd/%d", p.cmd.Process.Pid, n))
+		if errors.Is(err, os.ErrNotExist) {
+			return n
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
 }
 
 // ask sends a request over a connection of its own, which it keeps, and returns the status. A refusal says when to come back.
