@@ -219,11 +219,7 @@ func (f *Feed) wentBack(id protocol.MessageID) bool {
 // HandleEcho appends an echo. Its counter raises the highest id unless something below it has not come by. The zero counter, and one
 // below what has come, say nothing: a store that has lost its data does not know better.
 func (f *Feed) HandleEcho(n uint64, counter protocol.MessageID) {
-	now := f.clock.Now()
-	if sent := f.probed.Swap(0); sent != 0 {
-		f.Stats.BusLag.Store(int64(now) - sent)
-	}
-	f.Stats.Heard.Store(max(int64(now), 1))
+	now := f.noteEcho()
 	f.mu.Lock()
 	defer f.wakeReaders()
 	defer f.mu.Unlock()
@@ -234,6 +230,24 @@ func (f *Feed) HandleEcho(n uint64, counter protocol.MessageID) {
 	}
 	f.reach(counter, now)
 	f.appendEcho(n)
+}
+
+// noteEcho notes that an echo has come, now.
+func (f *Feed) noteEcho() (now time.Duration) {
+	now = f.clock.Now()
+	if sent := f.probed.Swap(0); sent != 0 {
+		f.Stats.BusLag.Store(int64(now) - sent)
+	}
+	f.Stats.Heard.Store(max(int64(now), 1))
+	return now
+}
+
+// sendEcho sends one and notes when.
+func (f *Feed) sendEcho(ctx context.Context) (n uint64, err error) {
+	ctx, cancel := f.clock.Bounded(ctx, busTimeout)
+	defer cancel()
+	f.probed.Store(max(int64(f.clock.Now()), 1))
+	return f.bus.Echo(ctx)
 }
 
 // reach notes that all ids up to counter have been handed out.

@@ -41,10 +41,7 @@ func (f *Feed) probe(ctx context.Context, d *deafness) {
 		d.waiting = false
 		bus.Reconnect()
 	}
-	ctx, cancel := f.clock.Bounded(ctx, busTimeout)
-	defer cancel()
-	f.probed.Store(max(int64(now), 1))
-	n, err := f.bus.Echo(ctx)
+	n, err := f.sendEcho(ctx)
 	if err != nil {
 		d.waiting = false // the bus is away, which it says itself
 		return
@@ -69,15 +66,10 @@ func (f *Feed) Pulse(ctx context.Context) {
 }
 
 func (f *Feed) beat(ctx context.Context) error {
-	ctx, cancel := f.clock.Bounded(ctx, busTimeout)
-	defer cancel()
-	sent := f.clock.Now()
-	if _, err := f.bus.Echo(ctx); err != nil {
+	if _, err := f.sendEcho(ctx); err != nil {
 		return err
 	}
-	now := f.clock.Now()
-	f.Stats.BusLag.Store(int64(now - sent))
-	f.Stats.Heard.Store(max(int64(now), 1))
+	f.noteEcho()
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.open()
