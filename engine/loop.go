@@ -208,8 +208,6 @@ func (l *loop) OnOpen(c gnet.Conn) ([]byte, gnet.Action) {
 		l.stats.closes[CloseAdmission].Add(1)
 		if known {
 			l.engine.noteFull(c.RemoteAddr())
-		}
-		if known {
 			turnAway(c.Fd())
 		}
 		c.SetContext(nil)

@@ -58,7 +58,7 @@ func (l *loop) writeNow(s *Session, b []byte) {
 
 // buffer leaves b to gnet, which copies it.
 func (l *loop) buffer(s *Session, b []byte) {
-	if !l.makeRoom(s, len(b)) {
+	if l.makeRoom(s, len(b)); s.state == stateClosed {
 		return
 	}
 	if _, err := s.conn.Write(b); err != nil {
@@ -99,30 +99,31 @@ func (l *loop) keep(s *Session, n int) {
 	}
 }
 
-// makeRoom closes the largest sessions of a loop that has more than its share, before n bytes more are copied for s. It returns false if
-// that would have made s the largest: it is closed then.
-func (l *loop) makeRoom(s *Session, n int) bool {
+// makeRoom closes the largest sessions of the loop while the process would hold too much output with n bytes more for s, and the loop more
+// than its share of it: s itself, if that made it the largest. There is such a loop whenever the process holds too much, so that small ones
+// stay, wherever the large ones are. s may be nil.
+func (l *loop) makeRoom(s *Session, n int) {
 	o := l.engine.output
-	full := func() bool {
-		return o.Limit() > 0 && o.Used()+int64(n) > o.Limit() && l.backlog.bytes+n > int(o.Limit())/len(l.engine.loops)
-	}
+	full := func() bool { return o.Limit() > 0 && o.Used()+int64(n) > o.Limit() && l.backlog.bytes+n > l.share(o) }
 	if !full() {
-		return true
+		return
 	}
-	largest := func(other *Session) int {
+	size := func(other *Session) int {
 		if other == s {
 			return s.conn.OutboundBuffered() + n
 		}
 		return other.conn.OutboundBuffered()
 	}
-	for l.lookAtBacklog(); full() && s.state != stateClosed; l.lookAtBacklog() {
-		if l.closeLargest(CloseOutputTotal, largest) == nil {
+	for l.lookAtBacklog(); full() && (s == nil || s.state != stateClosed); l.lookAtBacklog() {
+		if l.closeLargest(CloseOutputTotal, size) == nil {
 			break
 		}
 		o.Refuse()
 	}
-	return s.state != stateClosed
 }
+
+// share is the part of an account of the process that one loop may use up.
+func (l *loop) share(b *budget.Budget) int { return int(b.Limit()) / max(len(l.engine.loops), 1) }
 
 // relieve has sessions closed because the process holds too much for all of them: of the loop l, which has noticed it, at once.
 func (e *Engine) relieve(l *loop) {
@@ -138,19 +139,11 @@ func (e *Engine) relieve(l *loop) {
 
 func exceeded(b *budget.Budget) bool { return b.Limit() > 0 && b.Used() > b.Limit() }
 
-// relieve closes the largest sessions of the loop while the process holds too much and the loop more than its share of it. There is
-// such a loop whenever the process holds too much, so that small ones stay, wherever the large ones are.
+// relieve closes the largest sessions of the loop while the process holds too much output, or unread input, and the loop more than its share
+// of it.
 func (l *loop) relieve() {
-	share := func(b *budget.Budget) int { return int(b.Limit()) / max(len(l.engine.loops), 1) }
-	l.lookAtBacklog()
-	for exceeded(l.engine.output) && l.backlog.bytes > share(l.engine.output) {
-		if l.closeLargest(CloseOutputTotal, func(s *Session) int { return s.conn.OutboundBuffered() }) == nil {
-			break
-		}
-		l.engine.output.Refuse()
-		l.lookAtBacklog()
-	}
-	for exceeded(l.engine.input) && l.unread > share(l.engine.input) {
+	l.makeRoom(nil, 0)
+	for exceeded(l.engine.input) && l.unread > l.share(l.engine.input) {
 		s := l.closeLargest(CloseInputTotal, (*Session).inputSize)
 		if s == nil {
 			break

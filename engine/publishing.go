@@ -289,6 +289,7 @@ func (la *lane) refuse(err error) {
 	})
 	clear(la.ps[len(ps):])
 	la.ps = ps
+	la.shrink()
 }
 
 // settle removes the first n publications of the batch, which are stored, or refused for the reason err.
@@ -346,13 +347,14 @@ func (la *lane) settle(n int, err error) {
 	la.askers = slices.Delete(la.askers, 0, served)
 	la.underWay -= n
 	la.told = max(0, la.told-served)
-	if len(la.ps) == 0 {
-		la.emptied()
-	}
+	la.shrink()
 }
 
-// emptied lets go of what a burst has left.
-func (la *lane) emptied() {
+// shrink lets go of what a burst has left in a lane that is empty.
+func (la *lane) shrink() {
+	if len(la.ps) > 0 {
+		return
+	}
 	if cap(la.ps) > queueKeep {
 		la.ps = nil
 	}
