@@ -120,31 +120,32 @@ func (r *historyRead) measure(ctx context.Context, ids []protocol.MessageID) err
 		return err
 	}
 	var long []protocol.MessageID
-	err = r.bus.pipeline(ctx, len(plain), pipelineSize, func(c rueidis.Client, i int) rueidis.Completed {
-		return c.B().Getrange().Key(messageKey(plain[i])).Start(0).End(headSize - 1).Build()
-	}, func(i int, res rueidis.RedisResult) error {
-		m, err := res.ToMessage()
-		if err != nil && !isWrongType(err) {
-			return err
-		}
-		e := r.bodies[plain[i]]
+	err = r.uncached(ctx, plain, func(c rueidis.Client, key string) rueidis.Completed {
+		return c.B().Getrange().Key(key).Start(0).End(headSize - 1).Build()
+	}, func(id protocol.MessageID, m *rueidis.RedisMessage) {
+		e := r.bodies[id]
 		e.head, _ = m.AsBytes()
 		if e.length = len(e.head); e.length == headSize {
-			long = append(long, plain[i])
+			long = append(long, id)
 		}
-		return nil
 	})
-	if err != nil || len(long) == 0 {
+	if err != nil {
 		return err
 	}
-	return r.bus.pipeline(ctx, len(long), pipelineSize, func(c rueidis.Client, i int) rueidis.Completed {
-		return c.B().Strlen().Key(messageKey(long[i])).Build()
+	return r.uncached(ctx, long, func(c rueidis.Client, key string) rueidis.Completed { return c.B().Strlen().Key(key).Build() }, takeLength)
+}
+
+// uncached asks something about each of the messages; a key of another type answers nothing.
+func (r *historyRead) uncached(ctx context.Context, ids []protocol.MessageID, command func(c rueidis.Client, key string) rueidis.Completed,
+	take func(id protocol.MessageID, m *rueidis.RedisMessage)) error {
+	return r.bus.pipeline(ctx, len(ids), pipelineSize, func(c rueidis.Client, i int) rueidis.Completed {
+		return command(c, messageKey(ids[i]))
 	}, func(i int, res rueidis.RedisResult) error {
 		m, err := res.ToMessage()
 		if err != nil && !isWrongType(err) {
 			return err
 		}
-		takeLength(long[i], &m)
+		take(ids[i], &m)
 		return nil
 	})
 }

@@ -124,9 +124,8 @@ func (b *Bus) follow(o rueidis.ClientOption) {
 		case <-b.ctx.Done():
 			return
 		}
-		select {
-		case <-time.After(b.place.pause() - time.Since(last)):
-		case <-b.ctx.Done():
+		sleep(b.ctx, b.place.pause()-time.Since(last))
+		if b.ctx.Err() != nil {
 			return
 		}
 		last = time.Now()

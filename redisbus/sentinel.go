@@ -12,7 +12,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/cenkalti/backoff/v5"
 	"github.com/redis/rueidis"
 
 	"push-server/engine/outage"
@@ -160,7 +159,7 @@ func (s *sentinels) listen(ctx context.Context, moved func()) {
 
 // listenTo listens to one sentinel. What it said while nobody listened is made up for by moved with each beginning.
 func (s *sentinels) listenTo(ctx context.Context, i int, moved func()) {
-	retry := &backoff.ExponentialBackOff{InitialInterval: retryMin, Multiplier: 2, MaxInterval: 2 * time.Second}
+	retry := newRetry(2 * time.Second)
 	trouble := outage.New(s.log, "not listening to sentinel "+s.addrs[i], "trying again")
 	var heard atomic.Bool
 	hooked := rueidis.WithOnSubscriptionHook(ctx, func(rueidis.PubSubSubscription) {
@@ -183,9 +182,6 @@ func (s *sentinels) listenTo(ctx context.Context, i int, moved func()) {
 			retry.Reset()
 		}
 		trouble.Failed(err)
-		select {
-		case <-time.After(retry.NextBackOff()):
-		case <-ctx.Done():
-		}
+		sleep(ctx, retry.NextBackOff())
 	}
 }

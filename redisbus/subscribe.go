@@ -44,7 +44,7 @@ func (b *Bus) Subscribe(ctx context.Context, h protocol.Handler) error {
 
 // listenOn listens, again and again, until ctx ends.
 func (b *Bus) listenOn(ctx context.Context, h protocol.Handler) {
-	retry := &backoff.ExponentialBackOff{InitialInterval: retryMin, Multiplier: 2, MaxInterval: b.options.RetryMax}
+	retry := newRetry(b.options.RetryMax)
 	trouble := outage.New(b.log, "not listening to redis", "trying again")
 	for ctx.Err() == nil {
 		connected, err := b.listen(ctx, h, trouble)
@@ -56,10 +56,20 @@ func (b *Bus) listenOn(ctx context.Context, h protocol.Handler) {
 			retry.Reset()
 		}
 		trouble.Failed(err)
-		select {
-		case <-time.After(retry.NextBackOff()):
-		case <-ctx.Done():
-		}
+		sleep(ctx, retry.NextBackOff())
+	}
+}
+
+// newRetry returns the pauses between attempts to listen, doubled each time up to a limit.
+func newRetry(limit time.Duration) *backoff.ExponentialBackOff {
+	return &backoff.ExponentialBackOff{InitialInterval: retryMin, Multiplier: 2, MaxInterval: limit}
+}
+
+// sleep returns after d, or when ctx ends.
+func sleep(ctx context.Context, d time.Duration) {
+	select {
+	case <-time.After(d):
+	case <-ctx.Done():
 	}
 }
 
@@ -143,11 +153,11 @@ func (b *Bus) Echo(ctx context.Context) (n uint64, err error) {
 		return 0, err
 	}
 	n = b.echoes.Add(1)
-	known := b.known.get()
-	arguments := []string{
-		b.echoChannel, strconv.FormatUint(n, 10), strconv.FormatUint(known.Startdate(), 10), strconv.FormatUint(known.Counter(), 10), marginText,
-	}
 	err = b.commands.call(func(c rueidis.Client) error {
+		known := b.known.get() // of now: another server has raised it
+		arguments := []string{
+			b.echoChannel, strconv.FormatUint(n, 10), strconv.FormatUint(known.Startdate(), 10), strconv.FormatUint(known.Counter(), 10), marginText,
+		}
 		return b.scripts.echo.Exec(ctx, c, []string{keyCounter, keyStartdate}, arguments).Error()
 	})
 	if err == nil || isForbidden(err) {
