@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/url"
 	"os"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -19,6 +20,20 @@ type TLS struct {
 	Cert, Key  string
 	ServerName string
 	Sentinels  bool // they are spoken to in TLS, too
+}
+
+// Addr is where Redis is, if Socket is no URL: network is "unix" for the path of a socket that could be taken for something else, and empty
+// where the address speaks for itself, as host:port and an absolute path do.
+func (s *Storage) Addr() (network, addr string) {
+	switch {
+	case isHostPort(s.Socket):
+		return "", s.Socket
+	case s.Socket != "":
+		return "unix", s.Socket
+	case strings.HasPrefix(s.Host, "/"), isHostPort(s.Host):
+		return "", s.Host
+	}
+	return "", net.JoinHostPort(strings.Trim(s.Host, "[]"), strconv.Itoa(s.Port))
 }
 
 // SentinelAddrs are Sentinels with their ports, 26379 where none is given.

@@ -3,8 +3,6 @@ package main
 import (
 	"fmt"
 	"log/slog"
-	"net"
-	"strconv"
 	"strings"
 	"time"
 
@@ -65,31 +63,10 @@ func redisBus(c *configs.Config, log *slog.Logger) (*redisbus.Bus, error) {
 		o.Sentinels, o.MasterName = c.Storage.SentinelAddrs(), c.Storage.MasterName
 	case strings.Contains(socket, "://"):
 		o.URL = socket
-	case isHostPort(socket):
-		o.Addr = socket
-	case socket != "":
-		o.Network, o.Addr = "unix", socket
 	default:
-		o.Addr = redisAddress(&c.Storage)
+		o.Network, o.Addr = c.Storage.Addr()
 	}
 	return redisbus.New(o)
-}
-
-// redisAddress takes a host with its port as well as one without, and the path of a socket.
-func redisAddress(s *configs.Storage) string {
-	if strings.HasPrefix(s.Host, "/") {
-		return s.Host
-	}
-	if isHostPort(s.Host) {
-		return s.Host
-	}
-	host := strings.TrimSuffix(strings.TrimPrefix(s.Host, "["), "]")
-	return net.JoinHostPort(host, strconv.Itoa(s.Port))
-}
-
-func isHostPort(s string) bool {
-	_, _, err := net.SplitHostPort(s)
-	return err == nil && !strings.Contains(s, "/")
 }
 
 // storageText says where publications are kept, without the password that an address may have.
@@ -99,11 +76,9 @@ func storageText(s *configs.Storage) string {
 		return "history and delivery: in the memory of this process"
 	case len(s.Sentinels) > 0:
 		return fmt.Sprintf("history and delivery: Redis that sentinels at %s call %s", strings.Join(s.SentinelAddrs(), ", "), s.MasterName) + encryption(s)
-	case s.Socket == "":
-		return "history and delivery: Redis at " + redisAddress(s) + encryption(s)
 	}
-	where := s.Socket
-	if scheme, rest, ok := strings.Cut(where, "://"); ok {
+	_, where := s.Addr()
+	if scheme, rest, ok := strings.Cut(s.Socket, "://"); ok {
 		where = scheme + "://" + rest[strings.LastIndexByte(rest, '@')+1:]
 	}
 	return "history and delivery: Redis at " + where + encryption(s)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -32,19 +33,15 @@ func check(files []string, w io.Writer) error {
 	if err != nil {
 		return err
 	}
-	errors := 0
+	faults := 0
 	for _, p := range problems {
 		fmt.Fprintln(w, p)
 		if p.Severity == configs.Error {
-			errors++
+			faults++
 		}
 	}
-	if errors > 0 {
-		return fmt.Errorf("%s, %s", count(errors, "error"), count(len(problems)-errors, "warning"))
-	}
-	if !servesAnything(c) {
-		fmt.Fprintf(w, "%s: error: no listener has a route: every request would be answered 404\n", c.File)
-		return fmt.Errorf("1 error, %s", count(len(problems), "warning"))
+	if faults > 0 {
+		return fmt.Errorf("%s, %s", count(faults, "error"), count(len(problems)-faults, "warning"))
 	}
 	if err := tryOut(c); err != nil {
 		fmt.Fprintf(w, "%s: error: %v\n", c.File, err)
@@ -57,12 +54,11 @@ func check(files []string, w io.Writer) error {
 	return nil
 }
 
-func servesAnything(c *configs.Config) bool {
-	return slices.ContainsFunc(c.Servers, func(s configs.Server) bool { return s.Routes != configs.Routes{} })
-}
-
 // tryOut makes what serve makes, as far as it opens nothing: certificates, the bus, the engine.
 func tryOut(c *configs.Config) error {
+	if !slices.ContainsFunc(c.Servers, func(s configs.Server) bool { return s.Routes != configs.Routes{} }) {
+		return errors.New("no listener has a route: every request would be answered 404")
+	}
 	log := slog.New(slog.DiscardHandler)
 	s := &server{config: c, log: log, logs: &logs{log: log}}
 	if err := s.openTLS(); err != nil {

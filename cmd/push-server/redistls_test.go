@@ -3,7 +3,6 @@ package main
 import (
 	"bytes"
 	"fmt"
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -47,7 +46,7 @@ func TestCheckOfRedisTLS(t *testing.T) {
 	cert, key := a.Issue(t, "push-server")
 	f := func(address, tls, want string) {
 		t.Helper()
-		wantChecked(t, fmt.Sprintf(`{"type": "redis", %s, "tls": %s}`, address, tls), want)
+		wantStorageChecked(t, fmt.Sprintf(`{"type": "redis", %s, "tls": %s}`, address, tls), want)
 	}
 	host := `"host": "127.0.0.1"`
 	f(host, `{}`, "")
@@ -69,29 +68,13 @@ func TestCheckOfRedisTLS(t *testing.T) {
 func TestCheckOfRedisUser(t *testing.T) {
 	f := func(storage, want string) {
 		t.Helper()
-		wantChecked(t, `{"type": "redis", `+storage+`}`, want)
+		wantStorageChecked(t, `{"type": "redis", `+storage+`}`, want)
 	}
 	f(`"host": "127.0.0.1", "user": "portal", "password": "s3cret"`, "")
 	f(`"socket": "/run/redis.sock", "password": "s3cret"`, "")
 	f(`"socket": "redis://portal@127.0.0.1", "password": "s3cret"`, "")
 	f(`"socket": "redis://portal:s3cret@127.0.0.1", "password": "s3cret2"`, "storage.password: error: is there twice")
 	f(`"socket": "redis://portal:s3cret@127.0.0.1", "user": "portal"`, "storage.user: error: is there twice")
-}
-
-// wantChecked has check look at a section storage. It has to say want, which is no error if it is empty or a warning, and no password.
-func wantChecked(t *testing.T, storage, want string) {
-	t.Helper()
-	file := filepath.Join(t.TempDir(), "push-server.json")
-	text := `{"servers": [{"port": 0, "routes": {"sub": "/sub/", "pub": "/pub/"}}], "security": {"key": "k"}, "storage": ` + storage + `}`
-	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	var out bytes.Buffer
-	err := check([]string{file}, &out)
-	wanted := want != "" && !strings.Contains(want, "warning: ")
-	if failed := err != nil; failed != wanted || !strings.Contains(out.String(), want) || strings.Contains(out.String(), "s3cret") {
-		t.Errorf("%s: %v\n%s", storage, err, out.String())
-	}
 }
 
 // TestRenewedCertificateOfAClient: a certificate that was replaced is shown to Redis from the next connection on.
