@@ -51,13 +51,7 @@ func TestFailedAccepts(t *testing.T) {
 			p, _ := injected(t, "accept4:error="+errno+":when=1+2", c)
 			t.Cleanup(p.finish)
 			p.waitListening(c.addr("sub"))
-			testclient.AwaitNil(t, "the server is ready", func() error {
-				page, err := readPage("http://" + metrics + "/metrics")
-				if err == nil && !strings.Contains(page, "\npush_ready 1\n") {
-					err = errors.New(page)
-				}
-				return err
-			})
+			awaitMetric(t, metrics, "push_ready", 1)
 			ch := testclient.NewChannel(testKey)
 			var socket *testclient.Conn
 			testclient.AwaitNil(t, "a WebSocket", func() (err error) { // 503 may come in between

@@ -45,15 +45,6 @@ func TestAttacks(t *testing.T) {
 	f("a client that publishes", false, attackByPublishing)
 }
 
-// single is one process with all routes.
-func single(t *testing.T, redis string) *installation {
-	t.Helper()
-	in := &installation{}
-	in.add(t, recordedConfig(t, "single", redis))
-	in.waitDelivering(t)
-	return in
-}
-
 // attackers are n connections on which something is said.
 func attackers(t *testing.T, addr string, n int, say func(i int, conn net.Conn)) (leave func()) {
 	t.Helper()
@@ -93,7 +84,7 @@ func hold(t *testing.T, d time.Duration) {
 }
 
 func attackByAnnouncing(t *testing.T) {
-	in := single(t, "")
+	in := install(t, "single", nil, 1)
 	s := besiege(t, in, in.procs[0], true)
 	leave := attackers(t, in.subs[0], 1000, func(i int, conn net.Conn) {
 		path := []string{pubPath, restPath, "/nothing"}[i%3]
@@ -153,7 +144,7 @@ func attackInGap(t *testing.T) {
 }
 
 func attackByInput(t *testing.T, kind string) {
-	in := single(t, "")
+	in := install(t, "single", nil, 1)
 	s := besiege(t, in, in.procs[0], true)
 	frame := append(maskedHeader(0x82, megabyte), bytes.Repeat([]byte("x"), megabyte-1)...)
 	leave := attackers(t, in.subs[0], 150, func(_ int, conn net.Conn) {
@@ -169,7 +160,7 @@ func attackByInput(t *testing.T, kind string) {
 }
 
 func attackByFragments(t *testing.T) {
-	in := single(t, "")
+	in := install(t, "single", nil, 1)
 	s := besiege(t, in, in.procs[0], true)
 	fragment := append(maskedHeader(0x02, megabyte-1), make([]byte, megabyte-1)...)
 	leave := attackers(t, in.subs[0], 300, func(_ int, conn net.Conn) {
@@ -199,7 +190,7 @@ func attackByNotReading(t *testing.T) {
 }
 
 func attackByPublishing(t *testing.T) {
-	in := single(t, redistest.Start(t).Addr())
+	in := install(t, "single", redistest.Start(t), 1)
 	s := besiege(t, in, in.procs[0], true)
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 	defer cancel()

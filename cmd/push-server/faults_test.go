@@ -292,13 +292,7 @@ func (f *faultRun) restartEmpty() {
 
 func (f *faultRun) awaitTold() {
 	f.t.Helper()
-	testclient.AwaitNil(f.t, "all that was accepted is stored", func() error {
-		n, err := metric(f.queue, "push_publish_queue")
-		if err == nil && n > 0 {
-			err = fmt.Errorf("%d publications wait", n)
-		}
-		return err
-	})
+	awaitMetric(f.t, f.queue, "push_publish_queue", 0)
 	f.redis.AwaitPubSub(int64(len(f.in.subs))) // its answer comes when it has told everybody
 }
 
@@ -351,24 +345,10 @@ func (f *faultRun) checkServers(before []int) {
 		return nil
 	})
 	for _, p := range f.in.procs {
-		if resident := p.resident(f.t); resident > mostMemory {
+		if resident := p.memory("VmRSS"); resident > mostMemory {
 			f.t.Errorf("a server takes %d MiB", resident>>20)
 		}
 	}
-}
-
-// resident is the memory of the process, in bytes.
-func (p *process) resident(t *testing.T) int64 {
-	t.Helper()
-	var size, pages int64
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/statm", p.cmd.Process.Pid))
-	if err == nil {
-		_, err = fmt.Sscan(string(text), &size, &pages)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	return pages * int64(os.Getpagesize())
 }
 
 // caughtUp waits until everybody has what was accepted so far: what is lost by Redis and by a server at once is lost.

@@ -269,13 +269,7 @@ func TestTrafficOfAPoll(t *testing.T) {
 			t.Fatal(err)
 		}
 		f.add(2, reply(`\[TCP-CONNECTION\] TIME IP`, `\[POST\] \S+ IP`, `\[MESSAGE-SET\] BUFFER \d+ms IP`)...)
-		testclient.AwaitNil(t, "it has come by", func() error {
-			n, err := metric(f.window, "push_published_total")
-			if err == nil && n != 1 {
-				err = fmt.Errorf("%d have", n)
-			}
-			return err
-		})
+		awaitMetric(t, f.window, "push_published_total", 1)
 		poll(http.StatusNotModified)
 		f.add(3, append([]string{`\[TCP-CONNECTION\] TIME IP`, `\[GET\] \S+ IP`, `\[MESSAGE-LAST\] BUFFER \d+ms IP`}, end...)...)
 	})

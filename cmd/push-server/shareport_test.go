@@ -2,8 +2,6 @@ package main
 
 import (
 	"fmt"
-	"io"
-	"net/http"
 	"strconv"
 	"strings"
 	"testing"
@@ -75,19 +73,26 @@ func sharing(t *testing.T, other config, redis string) (c config, window string)
 
 // metric is the value of a line of the page for operators.
 func metric(window, name string) (int, error) {
-	resp, err := http.Get("http://" + window + "/metrics")
+	page, err := readPage("http://" + window + "/metrics")
 	if err != nil {
 		return 0, err
 	}
-	defer resp.Body.Close()
-	page, err := io.ReadAll(resp.Body)
-	if err != nil {
-		return 0, err
-	}
-	_, rest, ok := strings.Cut(string(page), "\n"+name+" ")
+	_, rest, ok := strings.Cut(page, "\n"+name+" ")
 	if !ok {
 		return 0, fmt.Errorf("no %s", name)
 	}
 	line, _, _ := strings.Cut(rest, "\n")
 	return strconv.Atoi(line)
+}
+
+// awaitMetric waits until that line has this value.
+func awaitMetric(t *testing.T, window, name string, want int) {
+	t.Helper()
+	testclient.AwaitNil(t, fmt.Sprint(name, " is ", want), func() error {
+		n, err := metric(window, name)
+		if err == nil && n != want {
+			err = fmt.Errorf("it is %d", n)
+		}
+		return err
+	})
 }

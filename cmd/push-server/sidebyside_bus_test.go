@@ -5,8 +5,6 @@ import (
 	"context"
 	"encoding/hex"
 	"fmt"
-	"io"
-	"net/http"
 	"strings"
 	"testing"
 	"time"
@@ -164,20 +162,6 @@ func (in *besideNode) awaitListening(t *testing.T, n int) {
 		}
 		return nil
 	})
-}
-
-func fetch(t *testing.T, url string) []byte {
-	t.Helper()
-	res, err := http.Get(url)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer res.Body.Close()
-	page, err := io.ReadAll(res.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return page
 }
 
 // What clients and back ends publish here goes to Node's processes in Node's own words, and to clients of our other process.

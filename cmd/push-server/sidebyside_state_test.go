@@ -108,9 +108,12 @@ func TestStatisticsBesideNode(t *testing.T) {
 // statistics are the records that the page shows, by process.
 func statistics(t *testing.T, in *installation) map[string]json.RawMessage {
 	t.Helper()
-	page := fetch(t, "http://"+in.pub+statPath)
+	page, err := readPage("http://" + in.pub + statPath)
+	if err != nil {
+		t.Fatal(err)
+	}
 	var records []json.RawMessage
-	if err := json.Unmarshal(page, &records); err != nil {
+	if err := json.Unmarshal([]byte(page), &records); err != nil {
 		t.Fatalf("%v: %s", err, page)
 	}
 	all := map[string]json.RawMessage{}
