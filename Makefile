@@ -106,7 +106,7 @@ package: build ## put the server and its files into dist/
 	for shell in bash zsh fish; do dist/share/push-server completion $$shell >dist/share/completions/push-server.$$shell || exit; done
 	rm dist/share/push-server
 	tar -czf dist/push-server-$(VERSION)-linux-$$(go env GOARCH).tar.gz --transform 's,^\(dist/\)\?,push-server/,' \
-		bin/push-server configs/*.json README.md LICENSE dist/share
+		bin/push-server configs/*.json README.md docs LICENSE dist/share
 	@rm -r dist/share
 	@ls dist
 
@@ -130,12 +130,13 @@ PLACED = sed -e 's,/usr/local/,$(PREFIX)/,g' -e 's/^\(User\|Group\|USER\|GROUP\)
 
 install: ## put everything in place: PREFIX=/usr/local RUN_AS=bitrix DESTDIR=
 	@test -x $(SERVER) || $(MAKE) build
-	install -d $(BINDIR) $(UNITDIR) $(DATADIR) $(DOCDIR) $(ETC)/push-server $(ETC)/default $(ETC)/logrotate.d $(ETC)/sysctl.d
+	install -d $(BINDIR) $(UNITDIR) $(DATADIR) $(DOCDIR)/docs $(ETC)/push-server $(ETC)/default $(ETC)/logrotate.d $(ETC)/sysctl.d
 	install -m 755 $(SERVER) $(BINDIR)/push-server
 	install -m 755 configs/bitrixvm/push-server-multi $(BINDIR)
 	@for unit in configs/systemd/*.service; do $(PLACED) $$unit >$(UNITDIR)/$${unit##*/} || exit; done
 	install -m 644 configs/*.json configs/nginx/*.conf $(DATADIR)
 	install -m 644 README.md LICENSE configs/MIGRATION.md $(DOCDIR)
+	install -m 644 docs/*.md $(DOCDIR)/docs
 	install -d $(MANDIR) $(BASHDIR) $(ZSHDIR) $(FISHDIR)
 	SOURCE_DATE_EPOCH=$(DATE) $(SERVER) man $(MANDIR)
 	$(SERVER) completion bash >$(BASHDIR)/push-server

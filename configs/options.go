@@ -17,7 +17,7 @@ type option struct {
 	unit time.Duration // of a duration that is written as a number; 0: durations are written as "40s"
 	// min and max bound numbers and durations, both inclusive.
 	min, max  int64
-	doc       string // one line for the table of the README; "" keeps the key out of it
+	doc       string // one line for the table of docs/configuration.md; "" keeps the key out of it
 	remark    string // warning about a key without effect; "" says nothing
 	insteadOf string // the key that a misspelling stands for
 }
@@ -29,7 +29,7 @@ const (
 	maxMinutes = int64(time.Hour)
 )
 
-// options are all keys that are known, in the order of the README.
+// options are all keys that are known, in the order of that table.
 var options = []option{
 	{key: "servers[].name", each: func(s *Server) any { return &s.Name }, doc: "name of the listener in the line it prints"},
 	{key: "servers[].port", each: func(s *Server) any { return &s.Port }, max: 65535, doc: "port; absent or 0: one that the system chooses"},
@@ -134,15 +134,15 @@ var options = []option{
 	{key: "push.maxConnections", of: func(c *Config) any { return &c.Push.MaxConnections }, max: maxCount, doc: "subscribers of the process; 0: as many as descriptors allow"},
 	{key: "push.maxBuffered", of: func(c *Config) any { return &c.Push.MaxBuffered }, min: 1, max: maxBytes, doc: "bytes waiting for a slow reader before it is closed; the default grows with `limits.maxPayload`"},
 	{key: "push.requestBytes", of: func(c *Config) any { return &c.Push.RequestBytes }, max: maxBytes,
-		doc: "bytes of bodies of publications under way over HTTP; 0: see [Limits](#limits)"},
+		doc: "bytes of bodies of publications under way over HTTP; 0: see [Limits](../README.md#limits)"},
 	{key: "push.inputBytes", of: func(c *Config) any { return &c.Push.InputBytes }, max: maxBytes,
-		doc: "bytes of requests and messages that are not complete, of all connections; 0: see [Limits](#limits)"},
+		doc: "bytes of requests and messages that are not complete, of all connections; 0: see [Limits](../README.md#limits)"},
 	{key: "push.outputBytes", of: func(c *Config) any { return &c.Push.OutputBytes }, max: maxBytes,
-		doc: "bytes waiting for slow readers, of all connections; 0: see [Limits](#limits)"},
+		doc: "bytes waiting for slow readers, of all connections; 0: see [Limits](../README.md#limits)"},
 	{key: "push.pendingBytes", of: func(c *Config) any { return &c.Push.PendingBytes }, max: maxBytes,
-		doc: "bytes of live publications kept for returning clients while their history is read; 0: see [Limits](#limits)"},
+		doc: "bytes of live publications kept for returning clients while their history is read; 0: see [Limits](../README.md#limits)"},
 	{key: "push.replayBytes", of: func(c *Config) any { return &c.Push.ReplayBytes }, max: maxBytes,
-		doc: "bytes of history on its way to returning clients; 0: see [Limits](#limits)"},
+		doc: "bytes of history on its way to returning clients; 0: see [Limits](../README.md#limits)"},
 	{key: "push.historyPerChannel", of: func(c *Config) any { return &c.Push.HistoryPerChannel }, min: 1, max: maxCount, doc: "publications of one channel that a returning client gets"},
 	{key: "push.historyTotal", of: func(c *Config) any { return &c.Push.HistoryTotal }, min: 1, max: maxCount, doc: "publications that a returning client gets in all"},
 	{key: "push.windowCount", of: func(c *Config) any { return &c.Push.WindowCount }, min: 2, max: maxCount,

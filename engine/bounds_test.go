@@ -213,3 +213,25 @@ func TestReplayIsOneFrame(t *testing.T) {
 		}
 	}
 }
+
+// One request more than may be under way is answered 503, not with the end of its connection, and there is a place again when one is done.
+func TestRequestsUnderWay(t *testing.T) {
+	e := startMemory(t, nil)
+	release := make(chan struct{})
+	for range maxRequests {
+		if !e.requests.start(func() { <-release }) {
+			t.Fatal("no place")
+		}
+	}
+	c := dial(t, e)
+	c.Say("POST /bitrix/rest/ HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n\r\nx")
+	if resp := c.Reply("POST"); resp.Status != http.StatusServiceUnavailable || resp.Header.Get("Retry-After") == "" {
+		t.Errorf("answered %s", resp)
+	}
+	close(release)
+	testclient.Await(t, "a place", func() bool {
+		c := dial(t, e)
+		c.Say("POST /bitrix/rest/ HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n\r\nx")
+		return c.Reply("POST").Status == http.StatusBadRequest
+	})
+}

@@ -1,6 +1,11 @@
 package protocol
 
-import "testing"
+import (
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+)
 
 func TestErrors(t *testing.T) {
 	f := func(e *Error, text string, status int, reason string) {
@@ -29,4 +34,20 @@ func TestErrors(t *testing.T) {
 	f(ErrProtocolViolation, "1002: protocol violation", 400, "")
 	f(ErrInvalidUTF8, "1007: invalid UTF-8", 400, "")
 	f(ErrTooBig, "1009: message too big", 413, "")
+}
+
+// docs/errors.md has every refusal.
+func TestPageHasAllErrors(t *testing.T) {
+	page, err := os.ReadFile("../docs/errors.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range []*Error{
+		ErrWrongChannel, ErrPublicRequired, ErrWrongRequest, ErrNotAllowed, ErrWrongCommand, ErrTooManyMessages, ErrNoChannels,
+		ErrTooManyChannels, ErrInvalidChannel, ErrPrivateChannel, ErrSignature, ErrTooManyConnections,
+	} {
+		if row := fmt.Sprintf("| %d | %s |", e.Code, e.Text); !strings.Contains(string(page), row) {
+			t.Errorf("%s is missing", row)
+		}
+	}
 }

@@ -17,7 +17,7 @@ import (
 	"push-server/protocol/testclient"
 )
 
-// examples runs what stands under Examples in the help of all commands, where there is a server that serves configs/standalone.json.
+// examples runs what stands under Examples in the help of all commands, and in the pages, where there is a server that serves configs/standalone.json.
 type examples struct {
 	config config
 	dir    string // the current directory
@@ -88,6 +88,7 @@ func TestExamples(t *testing.T) {
 		}
 		lines = append(lines, more...)
 	}
+	lines = append(lines, commandsOfPages(t)...)
 	for _, line := range lines {
 		if strings.Contains(line, " subscribe ") {
 			x.subscribe(t, line)

@@ -64,7 +64,7 @@ func rootCommand(stdout, stderr io.Writer) *cobra.Command {
 		Short: "Push server for Bitrix24 portals",
 		Long: `Push server for Bitrix24 portals. Serves until SIGTERM or SIGINT, then ends in good order.
 
-FILE is a configuration of the Node push server or one with the additions described in README.md; a folder stands for all
+FILE is a configuration of the Node push server or one with the additions described in docs/configuration.md; a folder stands for all
 its files *.json. With several, one process serves them all.
 
 Exit codes: 0 done, 1 failure, 2 wrong command line, 3 subscribe --expect got other messages than it should.`,

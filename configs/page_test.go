@@ -6,13 +6,13 @@ import (
 	"testing"
 )
 
-func TestReadmeHasTheTableOfKeys(t *testing.T) {
-	readme, err := os.ReadFile("../README.md")
+func TestPageHasTheTableOfKeys(t *testing.T) {
+	page, err := os.ReadFile("../docs/configuration.md")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if table := string(AppendTable(nil)); !strings.Contains(string(readme), "\n"+table+"\n") {
-		t.Errorf("the table of README.md has to be this one:\n%s", table)
+	if table := string(AppendTable(nil)); !strings.Contains(string(page), "\n"+table+"\n") {
+		t.Errorf("the table of docs/configuration.md has to be this one:\n%s", table)
 	}
 }
 
