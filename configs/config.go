@@ -123,7 +123,8 @@ type Push struct {
 
 	StatAllow []string // addresses and prefixes of those who may see the statistics; empty: everybody
 	LogLevel  string   // debug, info, warn or error
-	Metrics   string   // address for metrics, health and profiles, "host:port"; "": none
+	Metrics   string   // address of the operator's window, "host:port"; "": none
+	Operators Operators
 }
 
 // Default returns what counts for keys that a file does not have. It has no servers and no key.
@@ -167,6 +168,7 @@ func Default() *Config {
 			MemoryPerChannel:  1000,
 			MemoryBytes:       256 << 20,
 			LogLevel:          "info",
+			Operators:         Operators{Profiles: true},
 		},
 		given: map[string]bool{},
 	}

@@ -336,6 +336,8 @@ func sectionNames(section string) []string {
 		return []string{"routes", "ssl"}
 	case "storage.":
 		return []string{"tls"}
+	case "push.":
+		return []string{"operators"}
 	}
 	return nil
 }

@@ -88,7 +88,8 @@ func (j *joiner) conflict(o *option, c *Config, s Severity, suggestion string) {
 }
 
 func (o *option) secret() bool {
-	return slices.Contains([]string{"security.key", "debug.testConnectionKey", "storage.socket", "storage.password", "storage.sentinelPassword"}, o.key)
+	return slices.Contains([]string{"security.key", "debug.testConnectionKey", "storage.socket", "storage.password", "storage.sentinelPassword",
+		"push.operators.token"}, o.key)
 }
 
 // limits keeps what only statistics show.

@@ -158,7 +158,16 @@ var options = []option{
 		doc: "who may see statistics, for example `[\"127.0.0.1\", \"10.0.0.0/8\"]`; absent: everyone. Behind a proxy the address is that of the proxy"},
 	{key: "push.logLevel", of: func(c *Config) any { return &c.Push.LogLevel }, doc: "`debug`, `info`, `warn` or `error`"},
 	{key: "push.metrics", of: func(c *Config) any { return &c.Push.Metrics },
-		doc: "address for operators, such as `127.0.0.1:9100`: `/metrics`, `/healthz`, `/readyz`, `/debug/pprof/`; whoever reaches it can look"},
+		doc: "address of the [operator's window](operate.md#the-operators-window), such as `127.0.0.1:9100`; at another address than a loopback one, set `push.operators.token`"},
+	{key: "push.operators.token", of: func(c *Config) any { return &c.Push.Operators.Token },
+		doc: "secret that whoever looks has to give, as a bearer token or as the password of HTTP basic; absent: whoever reaches the address may look"},
+	{key: "push.operators.tokenFile", of: func(c *Config) any { return &c.Push.Operators.TokenFile }, doc: "file with that secret, instead"},
+	{key: "push.operators.readOnly", of: func(c *Config) any { return &c.Push.Operators.ReadOnly },
+		doc: "operators may look and do nothing; always so at an address that is not a loopback one, without a token"},
+	{key: "push.operators.profiles", of: func(c *Config) any { return &c.Push.Operators.Profiles },
+		doc: "serve `/debug/pprof/`; absent: at a loopback address only"},
+	{key: "push.operators.hosts", of: func(c *Config) any { return &c.Push.Operators.Hosts },
+		doc: "host names under which a proxy or a browser may reach the window at a loopback address without a token, besides `localhost`"},
 }
 
 // free are the sections that may hold anything: they belong to cloud mode and to the tests of the Node server.

@@ -29,7 +29,7 @@ func (c *Config) Validate() []Problem {
 	v.servers()
 	v.level()
 	v.statAllow()
-	v.metrics()
+	v.operators()
 	v.debug()
 	return v.problems
 }
@@ -170,8 +170,7 @@ func (v *validator) security() {
 // loopback says whether all listeners are only reachable from this machine.
 func (v *validator) loopback() bool {
 	for _, s := range v.c.Servers {
-		host, _, err := net.SplitHostPort(s.Address)
-		if ip := net.ParseIP(host); err != nil || ip == nil || !ip.IsLoopback() {
+		if !isLoopback(s.Address) {
 			return false
 		}
 	}
@@ -304,12 +303,6 @@ func unmap(p netip.Prefix) netip.Prefix {
 		return netip.PrefixFrom(p.Addr().Unmap(), p.Bits()-mapped)
 	}
 	return p
-}
-
-func (v *validator) metrics() {
-	if addr := v.c.Push.Metrics; addr != "" && !validAddress(addr) {
-		v.add(Error, "push.metrics", `for example "127.0.0.1:9100"`, "%q is not an address", addr)
-	}
 }
 
 // validAddress says whether s is "host:port" with a port that is a number. The host may be missing.

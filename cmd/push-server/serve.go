@@ -156,7 +156,11 @@ func (s *server) openWindow() (err error) {
 	if addr == "" {
 		return nil
 	}
-	if s.window, err = ops.Listen(addr, s.engine, s.engine.AcceptFailures()); err != nil {
+	o, err := windowOptions(s.config)
+	if err != nil {
+		return fmt.Errorf("push.operators: %w", err)
+	}
+	if s.window, err = ops.Listen(addr, s.engine, s.engine.AcceptFailures(), o); err != nil {
 		return fmt.Errorf("push.metrics: %w", err)
 	}
 	return nil
@@ -186,7 +190,11 @@ func (s *server) print(w io.Writer) {
 	}
 	fmt.Fprintln(w, storageText(&s.config.Storage))
 	if s.window != nil {
-		fmt.Fprintf(w, "for operators: http://%s/metrics /healthz /readyz /debug/pprof/\n", s.window.Addr())
+		profiles := ""
+		if s.config.ServesProfiles() {
+			profiles = " /debug/pprof/"
+		}
+		fmt.Fprintf(w, "for operators: http://%s/metrics /healthz /readyz%s\n", s.window.Addr(), profiles)
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 
 	"push-server/configs"
 	"push-server/engine"
+	"push-server/engine/ops"
 	"push-server/poll"
 	"push-server/protocol"
 )
@@ -65,6 +66,15 @@ func engineOptions(s *server, key []byte) engine.Options {
 	}
 	o.StatAllow, _ = p.StatPrefixes() // those that are none did not pass the check
 	return o
+}
+
+// windowOptions say who may look.
+func windowOptions(c *configs.Config) (ops.Options, error) {
+	o := &c.Push.Operators
+	token, err := o.Secret()
+	return ops.Options{
+		Token: token, ReadOnly: o.ReadOnly, Profiles: c.ServesProfiles(), Hosts: o.Hosts, Version: versionText(),
+	}, err
 }
 
 // clientRate is negative where there is no limit, since zero would be a default.

@@ -2,6 +2,7 @@ package ops
 
 import (
 	"net/http"
+	"runtime"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
@@ -9,9 +10,12 @@ import (
 )
 
 // metrics is the page for Prometheus, from a registry of its own: nothing that a library registers elsewhere gets in.
-func metrics(source Source) http.Handler {
+func metrics(source Source, version string) http.Handler {
 	r := prometheus.NewRegistry()
 	r.MustRegister(
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "push_build_info", Help: "What runs.", ConstLabels: prometheus.Labels{"version": version, "goversion": runtime.Version()},
+		}, func() float64 { return 1 }),
 		collector{source},
 		collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),

@@ -6,7 +6,7 @@
 //	/readyz         200 while it serves; 503 and why before the bus has answered, while it is silent, and from the beginning of a drain
 //	/debug/pprof/   profiles of the Go runtime
 //
-// There is no access control: the address decides who can look.
+// Health is for everybody, the rest for those whom guard lets in.
 package ops
 
 import (
@@ -37,6 +37,15 @@ type Server struct {
 	served   chan error
 }
 
+// Options say who may look, and what there is to see.
+type Options struct {
+	Token    string   // that whoever looks has to give; "": nobody has to
+	ReadOnly bool     // nobody may do anything
+	Profiles bool     // of the Go runtime
+	Hosts    []string // names of the server, where a name is asked for
+	Version  string
+}
+
 // maxConnections is how many look at the same time; others wait. Each takes a descriptor, and subscribers need those.
 const maxConnections = 12
 
@@ -49,15 +58,19 @@ const (
 )
 
 // Listen opens the window at addr, "host:port". It serves until Close. failures count connections that could not be accepted.
-func Listen(addr string, source Source, failures *accept.Failures) (*Server, error) {
+func Listen(addr string, source Source, failures *accept.Failures, o Options) (*Server, error) {
 	ln, err := net.Listen("tcp", addr)
 	if err != nil {
 		return nil, fmt.Errorf("ops: %w", err)
 	}
+	if host, _, err := net.SplitHostPort(addr); err == nil {
+		o.Hosts = append([]string{host}, o.Hosts...)
+	}
+	tcp, ok := ln.Addr().(*net.TCPAddr)
 	s := &Server{
 		listener: netutil.LimitListener(accept.NewListener(ln, "push.metrics", failures, poll.AppendUnavailable(nil)), maxConnections),
 		http: &http.Server{
-			Handler: Handler(source), ReadHeaderTimeout: headTimeout, WriteTimeout: replyTimeout, IdleTimeout: idleTimeout,
+			Handler: Handler(source, &o, ok && tcp.IP.IsLoopback()), ReadHeaderTimeout: headTimeout, WriteTimeout: replyTimeout, IdleTimeout: idleTimeout,
 		},
 		served: make(chan error, 1),
 	}
@@ -77,23 +90,33 @@ func (s *Server) Close() error {
 	return err
 }
 
-// Handler answers the requests of the window.
-func Handler(source Source) http.Handler {
-	mux := http.NewServeMux()
-	mux.Handle("GET /metrics", metrics(source))
-	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { say(w, http.StatusOK, "ok") })
-	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
+// Handler answers the requests of the window. loopback: it is reached from this machine only.
+func Handler(source Source, o *Options, loopback bool) http.Handler {
+	open := http.NewServeMux()
+	open.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { say(w, http.StatusOK, "ok") })
+	open.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
 		if problem := source.Problem(); problem != nil {
 			say(w, http.StatusServiceUnavailable, "not ready: "+problem.Error())
 			return
 		}
 		say(w, http.StatusOK, fmt.Sprintf("ready\nroom for %d connections", source.Stats().Free))
 	})
-	mux.HandleFunc("/debug/pprof/", pprof.Index)
-	mux.HandleFunc("/debug/pprof/cmdline", pprof.Cmdline)
-	mux.HandleFunc("/debug/pprof/profile", pprof.Profile)
-	mux.HandleFunc("/debug/pprof/symbol", pprof.Symbol)
-	mux.HandleFunc("/debug/pprof/trace", pprof.Trace)
+	open.Handle("/", newGuard(o, loopback, guarded(source, o)))
+	return open
+}
+
+// guarded is what not everybody may see.
+func guarded(source Source, o *Options) http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", metrics(source, o.Version))
+	if o.Profiles {
+		mux.HandleFunc("GET /debug/pprof/", pprof.Index)
+		mux.HandleFunc("GET /debug/pprof/cmdline", pprof.Cmdline)
+		mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
+		mux.HandleFunc("GET /debug/pprof/symbol", pprof.Symbol)
+		mux.HandleFunc("POST /debug/pprof/symbol", pprof.Symbol)
+		mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
+	}
 	return mux
 }
 

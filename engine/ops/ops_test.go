@@ -34,7 +34,12 @@ func (s *server) Problem() error {
 
 func open(t *testing.T, source Source) *Server {
 	t.Helper()
-	s, err := Listen("127.0.0.1:0", source, accept.NewFailures(slog.New(slog.DiscardHandler)))
+	return openWith(t, source, Options{Profiles: true, Version: "1.2.3"})
+}
+
+func openWith(t *testing.T, source Source, o Options) *Server {
+	t.Helper()
+	s, err := Listen("127.0.0.1:0", source, accept.NewFailures(slog.New(slog.DiscardHandler)), o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -105,6 +110,7 @@ func TestMetrics(t *testing.T) {
 	f(`push_bus_errors_total\{operation="publish"\} 22`)
 	f(`push_bus_errors_total\{operation="put_statistics"\} 0`)
 	f(`push_ready 1`)
+	f(`push_build_info\{goversion="go\S+",version="1\.2\.3"\} 1`)
 	f(`go_goroutines \d+`)
 	f(`go_memstats_mallocs_total \S+`)
 	f(`process_open_fds \d+`)
@@ -143,7 +149,7 @@ func TestProfiles(t *testing.T) {
 
 func TestAddressInUse(t *testing.T) {
 	s := open(t, &server{})
-	if _, err := Listen(s.Addr(), &server{}, nil); err == nil || !strings.Contains(err.Error(), "address already in use") {
+	if _, err := Listen(s.Addr(), &server{}, nil, Options{}); err == nil || !strings.Contains(err.Error(), "address already in use") {
 		t.Error(err)
 	}
 }
