@@ -99,6 +99,8 @@ func (l *loop) acceptFailed(err error) {
 	}
 	a.deaf, a.deafSince = true, time.Now()
 	l.listenFor(0)
+	l.deadlines.catchUp()
+	l.deadlines.wakeBy(l.deadlines.now + 1)
 }
 
 // accepted says whether the connection that was just accepted may stay, as far as descriptors go.
@@ -106,16 +108,15 @@ func (a *acceptor) accepted() bool {
 	a.failed, a.lent = 0, false
 	return a.spare.Hold()
 }
-
 // restore is called in every turn: it takes the spare descriptor back, and ends a pause that was long enough.
 func (l *loop) restore() {
 	a := &l.acceptor
-	if !a.lent {
-		a.spare.Hold()
-	}
 	if a.deaf && time.Since(a.deafSince) >= acceptPause {
 		a.deaf = false
 		l.listenFor(unix.EPOLLIN | unix.EPOLLPRI) // as gnet does
+	}
+	if a.deaf || !a.lent && !a.spare.Hold() {
+		l.deadlines.wakeBy(l.deadlines.now + 1)
 	}
 }
 

@@ -16,12 +16,15 @@ import (
 	"push-server/protocol/testclient"
 )
 
-// ticksLater waits until the deadlines of all loops have moved on by d.
-func ticksLater(t *testing.T, e *Engine, d time.Duration) {
+// later waits until d has passed and all loops have served the deadlines that were due by then.
+func later(t *testing.T, e *Engine, d time.Duration) {
 	t.Helper()
-	for _, l := range e.loops {
-		until := l.ticks.Load() + uint32(d/tick)
-		testclient.Await(t, "time to pass", func() bool { return l.ticks.Load() >= until })
+	until := time.Now().Add(d)
+	testclient.Await(t, "time to pass", func() bool { return time.Now().After(until) })
+	for range 2 { // mail is read before deadlines
+		if err := askLoops(t.Context(), e.loops, func(*loop) {}); err != nil {
+			t.Fatal(err)
+		}
 	}
 }
 
@@ -39,7 +42,7 @@ func TestSlowlyReadReply(t *testing.T) {
 			c.Get(testSub + query("&mid=00000000000000000000000000", a))
 			testclient.Await(t, "output that waits", func() bool { return e.buffered() > 0 })
 			meanwhile(e, c)
-			ticksLater(t, e, time.Second)
+			later(t, e, time.Second)
 			resp, err := http.ReadResponse(bufio.NewReader(c), nil)
 			if err != nil {
 				t.Fatal(err)
@@ -234,4 +237,22 @@ func TestRequestsUnderWay(t *testing.T) {
 		c.Say("POST /bitrix/rest/ HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n\r\nx")
 		return c.Reply("POST").Status == http.StatusBadRequest
 	})
+}
+
+// Loops with nothing to do sleep, also with connections whose deadlines are far away, and one that comes near is kept.
+func TestQuietLoopsSleep(t *testing.T) {
+	e := startMemory(t, func(o *Options) { o.EchoInterval = time.Hour; o.IdleTimeout = 300 * time.Millisecond })
+	subscribed(t, e, query("", newItem()))
+	later(t, e, 200*time.Millisecond) // the start is over
+	before := e.Stats().Turns
+	later(t, e, time.Second)
+	if turns := e.Stats().Turns - before; turns > uint64(4*len(e.loops)) { // those of later among them
+		t.Errorf("%d turns in a second", turns)
+	}
+	c := dial(t, e)
+	c.Get("/nothing")
+	c.Reply("GET")
+	if _, err := c.Read(make([]byte, 1)); err != io.EOF {
+		t.Errorf("an idle connection ends with %v", err)
+	}
 }

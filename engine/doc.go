@@ -13,7 +13,7 @@
 // all loops at once (askLoops). A loop never waits: what may (the bus, handlers of publishers) runs on a goroutine of Engine.tasks, and
 // its answer comes as mail.
 //
-// Exceptions, each made for it: loop.stats (atomic), table.Interested (read by the feed), awake, ticks, wakeFD, and loop.Wake.
+// Exceptions, each made for it: loop.stats (atomic), table.Interested (read by the feed), awake, wakeFD, and loop.Wake.
 //
 //	Engine.publishing            any goroutine; under its mutex. One sender takes from the front of both lanes
 //	Engine.admission, handOffs,  any goroutine

@@ -129,6 +129,9 @@ func (e *Engine) Start(ctx context.Context) error {
 		return err
 	}
 	e.running.Store(true)
+	for _, l := range e.loops {
+		l.wake()
+	}
 	e.background(e.publishing.run)
 	e.background(e.limits.run)
 	e.background(e.notices.run)

@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"runtime/debug"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -31,8 +33,8 @@ type loop struct {
 	log     *slog.Logger
 	mailbox mailbox
 	awake   atomic.Bool   // a wake-up is on its way
-	ticks   atomic.Uint32 // since the start
 	wakeFD  int           // our end of the control connection; a byte there makes the loop run a turn; -1: there is none
+	ringing sync.Mutex    // held while an alarm uses wakeFD
 	stats   loopStats
 	gnet    gnet.Engine
 	started chan struct{} // closed when gnet runs the loop
@@ -81,7 +83,7 @@ func newLoop(e *Engine, id int, signer *protocol.Signer) *loop {
 		started: make(chan struct{}), ended: make(chan struct{}),
 		table: channels.New(), wakeFD: -1, acceptor: acceptor{poller: -1},
 	}
-	l.deadlines = newDeadlines(&l.slab, l.o)
+	l.deadlines = newDeadlines(&l.slab, l.o, l.ring)
 	l.reader = e.feed.NewReader(l, nil)
 	l.backlog.budget = e.output
 	return l
@@ -143,6 +145,9 @@ func (l *loop) register(ctx context.Context, fd int, value any) error {
 }
 
 func (l *loop) closeControl() {
+	l.deadlines.alarm.Stop()
+	l.ringing.Lock()
+	defer l.ringing.Unlock()
 	if l.wakeFD >= 0 {
 		_ = unix.Close(l.wakeFD) // nothing is buffered there
 		l.wakeFD = -1
@@ -176,16 +181,19 @@ func (l *loop) OnBoot(e gnet.Engine) gnet.Action {
 	return gnet.None
 }
 
-// OnTick runs on a goroutine of gnet's own. Its first call says that the loop runs.
-func (l *loop) OnTick() (time.Duration, gnet.Action) {
-	if l.ticks.Add(1) == 1 {
-		close(l.started)
-		return tick, gnet.None
-	}
-	if l.engine.running.Load() {
+// ring wakes the loop for its deadlines. It runs on a goroutine of its timer. One that comes before the engine runs is made up for by Start.
+func (l *loop) ring() {
+	l.ringing.Lock()
+	defer l.ringing.Unlock()
+	if l.engine.running.Load() && l.wakeFD >= 0 {
 		l.wake()
 	}
-	return tick, gnet.None
+}
+
+// OnTick runs on a goroutine of gnet's own. Its call says that the loop runs, and there is no other.
+func (l *loop) OnTick() (time.Duration, gnet.Action) {
+	close(l.started)
+	return math.MaxInt64, gnet.None
 }
 
 // OnOpen makes a session of a connection, if there is room for one.
@@ -228,6 +236,7 @@ func (l *loop) open(c gnet.Conn, listener uint16) *Session {
 	s.conn = c
 	s.listener = listener
 	c.SetContext(s)
+	l.deadlines.catchUp()
 	l.deadlines.start(s, timerHead)
 	l.stats.opened.Add(1)
 	return s
@@ -276,7 +285,10 @@ func (l *loop) OnClose(c gnet.Conn, _ error) gnet.Action {
 	return gnet.None
 }
 
-func (l *loop) beginCallback() { l.busy = true }
+func (l *loop) beginCallback() {
+	l.busy = true
+	l.deadlines.catchUp()
+}
 
 // endCallback ends a callback: parsers that have input go on, closed sessions go.
 func (l *loop) endCallback() {

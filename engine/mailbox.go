@@ -4,7 +4,7 @@ import (
 	"sync"
 )
 
-// mailbox brings answers, ticks and orders to a loop from any goroutine. What is in it is never dropped; the number of
+// mailbox brings answers and orders to a loop from any goroutine. What is in it is never dropped; the number of
 // questions that lead to answers is bounded elsewhere.
 type mailbox struct {
 	mu    sync.Mutex
@@ -71,52 +71,4 @@ func (l *loop) hearReply(s *Session, m *mail) {
 		s.mark(asksClose)
 	}
 	l.reply(s, m.reply)
-}
-
-// runDeadlines lets the clock catch up and serves what is due, a share at a time.
-func (l *loop) runDeadlines() {
-	now := l.ticks.Load()
-	if now == l.deadlines.now {
-		return
-	}
-	l.deadlines.now = now
-	l.lookAtBacklog()
-	for k := timerNone + 1; k < timers; k++ {
-		for n := 0; ; n++ {
-			if n == expireShare {
-				l.wake() // the rest in the next turn
-				l.deadlines.now--
-				return
-			}
-			s := l.deadlines.pop(k)
-			if s == nil {
-				break
-			}
-			l.expired(s, k)
-		}
-	}
-}
-
-// expireShare is how many deadlines of one kind a turn serves.
-const expireShare = 256
-
-func (l *loop) expired(s *Session, k timer) {
-	switch k {
-	case timerHead:
-		l.headExpired(s, CloseHeadTimeout)
-	case timerBody:
-		l.headExpired(s, CloseBodyTimeout)
-	case timerIdle:
-		l.close(s, CloseIdle)
-	case timerRequest:
-		l.close(s, CloseRequestTimeout)
-	case timerPoll:
-		l.pollExpired(s)
-	case timerGrace:
-		l.graceExpired(s)
-	case timerPing:
-		l.pingExpired(s)
-	case timerClose, timerLinger:
-		l.close(s, CloseLinger)
-	}
 }

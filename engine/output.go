@@ -71,7 +71,7 @@ func (l *loop) buffer(s *Session, b []byte) {
 }
 
 // backlog is the output that peers of one loop have not taken yet. gnet keeps it and tells nobody when it is gone, so the connections
-// that have some are looked at with every tick.
+// that have some are looked at ten times a second.
 type backlog struct {
 	waiting []laggard
 	bytes   int            // of all of them, as the process's account has it
@@ -92,6 +92,7 @@ func (l *loop) keep(s *Session, n int) {
 	if !s.is(flagBacklog) {
 		s.set(flagBacklog)
 		b.waiting = append(b.waiting, laggard{index: s.index, conn: s.conn, since: l.deadlines.now})
+		l.deadlines.wakeBy(l.deadlines.now + 1)
 	}
 	b.bytes += n
 	if !b.budget.Add(n) {

@@ -5,7 +5,7 @@ import "testing"
 func TestDeadlines(t *testing.T) {
 	var slab sessionSlab
 	o := Options{}.withDefaults()
-	d := newDeadlines(&slab, &o)
+	d := newDeadlines(&slab, &o, func() {})
 	a, b, c := slab.take(), slab.take(), slab.take()
 	d.start(a, timerIdle)
 	d.now++
