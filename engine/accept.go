@@ -108,6 +108,7 @@ func (a *acceptor) accepted() bool {
 	a.failed, a.lent = 0, false
 	return a.spare.Hold()
 }
+
 // restore is called in every turn: it takes the spare descriptor back, and ends a pause that was long enough.
 func (l *loop) restore() {
 	a := &l.acceptor

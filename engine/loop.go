@@ -32,9 +32,9 @@ type loop struct {
 	o       *Options
 	log     *slog.Logger
 	mailbox mailbox
-	awake   atomic.Bool   // a wake-up is on its way
-	wakeFD  int           // our end of the control connection; a byte there makes the loop run a turn; -1: there is none
-	ringing sync.Mutex    // held while an alarm uses wakeFD
+	awake   atomic.Bool // a wake-up is on its way
+	wakeFD  int         // our end of the control connection; a byte there makes the loop run a turn; -1: there is none
+	ringing sync.Mutex  // held while an alarm uses wakeFD
 	stats   loopStats
 	gnet    gnet.Engine
 	started chan struct{} // closed when gnet runs the loop
