@@ -20,7 +20,7 @@ build: ## build bin/push-server, and bin/push-bench
 	@mkdir -p bin
 	$(BUILD) -o bin ./cmd/...
 
-test: deps ## run all tests, but for those that take minutes
+test: deps ## run all tests, but for those that take minutes; PUSH_TEST_REDIS=path: with another redis-server, or a valkey-server
 	go test -timeout 20m $(PACKAGES)
 
 model: ## run ten thousand schedules of each scenario of what can go wrong between the bus and the loops

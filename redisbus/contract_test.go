@@ -18,6 +18,7 @@ var (
 func TestContract(t *testing.T) {
 	bustest.Run(t, func(t *testing.T) bustest.Factory {
 		server := redistest.Start(t)
+		t.Cleanup(func() { wantOldCommands(t, server) })
 		proxy := server.Proxy(t)
 		return bustest.Factory{
 			Open:       func(t *testing.T) engine.Bus { return open(t, redisbus.Options{Addr: proxy.Addr()}) },
@@ -25,6 +26,14 @@ func TestContract(t *testing.T) {
 			LoseAnswer: func(*testing.T) { proxy.LoseAnswer("EVALSHA") },
 		}
 	})
+}
+
+// wantOldCommands fails a test after which the server was asked for something that Redis 6.0, the oldest that is supported, does not have.
+func wantOldCommands(t *testing.T, server *redistest.Server) {
+	t.Helper()
+	if newer := server.CommandsAfter60(); len(newer) > 0 {
+		t.Errorf("these are not in Redis 6.0: %q", newer)
+	}
 }
 
 // open makes a bus that is closed at the end of the test.

@@ -49,9 +49,10 @@ func isRefusal(err error) bool {
 	return strings.Contains(text, "Protocol error") || strings.Contains(text, "script")
 }
 
-// saysForbidden says whether text is how Redis says, without a code, that the user of a script may not do what it does.
+// saysForbidden says whether text is how Redis says, without a code, that the user of a script may not do what it does. The first words are
+// those of Redis 7.2 and of Valkey.
 func saysForbidden(text string) bool {
-	for _, words := range []string{"can't run this command", "can't publish to the channel", "can't access at least one of the"} {
+	for _, words := range []string{"ACL failure in script", "can't run this command", "can't publish to the channel", "can't access at least one of the"} {
 		if strings.Contains(text, words) {
 			return true
 		}

@@ -15,7 +15,7 @@ func moving(t *testing.T, o redisbus.Options) (*redistest.Group, *redistest.Prox
 	t.Helper()
 	g := redistest.StartPair(t, redistest.GroupOptions{})
 	for _, s := range g.Servers {
-		s.Do("ACL", "SETUSER", "blind", "on", ">secret", "~*", "&*", "+@all", "-info")
+		s.AddUser("blind", "secret", "-info")
 	}
 	proxy := g.Servers[0].Proxy(t)
 	o.Addr, o.RetryMax = proxy.Addr(), 20*time.Millisecond

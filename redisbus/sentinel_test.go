@@ -173,6 +173,7 @@ func TestSentinelOptions(t *testing.T) {
 			}
 		})
 	}
+	redistest.Needs(t, 602) // before, sentinels know no passwords of each other
 	a := redistest.NewAuthority(t)
 	g := redistest.StartGroup(t, redistest.GroupOptions{Authority: a, Password: "s3cret1", SentinelPassword: "s3cret2"})
 	right := redisbus.Options{Sentinels: g.Addrs, MasterName: redistest.MasterName, Password: "s3cret1", SentinelPassword: "s3cret2", TLS: trusting(t, a)}
@@ -186,6 +187,11 @@ func TestSentinelOptions(t *testing.T) {
 	f("one of them", g, with(func(o *redisbus.Options) { o.Sentinels = g.Addrs[2:] }), true)
 	f("one that is not there", g, with(func(o *redisbus.Options) { o.Sentinels = []string{"127.0.0.1:1", g.Addrs[1]} }), true)
 	f("URL", g, redisbus.Options{URL: url, SentinelPassword: "s3cret2", TLS: right.TLS}, true)
+	for _, s := range g.Sentinels {
+		s.Do("ACL", "SETUSER", "portal", "on", ">s3cret4", "-@all", "&*", "+sentinel|get-master-addr-by-name", "+sentinel|master", "+subscribe", "+ping")
+	}
+	f("user of sentinels", g, with(func(o *redisbus.Options) { o.SentinelUser, o.SentinelPassword = "portal", "s3cret4" }), true)
+	f("another password of that user", g, with(func(o *redisbus.Options) { o.SentinelUser, o.SentinelPassword = "portal", "s3cret2" }), false)
 	f("another name", g, with(func(o *redisbus.Options) { o.MasterName = "another" }), false)
 	f("another password", g, with(func(o *redisbus.Options) { o.Password = "s3cret3" }), false)
 	f("another password of sentinels", g, with(func(o *redisbus.Options) { o.SentinelPassword = "s3cret3" }), false)

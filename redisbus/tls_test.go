@@ -35,7 +35,7 @@ func trusting(t *testing.T, a *redistest.Authority) *tls.Config {
 func TestTLS(t *testing.T) {
 	a := redistest.NewAuthority(t)
 	server, port := redistest.StartTLS(t, a)
-	server.Do("ACL", "SETUSER", "portal", "on", ">s3cret", "~*", "&*", "+@all")
+	server.AddUser("portal", "s3cret")
 	server.Do("ACL", "SETUSER", "default", "off")
 	var log bytes.Buffer
 	f := func(name string, works bool, o redisbus.Options) {

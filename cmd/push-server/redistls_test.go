@@ -16,7 +16,7 @@ import (
 func TestRedisOverTLS(t *testing.T) {
 	a := redistest.NewAuthority(t)
 	redis, port := redistest.StartTLS(t, a)
-	redis.Do("ACL", "SETUSER", "portal", "on", ">s3cret", "~*", "&*", "+@all")
+	redis.AddUser("portal", "s3cret")
 	redis.Do("ACL", "SETUSER", "default", "off")
 	cert, key := a.Issue(t, "push-server")
 	c := joined(recordedConfig(t, "default-sub", ""), recordedConfig(t, "default-pub", ""))

@@ -1,4 +1,5 @@
-// Package redistest starts private Redis servers for tests, and can take them away, bring them back and lose their answers.
+// Package redistest starts private Redis servers for tests, and can take them away, bring them back and lose their answers. The program is
+// redis-server, or what PUSH_TEST_REDIS says.
 package redistest
 
 import (
@@ -94,7 +95,7 @@ func (s *Server) Restart() {
 	if s.sentinel {
 		args = append(args, "--sentinel")
 	}
-	s.process = exec.Command("redis-server", args...)
+	s.process = exec.Command(program(), args...)
 	s.process.Stdout, s.process.Stderr = s.output, s.output
 	// A test that dies takes its server along.
 	s.process.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
