@@ -23,11 +23,11 @@ func TestLoopEndsUnasked(t *testing.T) {
 	e := startMemory(t, nil)
 	a := newItem()
 	var cs []*testclient.Client
-	on := func(l *loop) bool { return l.stats.webSockets.Load() > 0 }
+	on := func(l *loop) bool { return l.stats.of(transportWebSocket) > 0 }
 	for !on(e.loops[0]) || !on(e.loops[1]) {
 		cs = append(cs, subscribed(t, e, query("", a)))
 	}
-	told := e.loops[1].stats.webSockets.Load()
+	told := e.loops[1].stats.of(transportWebSocket)
 	e.loops[0].call(func(l *loop) { l.ending = true })
 	select {
 	case err := <-e.Failed():

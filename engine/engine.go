@@ -15,6 +15,7 @@ import (
 	"push-server/engine/accept"
 	"push-server/engine/budget"
 	"push-server/engine/feed"
+	"push-server/engine/latency"
 	"push-server/poll"
 	"push-server/protocol"
 )
@@ -43,6 +44,7 @@ type Engine struct {
 	publishStats publishStats
 	channelCount channelCount
 	notices      *notices
+	latency      *latency.Set
 	input        *budget.Budget // unread input of all connections
 	bodies       *budget.Budget // of requests that are answered by goroutines
 	relieving    atomic.Bool    // loops are being asked to let go of sessions
@@ -83,9 +85,13 @@ func New(o Options, bus Bus) (*Engine, error) {
 	e.admission.most = int64(o.MaxConnections)
 	e.admission.adjust()
 	e.notices = newNotices(o.Logger)
+	e.latency = latency.New()
+	e.publishStats.took = e.latency.Publish
 	e.input, e.output = budget.New(int64(o.InputTotal)), budget.New(int64(o.OutputTotal))
 	e.pending, e.answers = budget.New(int64(o.PendingTotal)), budget.New(int64(o.AnswerTotal))
-	e.feed = feed.New(bus, o.feed(e.pending, e.answers))
+	fo := o.feed(e.pending, e.answers)
+	fo.Probed = e.latency.Bus.Observe
+	e.feed = feed.New(bus, fo)
 	e.publishing = newPublishQueue(bus, &e.o, &e.publishStats)
 	e.limits = newChannelLimits(&e.o, func() []*loop { return e.loops })
 	e.requests = newRequests(e)
@@ -181,6 +187,9 @@ func (e *Engine) Handler(routes poll.Routes) fasthttp.RequestHandler {
 
 // AcceptFailures counts connections that could not be accepted, on whatever port.
 func (e *Engine) AcceptFailures() *accept.Failures { return e.acceptFailures }
+
+// Latency is how long things take.
+func (e *Engine) Latency() *latency.Set { return e.latency }
 
 // Failed gets a value when a loop ended although nobody stopped it: the process should end.
 func (e *Engine) Failed() <-chan error { return e.failed }

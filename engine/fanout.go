@@ -58,7 +58,9 @@ func (l *loop) turn() {
 	l.serveTurn(start)
 	l.joined.forget()
 	l.stats.turns.Add(1)
-	l.stats.turnTime.Add(int64(time.Since(start)))
+	took := time.Since(start)
+	l.stats.turnTime.Add(int64(took))
+	l.engine.latency.Turn.Observe(took)
 }
 
 func (l *loop) serveTurn(start time.Time) {
@@ -127,6 +129,11 @@ func (l *loop) flush(start time.Time) bool {
 		}
 		if o.at%budgetEvery == 0 && time.Since(start) > l.o.TurnBudget && o.at < len(o.sessions) {
 			return false
+		}
+	}
+	if n := len(o.links); n > 0 {
+		if age, ok := l.reader.Age(o.links[n-1].entry); ok {
+			l.engine.latency.Delivery.Observe(age)
 		}
 	}
 	o.reset()

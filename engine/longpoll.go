@@ -1,8 +1,6 @@
 package engine
 
 import (
-	"sync/atomic"
-
 	"push-server/engine/feed"
 	"push-server/poll"
 	"push-server/protocol"
@@ -11,7 +9,7 @@ import (
 func init() {
 	transportTable[transportPoll] = transport{
 		label: "poll", read: (*loop).skipBody, unread: pipelined, deliver: (*loop).deliverPoll, give: (*loop).giveMissed,
-		hear: (*loop).hearReply, end: (*loop).endPolling, count: func(s *loopStats) *atomic.Int64 { return &s.polls },
+		hear: (*loop).hearReply, end: (*loop).endPolling,
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"push-server/engine/budget"
+	"push-server/engine/latency"
 	"push-server/engine/outage"
 	"push-server/poll"
 	"push-server/protocol"
@@ -53,6 +54,7 @@ type lane struct {
 	maxCount int
 	budget   *budget.Budget
 	patience time.Duration // that a publisher has
+	took     *latency.Histogram
 
 	ps       []*protocol.Publication // not stored yet. The sender alone removes from the front
 	underWay int                     // of ps, which the sender has: the bus may have stored them already
@@ -83,7 +85,7 @@ func newPublishQueue(bus Bus, o *Options, stats *publishStats) *publishQueue {
 	bytes := [publisherKinds]int{backEnds: o.PublishQueueBytes, clients: o.ClientQueueBytes}
 	for kind := range q.lanes {
 		la := &q.lanes[kind]
-		*la = lane{share: laneShare[kind], maxCount: o.PublishQueue, budget: budget.New(int64(bytes[kind])), patience: o.AcceptTimeout}
+		*la = lane{share: laneShare[kind], maxCount: o.PublishQueue, budget: budget.New(int64(bytes[kind])), patience: o.AcceptTimeout, took: stats.took}
 		la.overdue = time.AfterFunc(time.Hour, func() { q.tellOverdue(la) })
 		la.overdue.Stop()
 	}
@@ -338,6 +340,9 @@ func (la *lane) settle(n int, err error) {
 			a.err = err
 		}
 		if a.left == 0 {
+			if a.err == nil {
+				la.took.Observe(time.Since(a.since))
+			}
 			a.tell(a.err)
 			la.budget.Give(a.bytes)
 			served++

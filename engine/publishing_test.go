@@ -14,6 +14,7 @@ import (
 
 	"github.com/gobwas/ws"
 
+	"push-server/engine/latency"
 	"push-server/engine/membus"
 	"push-server/poll"
 	"push-server/protocol"
@@ -65,7 +66,7 @@ func newTestQueue(t *testing.T, change func(o *Options)) (*publishQueue, *strict
 		change(&o)
 	}
 	o = o.withDefaults()
-	return newPublishQueue(bus, &o, new(publishStats)), bus
+	return newPublishQueue(bus, &o, &publishStats{took: latency.New().Publish}), bus
 }
 
 func (q *publishQueue) add(t *testing.T, kind publisherKind, texts ...string) {

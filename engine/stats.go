@@ -13,6 +13,7 @@ import (
 	"github.com/bytedance/sonic"
 
 	"push-server/engine/budget"
+	"push-server/engine/latency"
 	"push-server/engine/outage"
 )
 
@@ -23,8 +24,7 @@ type loopStats struct {
 	delivered      atomic.Uint64
 	replaysWindow  atomic.Uint64
 	replaysHistory atomic.Uint64
-	webSockets     atomic.Int64
-	polls          atomic.Int64
+	listening      [transports][dialects]atomic.Int64
 	channels       atomic.Int64
 	turns          atomic.Uint64
 	turnTime       atomic.Int64 // nanoseconds
@@ -48,11 +48,13 @@ func (s *loopStats) publish(l *loop) {
 type publishStats struct {
 	retries  atomic.Uint64 // of a batch of publications
 	rejected atomic.Uint64 // publications that found the queue full
+	took     *latency.Histogram
 }
 
 // Stats is a snapshot of the counters of a process.
 type Stats struct {
 	WebSockets, Polls int           // connections that listen now
+	Listening         []Listening   // the same, by dialect
 	Connections       int           // all connections now
 	Encrypted         int           // those of them that came over TLS, or are about to
 	Free              int           // connections that there is room for
@@ -82,16 +84,45 @@ type Stats struct {
 	BusErrors         map[string]uint64 // failed operations of the bus, by operation
 }
 
+// Listening is how many connections listen in one way.
+type Listening struct {
+	Transport, Dialect string // metric labels, stable
+	Connections        int
+}
+
+// listening counts the connections of all loops in each way.
+func (e *Engine) listening() (all []Listening) {
+	for t := transportWebSocket; t < transports; t++ {
+		for d := range dialects {
+			n := 0
+			for _, l := range e.loops {
+				n += int(l.stats.listening[t][d].Load())
+			}
+			all = append(all, Listening{transportTable[t].label, dialectTable[d].label, n})
+		}
+	}
+	return all
+}
+
+// of returns how many connections listen with a transport.
+func (s *loopStats) of(t transportKind) (n int) {
+	for d := range s.listening[t] {
+		n += int(s.listening[t][d].Load())
+	}
+	return n
+}
+
 // Held is what the process holds of one kind.
 type Held struct {
-	Kind         string // metric label, stable
-	Bytes, Limit int64
-	Refused      uint64 // times that something was turned away or let go of for want of room
+	Kind    string `json:"kind"` // metric label, stable
+	Bytes   int64  `json:"bytes"`
+	Limit   int64  `json:"limit"`
+	Refused uint64 `json:"refused"` // times that something was turned away or let go of for want of room
 }
 
 // held lists what is bounded over the whole process.
 func (e *Engine) held() []Held {
-	of := func(kind string, b *budget.Budget) Held { return Held{kind, b.Used(), b.Limit(), b.Refused()} }
+	of := func(kind string, b *budget.Budget) Held { return Held{Kind: kind, Bytes: b.Used(), Limit: b.Limit(), Refused: b.Refused()} }
 	_, window := e.feed.Window()
 	backEnd, client := e.publishing.lanes[backEnds].budget, e.publishing.lanes[clients].budget
 	return []Held{
@@ -114,7 +145,7 @@ func (e *Engine) Stats() Stats {
 	}
 	length, bytes := e.feed.Window()
 	st.WindowLength, st.WindowBytes = length, int(bytes)
-	st.Held = e.held()
+	st.Held, st.Listening = e.held(), e.listening()
 	st.Silence = e.feed.Silence()
 	st.Connected = e.feed.Stats.Heard.Load() != 0 && st.Silence < e.o.silence()
 	if bus, ok := e.bus.(interface{ Errors() map[string]uint64 }); ok {
@@ -122,8 +153,8 @@ func (e *Engine) Stats() Stats {
 	}
 	for _, l := range e.loops {
 		s := &l.stats
-		st.WebSockets += int(s.webSockets.Load())
-		st.Polls += int(s.polls.Load())
+		st.WebSockets += s.of(transportWebSocket)
+		st.Polls += s.of(transportPoll)
 		st.Channels += int(s.channels.Load())
 		st.Opened += s.opened.Load()
 		st.Frames += s.frames.Load()

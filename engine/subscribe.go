@@ -2,6 +2,7 @@ package engine
 
 import (
 	"slices"
+	"sync/atomic"
 
 	"push-server/engine/channels"
 	"push-server/protocol"
@@ -34,7 +35,7 @@ func (l *loop) subscribe(s *Session, items []protocol.Item) {
 			l.join(s, protocol.ChannelID{Bytes: items[i].Public}, false)
 		}
 	}
-	s.via().count(&l.stats).Add(1)
+	l.listening(s).Add(1)
 }
 
 // join has s listen to ch from now on. limited: where ch has too many subscribers, the oldest makes room; a session is as old as the last
@@ -122,8 +123,11 @@ func (l *loop) unsubscribe(s *Session) {
 		l.leave(s, l.table.Channel(s.subs[i]))
 	}
 	s.subs = nil
-	s.via().count(&l.stats).Add(-1)
+	l.listening(s).Add(-1)
 }
+
+// listening is the counter of what s is.
+func (l *loop) listening(s *Session) *atomic.Int64 { return &l.stats.listening[s.transport][s.dialect] }
 
 // sessionChannels returns the channels of s, and which of them have other subscribers here. Both slices are valid until the next call.
 func (l *loop) sessionChannels(s *Session) (chs []protocol.ChannelID, shared []bool) {

@@ -15,6 +15,7 @@ import (
 	"github.com/gobwas/ws"
 	"github.com/valyala/fasthttp"
 
+	"push-server/engine/latency"
 	"push-server/poll"
 	"push-server/protocol"
 	"push-server/protocol/testclient"
@@ -255,7 +256,7 @@ func TestTraceOfWhatIsStored(t *testing.T) {
 	f := follow(trace, "127.0.0.1", nil)
 	refused := fmt.Errorf("%w: too large", ErrRefused)
 	o := Options{Key: []byte(testKey), PublishQueue: 6}.withDefaults()
-	q := newPublishQueue(&script{stored: []int{2, 0, 1, 1}, errs: []error{errors.New("away"), refused, errors.New("away"), nil}}, &o, new(publishStats))
+	q := newPublishQueue(&script{stored: []int{2, 0, 1, 1}, errs: []error{errors.New("away"), refused, errors.New("away"), nil}}, &o, &publishStats{took: latency.New().Publish})
 	enqueue := func(n int, by *followed) error {
 		var ps []*protocol.Publication
 		for range n {

@@ -1,7 +1,6 @@
 package engine
 
 import (
-	"sync/atomic"
 	"time"
 
 	"github.com/gobwas/ws"
@@ -28,8 +27,6 @@ type transport struct {
 	end func(l *loop, s *Session, reason CloseReason)
 	// pings says that a peer which does not read is found out by pings.
 	pings bool
-	// count is how many of the kind listen.
-	count func(s *loopStats) *atomic.Int64
 }
 
 type transportKind uint8

@@ -3,7 +3,6 @@ package engine
 import (
 	"errors"
 	"slices"
-	"sync/atomic"
 
 	"github.com/gobwas/ws"
 
@@ -16,7 +15,6 @@ func init() {
 	transportTable[transportWebSocket] = transport{
 		label: "websocket", read: (*loop).readFrame, unread: protocol.MaxUnread, pings: true, deliver: (*loop).deliverFrames,
 		give: (*loop).giveFrames, hear: (*loop).hearFrame, end: (*loop).endWebSocket,
-		count: func(s *loopStats) *atomic.Int64 { return &s.webSockets },
 	}
 }
 

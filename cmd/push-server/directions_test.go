@@ -18,6 +18,7 @@ func TestDirections(t *testing.T) {
 		accept     = "push-server/engine/accept"
 		budget     = "push-server/engine/budget"
 		channels   = "push-server/engine/channels"
+		latency    = "push-server/engine/latency"
 		outage     = "push-server/engine/outage"
 		feed       = "push-server/engine/feed"
 		gnet       = "github.com/panjf2000/gnet/v2"
@@ -43,12 +44,13 @@ func TestDirections(t *testing.T) {
 	f("push-server/redisbus", protocol, outage, rueidis)
 	f(accept)
 	f(budget)
+	f(latency)
 	f(outage)
 	f(channels, protocol)
 	f(feed, protocol, budget, outage)
 	f("push-server/engine/membus", protocol)
-	f(engine, accept, budget, channels, outage, feed, protocol, poll, fasthttp, gnet)
-	f("push-server/engine/ops", engine, accept, budget, channels, outage, feed, protocol, poll, fasthttp, gnet)
+	f(engine, accept, budget, channels, latency, outage, feed, protocol, poll, fasthttp, gnet)
+	f("push-server/engine/ops", engine, accept, budget, channels, latency, outage, feed, protocol, poll, fasthttp, gnet)
 	f("push-server/configs", protocol)
 	f("push-server/bench/...", protocol)
 }

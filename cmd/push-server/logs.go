@@ -6,12 +6,14 @@ import (
 
 	"push-server/cmd/push-server/internal/logfiles"
 	"push-server/configs"
+	"push-server/engine/ops"
 )
 
 // logs is where the server says something: standard error, and the files of debug.folderName.
 type logs struct {
-	log   *slog.Logger
-	files *logfiles.Folder // nil: there are none
+	log      *slog.Logger
+	files    *logfiles.Folder // nil: there are none
+	warnings *ops.Warnings
 }
 
 // openLogs begins to write log files if the configuration names a folder. Warnings and errors go there as well.
@@ -21,7 +23,8 @@ func openLogs(c *configs.Config, stderr io.Writer) (*logs, error) {
 		panic("BUG: a level that was not validated: " + err.Error())
 	}
 	console := slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: level})
-	l := &logs{log: slog.New(console)}
+	l := &logs{warnings: ops.NewWarnings()}
+	l.log = slog.New(slog.NewMultiHandler(console, l.warnings))
 	if c.Debug.FolderName == "" {
 		return l, nil
 	}
@@ -31,7 +34,7 @@ func openLogs(c *configs.Config, stderr io.Writer) (*logs, error) {
 	if err != nil {
 		return nil, err
 	}
-	l.log = slog.New(slog.NewMultiHandler(console, l.files.Handler()))
+	l.log = slog.New(slog.NewMultiHandler(console, l.warnings, l.files.Handler()))
 	return l, nil
 }
 

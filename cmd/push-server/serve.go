@@ -156,7 +156,7 @@ func (s *server) openWindow() (err error) {
 	if addr == "" {
 		return nil
 	}
-	o, err := windowOptions(s.config)
+	o, err := windowOptions(s.config, s.logs.warnings)
 	if err != nil {
 		return fmt.Errorf("push.operators: %w", err)
 	}

@@ -68,12 +68,14 @@ func engineOptions(s *server, key []byte) engine.Options {
 	return o
 }
 
-// windowOptions say who may look.
-func windowOptions(c *configs.Config) (ops.Options, error) {
+// windowOptions say who may look, and what there is to see.
+func windowOptions(c *configs.Config, warnings *ops.Warnings) (ops.Options, error) {
 	o := &c.Push.Operators
 	token, err := o.Secret()
 	return ops.Options{
-		Token: token, ReadOnly: o.ReadOnly, Profiles: c.ServesProfiles(), Hosts: o.Hosts, Version: versionText(),
+		Token: token, ReadOnly: o.ReadOnly, Profiles: c.ServesProfiles(), Hosts: o.Hosts, Warnings: warnings,
+		Version: versionText(), Process: processID(c), Storage: c.Storage.Type, ClusterMode: c.ClusterMode, Loops: loops(&c.Push),
+		Config: map[string]any{"files": c.File, "options": c.Effective()},
 	}, err
 }
 

@@ -18,6 +18,7 @@ type Entry struct {
 	highest protocol.MessageID // the greatest id, or counter that an echo showed, up to and including this entry
 	seq     uint64             // place in the window
 	expires time.Duration      // when it leaves history, on the feed's clock; 0: it is not there
+	arrived time.Duration      // when the bus brought it, on the feed's clock; 0: it was read from history
 	prev    []uint64           // per receiver: the entry before this one with the same hash, 0: none
 	prevBuf [2]uint64
 	echo    *echo // of an echo

@@ -27,6 +27,8 @@ type Options struct {
 	Pending *budget.Budget // live publications kept for clients whose history is read
 	Clock   Clock          // default: SystemClock
 	Logger  *slog.Logger   // default: none
+
+	Probed func(took time.Duration) // hears how long each probe was under way; nil: nobody wants to know
 }
 
 // Stats are counters of a feed, read by anybody.
@@ -196,7 +198,7 @@ func (f *Feed) accept(p *protocol.Publication, expires time.Duration) {
 	}
 	f.Stats.Published.Add(1)
 	e := f.entries.next(p)
-	e.Publication, e.highest, e.expires = p, f.highest, expires
+	e.Publication, e.highest, e.expires, e.arrived = p, f.highest, expires, f.clock.Now()
 	f.window.append(e)
 }
 
@@ -237,6 +239,9 @@ func (f *Feed) noteEcho() (now time.Duration) {
 	now = f.clock.Now()
 	if sent := f.probed.Swap(0); sent != 0 {
 		f.Stats.BusLag.Store(int64(now) - sent)
+		if f.o.Probed != nil {
+			f.o.Probed(now - time.Duration(sent))
+		}
 	}
 	f.Stats.Heard.Store(max(int64(now), 1))
 	return now

@@ -94,6 +94,11 @@ func (r *Reader) Highest() protocol.MessageID { return r.highest }
 // Behind says whether the window has something that r has not read yet.
 func (r *Reader) Behind() bool { return r.feed.window.newest() >= r.cursor }
 
+// Age is how long ago the bus brought e; ok is false if e was read from history.
+func (r *Reader) Age(e *Entry) (age time.Duration, ok bool) {
+	return r.feed.clock.Now() - e.arrived, e.arrived > 0
+}
+
 // Frame returns e as sessions of one dialect get it.
 func (r *Reader) Frame(e *Entry, enc *Encoding) Frame { return r.frames.Of(e, enc) }
 

@@ -23,9 +23,9 @@ type guard struct {
 
 // newGuard protects the window at addr. Without a token anybody on a loopback address may do anything, but not a page of somebody else's that
 // a browser of this machine shows: a name that suddenly leads here is none that is known. Elsewhere he may look.
-func newGuard(o *Options, loopback bool, next http.Handler) *guard {
+func newGuard(o *Options, loopback, readOnly bool, next http.Handler) *guard {
 	return &guard{
-		token: o.Token, named: loopback && o.Token == "", hosts: o.Hosts, readOnly: o.ReadOnly || !loopback && o.Token == "",
+		token: o.Token, named: loopback && o.Token == "", hosts: o.Hosts, readOnly: readOnly,
 		origins: http.NewCrossOriginProtection(), next: next,
 	}
 }

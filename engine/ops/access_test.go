@@ -14,6 +14,7 @@ func ask(o Options, loopback bool, method, target, host string, headers ...strin
 	for i := 0; i < len(headers); i += 2 {
 		r.Header.Set(headers[i], headers[i+1])
 	}
+	o.Warnings = NewWarnings()
 	w := httptest.NewRecorder()
 	Handler(&server{ready: true}, &o, loopback).ServeHTTP(w, r)
 	return w

@@ -9,8 +9,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 )
 
-// metrics is the page for Prometheus, from a registry of its own: nothing that a library registers elsewhere gets in.
-func metrics(source Source, version string) http.Handler {
+// exposition is the page for Prometheus, from a registry of its own: nothing that a library registers elsewhere gets in.
+func exposition(source Source, version string) http.Handler {
 	r := prometheus.NewRegistry()
 	r.MustRegister(
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
@@ -20,12 +20,14 @@ func metrics(source Source, version string) http.Handler {
 		collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 	)
+	r.MustRegister(source.Latency().Collectors()...)
 	return promhttp.HandlerFor(r, promhttp.HandlerOpts{})
 }
 
 // The names are stable; labels have few values, never a channel.
 var (
 	sessions        = name("push_sessions", "Connections that listen now.", "transport")
+	dialects        = name("push_sessions_by_dialect", "The same, by how messages look to them.", "transport", "dialect")
 	connections     = name("push_connections", "Connections to subscribers' ports now.")
 	connectionsFree = name("push_connections_free", "Connections that descriptors, or push.maxConnections, leave room for.")
 	encrypted       = name("push_tls_connections", "Connections over TLS now, with those that are saying hello.")
@@ -43,7 +45,6 @@ var (
 	queue           = name("push_publish_queue", "Publications accepted and not yet stored.")
 	retries         = name("push_publish_retries_total", "Repeated attempts to store publications.")
 	rejected        = name("push_publish_rejected_total", "Publications that found the queue full.")
-	turns           = name("push_turn_seconds", "Turns of the event loops, and the time they took.")
 	resets          = name("push_resets_total", "Times that the counter of message ids went back.")
 	busLag          = name("push_bus_lag_seconds", "How long the last probe of the bus was under way.")
 	windowLength    = name("push_window_publications", "Recent publications in memory.")
@@ -78,6 +79,9 @@ func (c collector) Collect(to chan<- prometheus.Metric) {
 	st := c.source.Stats()
 	gauge(sessions, st.WebSockets, "websocket")
 	gauge(sessions, st.Polls, "poll")
+	for _, l := range st.Listening {
+		gauge(dialects, l.Connections, l.Transport, l.Dialect)
+	}
 	gauge(connections, st.Connections)
 	gauge(connectionsFree, st.Free)
 	gauge(encrypted, st.Encrypted)
@@ -98,7 +102,6 @@ func (c collector) Collect(to chan<- prometheus.Metric) {
 	gauge(queue, st.PublishQueue)
 	counter(retries, st.PublishRetries)
 	counter(rejected, st.PublishRejected)
-	to <- prometheus.MustNewConstSummary(turns, st.Turns, st.TurnTime.Seconds(), nil)
 	counter(resets, st.Resets)
 	to <- prometheus.MustNewConstMetric(busLag, prometheus.GaugeValue, st.BusLag.Seconds())
 	gauge(windowLength, st.WindowLength)

@@ -4,6 +4,9 @@
 //	/metrics        for Prometheus; metrics.go has every name
 //	/healthz        200 as long as the process answers
 //	/readyz         200 while it serves; 503 and why before the bus has answered, while it is silent, and from the beginning of a drain
+//	/overview       JSON: all that is watched live
+//	/warnings       JSON: the latest warnings and errors
+//	/config         JSON: the configuration as it counts, without secrets
 //	/debug/pprof/   profiles of the Go runtime
 //
 // Health is for everybody, the rest for those whom guard lets in.
@@ -21,6 +24,7 @@ import (
 
 	"push-server/engine"
 	"push-server/engine/accept"
+	"push-server/engine/latency"
 	"push-server/poll"
 )
 
@@ -28,6 +32,7 @@ import (
 type Source interface {
 	Stats() engine.Stats
 	Problem() error // why it does not serve; nil: it does
+	Latency() *latency.Set
 }
 
 // Server serves the window.
@@ -43,7 +48,15 @@ type Options struct {
 	ReadOnly bool     // nobody may do anything
 	Profiles bool     // of the Go runtime
 	Hosts    []string // names of the server, where a name is asked for
-	Version  string
+	Warnings *Warnings
+
+	// What else there is to say about the process; Config is written as JSON.
+	Version     string
+	Process     string
+	Storage     string
+	ClusterMode bool
+	Loops       int
+	Config      any
 }
 
 // maxConnections is how many look at the same time; others wait. Each takes a descriptor, and subscribers need those.
@@ -101,14 +114,18 @@ func Handler(source Source, o *Options, loopback bool) http.Handler {
 		}
 		say(w, http.StatusOK, fmt.Sprintf("ready\nroom for %d connections", source.Stats().Free))
 	})
-	open.Handle("/", newGuard(o, loopback, guarded(source, o)))
+	readOnly := o.ReadOnly || !loopback && o.Token == ""
+	open.Handle("/", newGuard(o, loopback, readOnly, guarded(source, o, readOnly)))
 	return open
 }
 
 // guarded is what not everybody may see.
-func guarded(source Source, o *Options) http.Handler {
+func guarded(source Source, o *Options, readOnly bool) http.Handler {
 	mux := http.NewServeMux()
-	mux.Handle("GET /metrics", metrics(source, o.Version))
+	mux.HandleFunc("GET /overview", (&overviewer{source: source, o: o, readOnly: readOnly, started: time.Now()}).serve)
+	mux.HandleFunc("GET /warnings", o.Warnings.serve)
+	mux.HandleFunc("GET /config", func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK, o.Config) })
+	mux.Handle("GET /metrics", exposition(source, o.Version))
 	if o.Profiles {
 		mux.HandleFunc("GET /debug/pprof/", pprof.Index)
 		mux.HandleFunc("GET /debug/pprof/cmdline", pprof.Cmdline)

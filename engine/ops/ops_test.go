@@ -13,6 +13,7 @@ import (
 
 	"push-server/engine"
 	"push-server/engine/accept"
+	"push-server/engine/latency"
 )
 
 // gnet starts a pool of goroutines when it is imported.
@@ -20,8 +21,16 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m, goleak.IgnoreCurrent()) }
 
 // server is a Source.
 type server struct {
-	stats engine.Stats
-	ready bool
+	stats   engine.Stats
+	ready   bool
+	latency *latency.Set
+}
+
+func (s *server) Latency() *latency.Set {
+	if s.latency == nil {
+		s.latency = latency.New()
+	}
+	return s.latency
 }
 
 func (s *server) Stats() engine.Stats { return s.stats }
@@ -39,6 +48,9 @@ func open(t *testing.T, source Source) *Server {
 
 func openWith(t *testing.T, source Source, o Options) *Server {
 	t.Helper()
+	if o.Warnings == nil {
+		o.Warnings = NewWarnings()
+	}
 	s, err := Listen("127.0.0.1:0", source, accept.NewFailures(slog.New(slog.DiscardHandler)), o)
 	if err != nil {
 		t.Fatal(err)
@@ -74,7 +86,8 @@ func TestMetrics(t *testing.T) {
 	s := open(t, &server{ready: true, stats: engine.Stats{
 		WebSockets: 1, Polls: 2, Connections: 3, Free: 4, Encrypted: 19, HandshakesFailed: 20, AcceptFailures: 21, Channels: 5, Opened: 6, Frames: 7, Published: 8, Delivered: 9,
 		ReplaysWindow: 10, ReplaysHistory: 11, Gaps: 12, Lags: 13, PublishQueue: 14, PublishRetries: 15, PublishRejected: 16,
-		Closes: map[string]uint64{"peer": 17, "slow_reader": 18}, BusErrors: map[string]uint64{"publish": 22, "put_statistics": 0},
+		Listening: []engine.Listening{{Transport: "websocket", Dialect: "protobuf", Connections: 23}},
+		Closes:    map[string]uint64{"peer": 17, "slow_reader": 18}, BusErrors: map[string]uint64{"publish": 22, "put_statistics": 0},
 	}})
 	status, page := get(t, s, "/metrics")
 	if status != http.StatusOK {
@@ -110,6 +123,12 @@ func TestMetrics(t *testing.T) {
 	f(`push_bus_errors_total\{operation="publish"\} 22`)
 	f(`push_bus_errors_total\{operation="put_statistics"\} 0`)
 	f(`push_ready 1`)
+	f(`push_sessions_by_dialect\{dialect="protobuf",transport="websocket"\} 23`)
+	f(`push_turn_seconds_bucket\{le="\S+"\} 0`)
+	f(`push_turn_seconds_count 0`)
+	f(`push_publish_seconds_count 0`)
+	f(`push_bus_probe_seconds_count 0`)
+	f(`push_delivery_seconds_count 0`)
 	f(`push_build_info\{goversion="go\S+",version="1\.2\.3"\} 1`)
 	f(`go_goroutines \d+`)
 	f(`go_memstats_mallocs_total \S+`)
