@@ -87,6 +87,18 @@ func (b *Bus) checkRights(ctx context.Context) {
 	if b.rights.checked.Load() {
 		return
 	}
+	forbidden, err := b.try(ctx, b.attempts())
+	if err == nil {
+		err = errors.Join(forbidden...)
+	}
+	if err == nil {
+		b.rights.checked.Store(true)
+	}
+	_ = b.failed("store and read", err)
+}
+
+// attempts are commands that fail, or do nothing, where their user may run them.
+func (b *Bus) attempts() [][]string {
 	own := prefixSequence + b.options.UID + ":rights"
 	const no = "-"
 	attempts := [][]string{
@@ -101,12 +113,17 @@ func (b *Bus) checkRights(ctx context.Context) {
 	for _, online := range []string{prefixPrivateOnline, prefixPublicOnline} {
 		attempts = append(attempts, []string{"SETEX", online, no, no}, []string{"MGET", online})
 	}
-	err := b.commands.call(func(c rueidis.Client) error {
+	return attempts
+}
+
+// try runs commands and returns an error for each that Redis does not allow.
+func (b *Bus) try(ctx context.Context, attempts [][]string) (forbidden []error, err error) {
+	err = b.commands.call(func(c rueidis.Client) error {
 		commands := make([]rueidis.Completed, len(attempts))
 		for i, words := range attempts {
 			commands[i] = c.B().Arbitrary(words...).Build()
 		}
-		var forbidden []error
+		forbidden = nil
 		for i, r := range c.DoMulti(ctx, commands...) {
 			if err := r.NonRedisError(); err != nil {
 				return err
@@ -115,10 +132,7 @@ func (b *Bus) checkRights(ctx context.Context) {
 				forbidden = append(forbidden, fmt.Errorf("%s %s: %w", attempts[i][0], attempts[i][1], err))
 			}
 		}
-		return errors.Join(forbidden...)
+		return nil
 	})
-	if err == nil {
-		b.rights.checked.Store(true)
-	}
-	_ = b.failed("store and read", err)
+	return forbidden, err
 }

@@ -37,6 +37,14 @@ func messageTTL(c *configs.Config) time.Duration {
 }
 
 func redisBus(c *configs.Config, log *slog.Logger) (*redisbus.Bus, error) {
+	o, err := redisOptions(c, log)
+	if err != nil {
+		return nil, err
+	}
+	return redisbus.New(o)
+}
+
+func redisOptions(c *configs.Config, log *slog.Logger) (redisbus.Options, error) {
 	o := redisbus.Options{
 		User:     c.Storage.User,
 		Password: c.Storage.Password,
@@ -54,7 +62,7 @@ func redisBus(c *configs.Config, log *slog.Logger) (*redisbus.Bus, error) {
 	if c.Storage.TLS.On {
 		var err error
 		if o.TLS, err = c.Storage.TLS.Config(); err != nil {
-			return nil, fmt.Errorf("storage.tls: %w", err)
+			return o, fmt.Errorf("storage.tls: %w", err)
 		}
 	}
 	socket := c.Storage.Socket
@@ -66,7 +74,7 @@ func redisBus(c *configs.Config, log *slog.Logger) (*redisbus.Bus, error) {
 	default:
 		o.Network, o.Addr = c.Storage.Addr()
 	}
-	return redisbus.New(o)
+	return o, nil
 }
 
 // storageText says where publications are kept, without the password that an address may have.

@@ -1,0 +1,128 @@
+package redisbus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/redis/rueidis"
+
+	"push-server/protocol"
+)
+
+// What follows is for tools that look into an installation: nothing of it writes.
+
+// Ask runs a command, which must be one that only reads.
+func (b *Bus) Ask(ctx context.Context, words ...string) (answer rueidis.RedisMessage, err error) {
+	err = b.commands.call(func(c rueidis.Client) (err error) {
+		answer, err = c.Do(ctx, c.B().Arbitrary(words...).Build()).ToMessage()
+		return err
+	})
+	return answer, err
+}
+
+// Missing returns an error for each thing that this server has to do in Redis and its user may not. Processes are sent an empty
+// publication, which all of them pass over.
+func (b *Bus) Missing(ctx context.Context) ([]error, error) {
+	attempts := append(b.attempts(), []string{"EVAL", "return 0", "0"}, []string{"PUBLISH", b.publishChannel, ""},
+		[]string{"PUBLISH", b.echoChannel, ""}, []string{"HGETALL", keyStatistics}, []string{"HDEL", keyStatistics, b.options.UID + ":rights"})
+	missing, err := b.try(ctx, attempts)
+	if err != nil {
+		return nil, err
+	}
+	connection, err := b.dedicate(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer connection.Close()
+	connection.SetPubSubHooks(rueidis.PubSubHooks{OnMessage: func(rueidis.PubSubMessage) {}})
+	if err := b.confirm(ctx, connection); isForbidden(err) {
+		missing = append(missing, fmt.Errorf("subscribe to %s: %w", publishPattern, err))
+	} else if err != nil {
+		return nil, err
+	}
+	return missing, nil
+}
+
+// Record is an entry of the history of a channel.
+type Record struct {
+	ID          protocol.MessageID
+	Publication *protocol.Publication // nil: it has expired
+	Remaining   time.Duration         // until it expires; 0: never, or it has
+}
+
+// Records returns the newest entries of the history of a channel, ascending, at most limit.
+func (b *Bus) Records(ctx context.Context, ch protocol.ChannelID, limit int) ([]Record, error) {
+	x := &index{indexKey: indexKey{channel: ch}}
+	err := b.reads.call(func(c rueidis.Client) error { return x.take(c.Do(ctx, x.command(c, limit)), limit) })
+	if err != nil {
+		return nil, err
+	}
+	records := make([]Record, 0, len(x.ids))
+	for _, id := range x.ids {
+		r, err := b.Record(ctx, id)
+		if err != nil {
+			return nil, err
+		}
+		records = append(records, r)
+	}
+	return records, nil
+}
+
+// Record returns what is stored under an id.
+func (b *Bus) Record(ctx context.Context, id protocol.MessageID) (Record, error) {
+	r := Record{ID: id}
+	err := b.reads.call(func(c rueidis.Client) error {
+		answers := c.DoMulti(ctx, c.B().Get().Key(messageKey(id)).Build(), c.B().Pttl().Key(messageKey(id)).Build())
+		text, err := answers[0].AsBytes()
+		switch {
+		case rueidis.IsRedisNil(err), isWrongType(err):
+			return nil
+		case err != nil:
+			return err
+		}
+		p := &protocol.Publication{}
+		if err := protocol.ParseOutgoing(text, p); err != nil {
+			return nil //nolint:nilerr // what is no publication is nobody's
+		}
+		ms, err := answers[1].AsInt64()
+		r.Publication, r.Remaining = p, time.Duration(max(ms, 0))*time.Millisecond
+		return err
+	})
+	return r, err
+}
+
+// Listed says whether the history of a channel names an id.
+func (b *Bus) Listed(ctx context.Context, ch protocol.ChannelID, id protocol.MessageID) (listed bool, err error) {
+	err = b.reads.call(func(c rueidis.Client) error {
+		err := c.Do(ctx, c.B().Zscore().Key(historyKey(ch)).Member(string(id[:])).Build()).Error()
+		listed = err == nil
+		if rueidis.IsRedisNil(err) || isWrongType(err) {
+			return nil
+		}
+		return err
+	})
+	return listed, err
+}
+
+// Counter returns the start date and the number that the last id has. Both are 0 where nothing was ever published.
+func (b *Bus) Counter(ctx context.Context) (startdate, counter uint64, err error) {
+	answer, err := b.Ask(ctx, "MGET", keyStartdate, keyCounter)
+	if err != nil {
+		return 0, 0, err
+	}
+	values, err := answer.ToArray()
+	if err == nil && len(values) != 2 {
+		err = errors.New("redisbus: MGET did not answer with two values")
+	}
+	if err != nil {
+		return 0, 0, err
+	}
+	for i, n := range []*uint64{&startdate, &counter} {
+		if *n, err = values[i].AsUint64(); err != nil && !rueidis.IsRedisNil(err) {
+			return 0, 0, err
+		}
+	}
+	return startdate, counter, nil
+}
