@@ -75,6 +75,8 @@ type Stats struct {
 	PublishRejected   uint64
 	Resets            uint64            // times that the counter of message ids went back
 	BusLag            time.Duration     // of the last probe: how long what is published now is under way
+	ProbeFailures     uint64            // probes that did not come in time, of each loop
+	BusRebuilds       uint64            // connections of the bus given up, since they brought nothing
 	WindowLength      int               // publications in the window
 	WindowBytes       int               // bytes that they take
 	Closes            map[string]uint64 // by reason
@@ -122,7 +124,9 @@ type Held struct {
 
 // held lists what is bounded over the whole process.
 func (e *Engine) held() []Held {
-	of := func(kind string, b *budget.Budget) Held { return Held{Kind: kind, Bytes: b.Used(), Limit: b.Limit(), Refused: b.Refused()} }
+	of := func(kind string, b *budget.Budget) Held {
+		return Held{Kind: kind, Bytes: b.Used(), Limit: b.Limit(), Refused: b.Refused()}
+	}
 	_, window := e.feed.Window()
 	backEnd, client := e.publishing.lanes[backEnds].budget, e.publishing.lanes[clients].budget
 	return []Held{
@@ -142,6 +146,7 @@ func (e *Engine) Stats() Stats {
 		Gaps: e.feed.Stats.Gaps.Load(), Lags: e.feed.Stats.Lags.Load(), Resets: e.feed.Stats.Rewinds.Load(),
 		PublishQueue: e.publishing.length(), PublishRetries: e.publishStats.retries.Load(), PublishRejected: e.publishStats.rejected.Load(),
 		BusLag: time.Duration(e.feed.Stats.BusLag.Load()), Closes: make(map[string]uint64),
+		ProbeFailures: e.prober.Failures.Load(), BusRebuilds: e.feed.Stats.Rebuilds.Load(),
 	}
 	length, bytes := e.feed.Window()
 	st.WindowLength, st.WindowBytes = length, int(bytes)
