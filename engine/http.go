@@ -2,7 +2,6 @@ package engine
 
 import (
 	"errors"
-	"slices"
 
 	"golang.org/x/sys/unix"
 
@@ -200,28 +199,4 @@ func (l *loop) shut(s *Session) {
 	}
 	s.set(flagShut)
 	l.deadlines.start(s, timerLinger)
-}
-
-// roomFor makes room for n bytes behind b. It doubles, up to the limit: to grow by a quarter, as append does with what is large, copies
-// a message five times while it comes.
-func roomFor(b []byte, n, limit int) []byte {
-	if cap(b)-len(b) >= n {
-		return b
-	}
-	return slices.Grow(b, max(n, min(2*cap(b), limit)-len(b)))
-}
-
-// inputLimit bounds the input that a state may leave unread: a head and its body, a frame, or what is pipelined behind a poll.
-func (l *loop) inputLimit(s *Session) int {
-	if s.state == stateBody {
-		return int(s.skip) + pipelined
-	}
-	return s.via().unread
-}
-
-// skipBody drops the body of a GET, which nobody reads.
-func (l *loop) skipBody(s *Session, buf []byte) (n int, more bool) {
-	n = min(len(buf), int(s.skip))
-	s.skip -= uint32(n)
-	return n, false
 }

@@ -97,10 +97,8 @@ func (l *loop) Wake() { l.wake() }
 // Interested says whether one of the receivers may have a subscriber. It may be called from any goroutine.
 func (l *loop) Interested(receivers []protocol.Receiver) bool { return l.table.Interested(receivers) }
 
-// Channels returns every channel with a subscriber among clients.
-func (l *loop) Channels() []protocol.ChannelID {
-	return slices.DeleteFunc(l.table.All(), func(ch protocol.ChannelID) bool { return ch == l.engine.prober.Channel })
-}
+// Channels returns every channel with a subscriber.
+func (l *loop) Channels() []protocol.ChannelID { return l.table.All() }
 
 // run serves the given addresses until stop. It returns when gnet does.
 func (l *loop) run(addrs []string) error {
@@ -203,10 +201,6 @@ func (l *loop) OnOpen(c gnet.Conn) ([]byte, gnet.Action) {
 	if c.Context() == any(l) {
 		l.control = c
 		l.acceptor.begin(c.Fd())
-		return nil, gnet.None
-	}
-	if _, own := c.Context().(ownConn); own {
-		l.openProbe(c)
 		return nil, gnet.None
 	}
 	roomy := l.acceptor.accepted()
@@ -354,6 +348,23 @@ func (l *loop) input(s *Session, buf []byte) {
 	}
 }
 
+// roomFor makes room for n bytes behind b. It doubles, up to the limit: to grow by a quarter, as append does with what is large, copies
+// a message five times while it comes.
+func roomFor(b []byte, n, limit int) []byte {
+	if cap(b)-len(b) >= n {
+		return b
+	}
+	return slices.Grow(b, max(n, min(2*cap(b), limit)-len(b)))
+}
+
+// inputLimit bounds the input that a state may leave unread: a head and its body, a frame, or what is pipelined behind a poll.
+func (l *loop) inputLimit(s *Session) int {
+	if s.state == stateBody {
+		return int(s.skip) + pipelined
+	}
+	return s.via().unread
+}
+
 // consume runs the parser of each state until it wants more bytes. It returns how many it has taken.
 func (l *loop) consume(s *Session, buf []byte) (n int) {
 	for {
@@ -381,6 +392,13 @@ func (l *loop) consume(s *Session, buf []byte) (n int) {
 			return n
 		}
 	}
+}
+
+// skipBody drops the body of a GET, which nobody reads.
+func (l *loop) skipBody(s *Session, buf []byte) (n int, more bool) {
+	n = min(len(buf), int(s.skip))
+	s.skip -= uint32(n)
+	return n, false
 }
 
 // end closes a session in the way that its client understands.
@@ -413,9 +431,7 @@ func (l *loop) close(s *Session, reason CloseReason) {
 	l.dropReplay(s)
 	s.state = stateClosed
 	s.gen++
-	if !s.is(flagOwn) {
-		l.stats.closes[s.reason].Add(1)
-	}
+	l.stats.closes[s.reason].Add(1)
 	if notice := closeTable[s.reason].notice; notice != "" {
 		l.engine.notices.note(notice, l.peer(s))
 	}
@@ -437,9 +453,7 @@ func (l *loop) sweep() {
 		}
 		l.forgetPeer(s)
 		l.forgetRate(s)
-		if !s.is(flagOwn) {
-			l.engine.admission.leave()
-		}
 		l.slab.put(s)
+		l.engine.admission.leave()
 	}
 }

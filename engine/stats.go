@@ -13,6 +13,7 @@ import (
 	"github.com/bytedance/sonic"
 
 	"push-server/engine/budget"
+	"push-server/engine/feed"
 	"push-server/engine/latency"
 	"push-server/engine/outage"
 )
@@ -24,7 +25,7 @@ type loopStats struct {
 	delivered      atomic.Uint64
 	replaysWindow  atomic.Uint64
 	replaysHistory atomic.Uint64
-	listening      [transports][dialects]atomic.Int64
+	listening      [transports][feed.Dialects]atomic.Int64
 	channels       atomic.Int64
 	turns          atomic.Uint64
 	turnTime       atomic.Int64 // nanoseconds
@@ -75,8 +76,6 @@ type Stats struct {
 	PublishRejected   uint64
 	Resets            uint64            // times that the counter of message ids went back
 	BusLag            time.Duration     // of the last probe: how long what is published now is under way
-	ProbeFailures     uint64            // probes that did not come in time, of each loop
-	BusRebuilds       uint64            // connections of the bus given up, since they brought nothing
 	WindowLength      int               // publications in the window
 	WindowBytes       int               // bytes that they take
 	Closes            map[string]uint64 // by reason
@@ -146,7 +145,6 @@ func (e *Engine) Stats() Stats {
 		Gaps: e.feed.Stats.Gaps.Load(), Lags: e.feed.Stats.Lags.Load(), Resets: e.feed.Stats.Rewinds.Load(),
 		PublishQueue: e.publishing.length(), PublishRetries: e.publishStats.retries.Load(), PublishRejected: e.publishStats.rejected.Load(),
 		BusLag: time.Duration(e.feed.Stats.BusLag.Load()), Closes: make(map[string]uint64),
-		ProbeFailures: e.prober.Failures.Load(), BusRebuilds: e.feed.Stats.Rebuilds.Load(),
 	}
 	length, bytes := e.feed.Window()
 	st.WindowLength, st.WindowBytes = length, int(bytes)

@@ -25,7 +25,7 @@ var pingFrame = protocol.AppendFrame(nil, ws.OpPing, []byte("ws ping"))
 func (l *loop) upgrade(s *Session, size int) (n int, more bool) {
 	hs := l.head.Handshake(l.o.Listeners[s.listener].Routes.Sub)
 	if refusal := hs.Check(); refusal != nil {
-		l.scratch = protocol.AppendHandshakeRefusal(l.scratch[:0], refusal)
+		l.scratch = protocol.AppendHandshakeRefusal(l.scratch[:0], refusal, l.head.Header.IsHead())
 		return l.refuse(s, size)
 	}
 	l.catchUp()

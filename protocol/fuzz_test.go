@@ -151,7 +151,7 @@ func FuzzHandshake(f *testing.F) {
 		head := AppendSwitchingProtocols(nil, key, protocols)
 		want := http.StatusSwitchingProtocols
 		if r := h.Check(); r != nil {
-			head, want = AppendHandshakeRefusal(nil, r), r.Status
+			head, want = AppendHandshakeRefusal(nil, r, false), r.Status
 		}
 		res, err := http.ReadResponse(bufio.NewReader(bytes.NewReader(head)), nil)
 		if err != nil || res.StatusCode != want || len(res.Header) > 4 {

@@ -191,8 +191,9 @@ func appendAccept(dst, key []byte) []byte {
 	return base64.StdEncoding.AppendEncode(dst, sum[:])
 }
 
-// AppendHandshakeRefusal appends the complete answer to a handshake that Check has refused. The connection ends behind it.
-func AppendHandshakeRefusal(dst []byte, r *HandshakeRefusal) []byte {
+// AppendHandshakeRefusal appends the complete answer to a handshake that Check has refused; head says that the method was HEAD. The
+// connection ends behind it.
+func AppendHandshakeRefusal(dst []byte, r *HandshakeRefusal, head bool) []byte {
 	if r == refusedLater { // RFC 6455, 4.2.2: "a |Sec-WebSocket-Version| header field indicating the version(s)"
 		return append(dst, "HTTP/1.1 426 Upgrade Required\r\nConnection: close\r\nSec-WebSocket-Version: 13, 8\r\nContent-Length: 0\r\n\r\n"...)
 	}
@@ -203,5 +204,8 @@ func AppendHandshakeRefusal(dst []byte, r *HandshakeRefusal) []byte {
 	dst = append(dst, "\r\nConnection: close\r\nContent-Type: text/html\r\nContent-Length: "...)
 	dst = strconv.AppendInt(dst, int64(len(r.Text)), 10)
 	dst = append(dst, "\r\n\r\n"...)
+	if head {
+		return dst
+	}
 	return append(dst, r.Text...)
 }

@@ -164,8 +164,11 @@ func TestAppendSwitchingProtocols(t *testing.T) {
 func TestAppendHandshakeRefusal(t *testing.T) {
 	f := func(r *HandshakeRefusal, want string) {
 		t.Helper()
-		if got := string(AppendHandshakeRefusal(nil, r)); got != want {
+		if got := string(AppendHandshakeRefusal(nil, r, false)); got != want {
 			t.Fatalf("got %q, want %q", got, want)
+		}
+		if got := string(AppendHandshakeRefusal(nil, r, true)); got != strings.TrimSuffix(want, r.Text) {
+			t.Fatalf("got %q to HEAD, want %q without its text", got, want)
 		}
 	}
 	f(refusedVersion, "HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Type: text/html\r\nContent-Length: 47\r\n\r\n"+

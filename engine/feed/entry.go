@@ -51,7 +51,6 @@ type echo struct {
 	number    uint64
 	repair    uint64             // the last repair that was closed
 	accounted protocol.MessageID // nothing up to here is missing
-	proof     *Entry             // goes to the subscribers of Options.Probe; nil: there is none
 }
 
 // replayable says whether history would have e at now.
@@ -59,13 +58,10 @@ func (e *Entry) replayable(now time.Duration) bool { return e.expires > now }
 
 // size is what e takes in memory at most: its body, and a frame of it in each dialect.
 func (e *Entry) size() int {
-	switch {
-	case e.Publication != nil:
-		return sizeOf(e.Publication)
-	case e.echo.proof != nil:
-		return entryOverhead + sizeOf(e.echo.proof.Publication)
+	if e.Publication == nil {
+		return entryOverhead
 	}
-	return entryOverhead
+	return sizeOf(e.Publication)
 }
 
 func sizeOf(p *protocol.Publication) int {
