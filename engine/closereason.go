@@ -37,6 +37,7 @@ const (
 	CloseInputTotal                 // the process holds too much unread input, most of it from this one
 	CloseBug                        // its input made us panic
 	CloseRate                       // the client published or asked more than it may
+	CloseOperator                   // an operator wanted it to end
 	closeReasons
 )
 
@@ -75,6 +76,7 @@ var closeTable = [closeReasons]closeRow{
 	CloseBug:            {label: "bug"},
 	CloseRate: {label: "rate", wsCode: 1013, wsText: "1013: Too many requests",
 		notice: "connections closed, their clients publish and ask more than push.clientRate"},
+	CloseOperator: {label: "operator", wsCode: 1001, notice: "connections closed by an operator"},
 }
 
 // String is the metric label.

@@ -60,6 +60,7 @@ type Engine struct {
 	handlers  []fasthttp.RequestHandler // by listener
 	handedOff []*fasthttp.Server        // by listener
 
+	started       time.Time
 	subscriptions atomic.Uint64 // made so far
 	running       atomic.Bool
 	stopping      atomic.Bool
@@ -79,7 +80,7 @@ func New(o Options, bus Bus) (*Engine, error) {
 	if err != nil {
 		return nil, fmt.Errorf("engine: %w", err)
 	}
-	e := &Engine{o: o, bus: bus, Counters: poll.NewCounters(time.Now), failed: make(chan error, o.Loops)}
+	e := &Engine{o: o, bus: bus, Counters: poll.NewCounters(time.Now), failed: make(chan error, o.Loops), started: time.Now()}
 	e.ctx, e.cancel = context.WithCancel(context.Background())
 	e.acceptFailures = accept.NewFailures(o.Logger)
 	e.admission.most = int64(o.MaxConnections)

@@ -79,7 +79,7 @@ func (l *loop) endPolling(s *Session, reason CloseReason) {
 	switch reason {
 	case CloseEvicted:
 		l.refusePoll(s, protocol.ErrTooManyConnections)
-	case CloseDrain:
+	case CloseDrain, CloseOperator:
 		l.drainPoll(s)
 	default:
 		l.close(s, reason)
@@ -111,7 +111,7 @@ func (l *loop) answerPoll(s *Session, es []*feed.Entry) {
 	for _, e := range es {
 		l.scratch = append(l.scratch, l.reader.Frame(e, enc).Payload()...)
 	}
-	l.stats.countDelivered(len(es))
+	l.countSent(s, len(es), es[len(es)-1])
 	l.reply(s, l.scratch)
 	l.trimScratch()
 }

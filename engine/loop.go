@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"math"
 	"runtime/debug"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -235,6 +234,7 @@ func (l *loop) open(c gnet.Conn, listener uint16) *Session {
 	s := l.slab.take()
 	s.conn = c
 	s.listener = listener
+	s.opened = uint32(time.Since(l.engine.started) / time.Second)
 	c.SetContext(s)
 	l.deadlines.catchUp()
 	l.deadlines.start(s, timerHead)
@@ -346,23 +346,6 @@ func (l *loop) input(s *Session, buf []byte) {
 	if len(s.input) > l.inputLimit(s) {
 		l.close(s, CloseInputOverflow)
 	}
-}
-
-// roomFor makes room for n bytes behind b. It doubles, up to the limit: to grow by a quarter, as append does with what is large, copies
-// a message five times while it comes.
-func roomFor(b []byte, n, limit int) []byte {
-	if cap(b)-len(b) >= n {
-		return b
-	}
-	return slices.Grow(b, max(n, min(2*cap(b), limit)-len(b)))
-}
-
-// inputLimit bounds the input that a state may leave unread: a head and its body, a frame, or what is pipelined behind a poll.
-func (l *loop) inputLimit(s *Session) int {
-	if s.state == stateBody {
-		return int(s.skip) + pipelined
-	}
-	return s.via().unread
 }
 
 // consume runs the parser of each state until it wants more bytes. It returns how many it has taken.

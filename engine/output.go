@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"slices"
 	"unsafe"
 
 	"github.com/panjf2000/gnet/v2"
@@ -214,6 +215,23 @@ func (l *loop) drained(s *Session) {
 			l.resumed = append(l.resumed, s.ref())
 		}
 	}
+}
+
+// roomFor makes room for n bytes behind b. It doubles, up to the limit: to grow by a quarter, as append does with what is large, copies
+// a message five times while it comes.
+func roomFor(b []byte, n, limit int) []byte {
+	if cap(b)-len(b) >= n {
+		return b
+	}
+	return slices.Grow(b, max(n, min(2*cap(b), limit)-len(b)))
+}
+
+// inputLimit bounds the input that a state may leave unread: a head and its body, a frame, or what is pipelined behind a poll.
+func (l *loop) inputLimit(s *Session) int {
+	if s.state == stateBody {
+		return int(s.skip) + pipelined
+	}
+	return s.via().unread
 }
 
 // account notes what s holds of unread input now.

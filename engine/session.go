@@ -23,7 +23,14 @@ const (
 	stateClosing                // a WebSocket that was sent a close frame and waits for the peer's
 	stateFlushing               // HTTP: the last reply was written; waits for the peer to take it and to finish
 	stateClosed
+	states
 )
+
+// stateNames are what operators see.
+var stateNames = [states]string{
+	stateHead: "idle", stateBody: "body", stateWaiting: "waiting", stateReplaying: "replaying", stateParked: "parked", stateLive: "live",
+	stateClosing: "closing", stateFlushing: "flushing", stateClosed: "closed",
+}
 
 // Flags of a connection.
 const (
@@ -66,6 +73,11 @@ type Session struct {
 
 	slack uint32 // output that was buffered by one large write, on top of the limit
 	held  uint32 // bytes of unread input that the process's account has of it
+	sent  uint32 // messages
+
+	born   uint32 // gen with which it began
+	opened uint32 // seconds after the start of the engine
+
 	input []byte // partial input: gnet's buffer is never left with bytes in it
 
 	request
@@ -81,7 +93,7 @@ type request struct {
 	subs  []channels.Subscription // what it listens to
 	since uint64                  // order of subscriptions in the process; the oldest makes room
 
-	mid       protocol.MessageID // that a poll has said
+	mid       protocol.MessageID // that a poll has said, or that a WebSocket was sent last
 	forwarded [4]byte            // the client's address of version 4, if a proxy said so
 	asks      uint8              // flags
 	assembly  *protocol.Assembly // a message of a client that has not come in one piece
@@ -154,7 +166,7 @@ func (b *sessionSlab) take() *Session {
 	s := b.get(b.free[len(b.free)-1])
 	b.free = b.free[:len(b.free)-1]
 	b.n++
-	*s = Session{index: s.index, gen: s.gen + 1, prev: noSession, next: noSession}
+	*s = Session{index: s.index, gen: s.gen + 1, born: s.gen + 1, prev: noSession, next: noSession}
 	return s
 }
 
@@ -163,6 +175,9 @@ func (b *sessionSlab) put(s *Session) {
 	b.free = append(b.free, s.index)
 	b.n--
 }
+
+// places is how many sessions there have been at a time, open ones among them.
+func (b *sessionSlab) places() uint32 { return uint32(len(b.chunks) * slabChunk) }
 
 // each calls f with every open session.
 func (b *sessionSlab) each(f func(s *Session)) {

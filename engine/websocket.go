@@ -103,20 +103,27 @@ func (l *loop) deliverFrames(s *Session, first uint32) {
 	enc := &s.speaks().Encoding
 	n := &l.outbox.links[first-1]
 	if n.next == 0 {
-		l.stats.countDelivered(1)
+		l.countSent(s, 1, n.entry)
 		l.write(s, l.reader.Frame(n.entry, enc).Bytes)
 		return
 	}
 	l.scratch = l.scratch[:0]
 	for i := first; i != 0; i = l.outbox.links[i-1].next {
 		l.scratch = append(l.scratch, l.reader.Frame(l.outbox.links[i-1].entry, enc).Bytes...)
-		l.stats.countDelivered(1)
+		l.countSent(s, 1, l.outbox.links[i-1].entry)
 		if len(l.scratch) >= scratchLimit {
 			l.write(s, l.scratch)
 			l.scratch = l.scratch[:0]
 		}
 	}
 	l.write(s, l.scratch)
+}
+
+// countSent counts n messages for s, the last of which is e.
+func (l *loop) countSent(s *Session, n int, e *feed.Entry) {
+	l.stats.countDelivered(n)
+	s.sent += uint32(n)
+	s.mid = e.Publication.ID
 }
 
 // scratchLimit is the size from which a joined write is sent without waiting for the rest.
@@ -128,7 +135,7 @@ func (l *loop) giveFrames(s *Session, es []*feed.Entry, more bool) {
 	d := s.speaks()
 	if l.joined.is(es, d) {
 		l.write(s, l.joined.frame)
-		l.stats.countDelivered(len(es))
+		l.countSent(s, len(es), es[len(es)-1])
 		es = nil
 	}
 	first := true
@@ -149,7 +156,7 @@ func (l *loop) giveFrames(s *Session, es []*feed.Entry, more bool) {
 		} else {
 			l.writeMore(s, l.scratch)
 		}
-		l.stats.countDelivered(n)
+		l.countSent(s, n, es[n-1])
 		es, first = es[n:], false
 	}
 	l.trimScratch()

@@ -20,6 +20,7 @@ func TestDirections(t *testing.T) {
 		channels   = "push-server/engine/channels"
 		latency    = "push-server/engine/latency"
 		outage     = "push-server/engine/outage"
+		view       = "push-server/engine/view"
 		feed       = "push-server/engine/feed"
 		gnet       = "github.com/panjf2000/gnet/v2"
 		fasthttp   = "github.com/valyala/fasthttp"
@@ -46,11 +47,12 @@ func TestDirections(t *testing.T) {
 	f(budget)
 	f(latency)
 	f(outage)
+	f(view, protocol)
 	f(channels, protocol)
 	f(feed, protocol, budget, outage)
 	f("push-server/engine/membus", protocol)
-	f(engine, accept, budget, channels, latency, outage, feed, protocol, poll, fasthttp, gnet)
-	f("push-server/engine/ops", engine, accept, budget, channels, latency, outage, feed, protocol, poll, fasthttp, gnet)
+	f(engine, accept, budget, channels, latency, outage, view, feed, protocol, poll, fasthttp, gnet)
+	f("push-server/engine/ops", engine, accept, budget, channels, latency, outage, view, feed, protocol, poll, fasthttp, gnet)
 	f("push-server/configs", protocol)
 	f("push-server/bench/...", protocol)
 }

@@ -28,7 +28,7 @@ func exposition(source Source, version string) http.Handler {
 var (
 	sessions        = name("push_sessions", "Connections that listen now.", "transport")
 	dialects        = name("push_sessions_by_dialect", "The same, by how messages look to them.", "transport", "dialect")
-	connections     = name("push_connections", "Connections to subscribers' ports now.")
+	connected       = name("push_connections", "Connections to subscribers' ports now.")
 	connectionsFree = name("push_connections_free", "Connections that descriptors, or push.maxConnections, leave room for.")
 	encrypted       = name("push_tls_connections", "Connections over TLS now, with those that are saying hello.")
 	handshakes      = name("push_tls_handshakes_failed_total", "Handshakes of TLS that failed.")
@@ -54,7 +54,7 @@ var (
 	heldRefused     = name("push_held_refused_total", "Times that something was turned away, or let go of, for want of room.", "kind")
 	busSilence      = name("push_bus_silence_seconds", "How long no probe of the bus has come back.")
 	busErrors       = name("push_bus_errors_total", "Failed operations of the bus, by operation.", "operation")
-	connected       = name("push_bus_connected", "1 while probes of the bus come back.")
+	busConnected    = name("push_bus_connected", "1 while probes of the bus come back.")
 	ready           = name("push_ready", "1 while the server is ready.")
 )
 
@@ -82,7 +82,7 @@ func (c collector) Collect(to chan<- prometheus.Metric) {
 	for _, l := range st.Listening {
 		gauge(dialects, l.Connections, l.Transport, l.Dialect)
 	}
-	gauge(connections, st.Connections)
+	gauge(connected, st.Connections)
 	gauge(connectionsFree, st.Free)
 	gauge(encrypted, st.Encrypted)
 	counter(handshakes, st.HandshakesFailed)
@@ -115,7 +115,7 @@ func (c collector) Collect(to chan<- prometheus.Metric) {
 	for operation, n := range st.BusErrors {
 		counter(busErrors, n, operation)
 	}
-	gauge(connected, one(st.Connected))
+	gauge(busConnected, one(st.Connected))
 	gauge(ready, one(c.source.Problem() == nil))
 }
 

@@ -5,6 +5,7 @@
 //	/healthz        200 as long as the process answers
 //	/readyz         200 while it serves; 503 and why before the bus has answered, while it is silent, and from the beginning of a drain
 //	/overview       JSON: all that is watched live
+//	/connections    JSON: who is connected; connections.go
 //	/warnings       JSON: the latest warnings and errors
 //	/config         JSON: the configuration as it counts, without secrets
 //	/debug/pprof/   profiles of the Go runtime
@@ -13,6 +14,7 @@
 package ops
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -25,6 +27,7 @@ import (
 	"push-server/engine"
 	"push-server/engine/accept"
 	"push-server/engine/latency"
+	"push-server/engine/view"
 	"push-server/poll"
 )
 
@@ -33,6 +36,8 @@ type Source interface {
 	Stats() engine.Stats
 	Problem() error // why it does not serve; nil: it does
 	Latency() *latency.Set
+	Connections(ctx context.Context, q view.Query) (*view.List, error)
+	Disconnect(ctx context.Context, id view.ID) (found bool, err error)
 }
 
 // Server serves the window.
@@ -123,6 +128,9 @@ func Handler(source Source, o *Options, loopback bool) http.Handler {
 func guarded(source Source, o *Options, readOnly bool) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /overview", (&overviewer{source: source, o: o, readOnly: readOnly, started: time.Now()}).serve)
+	c := connections{source}
+	mux.HandleFunc("GET /connections", c.list)
+	mux.HandleFunc("POST /connections/{id}/close", c.close)
 	mux.HandleFunc("GET /warnings", o.Warnings.serve)
 	mux.HandleFunc("GET /config", func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK, o.Config) })
 	mux.Handle("GET /metrics", exposition(source, o.Version))

@@ -1,6 +1,7 @@
 package ops
 
 import (
+	"context"
 	"errors"
 	"io"
 	"log/slog"
@@ -14,6 +15,7 @@ import (
 	"push-server/engine"
 	"push-server/engine/accept"
 	"push-server/engine/latency"
+	"push-server/engine/view"
 )
 
 // gnet starts a pool of goroutines when it is imported.
@@ -24,6 +26,8 @@ type server struct {
 	stats   engine.Stats
 	ready   bool
 	latency *latency.Set
+	asked   view.Query
+	err     error
 }
 
 func (s *server) Latency() *latency.Set {
@@ -31,6 +35,15 @@ func (s *server) Latency() *latency.Set {
 		s.latency = latency.New()
 	}
 	return s.latency
+}
+
+func (s *server) Connections(_ context.Context, q view.Query) (*view.List, error) {
+	s.asked = q
+	return &view.List{Total: 1, Connections: []view.Connection{{ID: "0-17-3"}}}, s.err
+}
+
+func (s *server) Disconnect(_ context.Context, id view.ID) (bool, error) {
+	return id == view.ID{Loop: 0, Place: 17, Generation: 3}, s.err
 }
 
 func (s *server) Stats() engine.Stats { return s.stats }

@@ -1,0 +1,238 @@
+package engine
+
+import (
+	"context"
+	"net"
+	"net/netip"
+	"slices"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"push-server/engine/channels"
+	"push-server/engine/view"
+	"push-server/poll"
+	"push-server/protocol"
+)
+
+// A log line names the client: what proxies say (X-Forwarded-For, all of it), or else the other end of the connection. A
+// WebSocket has to remember what was said in its handshake; an address of version 4 fits into a gap of the session, everything
+// else, and the clients of encrypted ports, whose sessions have no socket of their own, are in a map of the loop.
+
+// maxForwarded bounds what is remembered of X-Forwarded-For, in bytes.
+const maxForwarded = 256
+
+// rememberForwarded notes what proxies said about the client of s.
+func (l *loop) rememberForwarded(s *Session, text []byte) {
+	if len(text) == 0 {
+		return
+	}
+	text = text[:min(len(text), maxForwarded)]
+	if ip, err := netip.ParseAddr(string(text)); err == nil && ip.Is4() {
+		s.forwarded = ip.As4()
+		s.mark(hasForwarded)
+		return
+	}
+	l.rememberPeer(s, string(text))
+}
+
+func (l *loop) rememberPeer(s *Session, text string) {
+	if l.peers == nil {
+		l.peers = make(map[uint32]string)
+	}
+	l.peers[s.index] = text
+	s.set(flagPeer)
+}
+
+// forgetPeer is for a session that ends.
+func (l *loop) forgetPeer(s *Session) {
+	if s.is(flagPeer) {
+		delete(l.peers, s.index)
+	}
+}
+
+// peer is the client of s for a log line.
+func (l *loop) peer(s *Session) string {
+	switch {
+	case s.has(hasForwarded):
+		return netip.AddrFrom4(s.forwarded).String()
+	case s.is(flagPeer):
+		return l.peers[s.index]
+	}
+	return poll.AddressText(s.conn.RemoteAddr())
+}
+
+// addr is the same for those who look for proxies themselves.
+func (l *loop) addr(s *Session) net.Addr {
+	if s.is(flagPeer) {
+		return peerAddr(l.peers[s.index])
+	}
+	return s.conn.RemoteAddr()
+}
+
+// rememberTest notes that the WebSocket in l.head belongs to somebody who tests.
+func (l *loop) rememberTest(s *Session) {
+	if l.o.TestKey != "" && string(l.head.Args.Peek("testKey")) == l.o.TestKey {
+		s.mark(isQuiet)
+	}
+}
+
+// logRefusal writes the line that operators know for the refusal of a request in a WebSocket.
+func (l *loop) logRefusal(s *Session, e *protocol.Error) {
+	if l.o.ErrorLog == nil || s.has(isQuiet) {
+		return
+	}
+	if text := poll.LogText(e); text != "" {
+		l.o.ErrorLog(text, l.peer(s))
+	}
+}
+
+// noteRefused is for the subscription in l.head, whose channels are refused. That is the commonest trouble of an installation: the portal
+// signs with another key. Who tests is not told of.
+func (l *loop) noteRefused(s *Session) {
+	if l.o.TestKey != "" && string(l.head.Args.Peek("testKey")) == l.o.TestKey {
+		return
+	}
+	addr := string(l.head.List("X-Forwarded-For"))
+	if addr == "" {
+		addr = l.peer(s)
+	}
+	l.engine.notices.note("subscriptions refused, their channel ids are malformed or signed with another key than security.key",
+		addr[:min(len(addr), maxForwarded)])
+}
+
+// peerAddr is an address that is only ever printed.
+type peerAddr string
+
+func (a peerAddr) Network() string { return "tcp" }
+func (a peerAddr) String() string  { return string(a) }
+
+// survey is the answer to a view.Query while loops are asked for it, one after the other and each for a short time: it goes on where it
+// was. Connections that come or go meanwhile may be left out.
+type survey struct {
+	query view.Query
+	match *view.Match
+	list  view.List
+	at    uint32 // the place on the loop to go on with
+	done  bool   // the loop has no more
+}
+
+const (
+	surveyTime    = time.Millisecond / 2 // that a loop spends on it before it serves its sockets again
+	surveyLook    = 16                   // connections between two looks at the clock
+	shownChannels = 10                   // of a connection
+)
+
+// Connections returns connections in the order of loops and places. It may be called from any goroutine.
+func (e *Engine) Connections(ctx context.Context, q view.Query) (*view.List, error) {
+	v := &survey{query: q, match: view.NewMatch(q.Search), list: view.List{Connections: []view.Connection{}}}
+	for _, l := range e.loops {
+		for v.at, v.done = 0, false; !v.done && !l.hasEnded(); {
+			if err := askLoops(ctx, []*loop{l}, v.look); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return &v.list, nil
+}
+
+// look looks at more of the connections of a loop.
+func (v *survey) look(l *loop) {
+	begin := time.Now()
+	for n := 1; v.at < l.slab.places(); n++ {
+		if n%surveyLook == 0 && time.Since(begin) > surveyTime {
+			return
+		}
+		s := l.slab.get(v.at)
+		v.at++
+		if s.state != stateClosed {
+			v.see(l, s)
+		}
+	}
+	v.done = true
+}
+
+func (v *survey) see(l *loop, s *Session) {
+	id := l.idOf(s)
+	if !v.match.Everything() && !l.matches(s, id, v.match) {
+		return
+	}
+	v.list.Total++
+	switch {
+	case !id.Behind(v.query.After):
+	case len(v.list.Connections) < v.query.Limit:
+		v.list.Connections = append(v.list.Connections, l.describe(s, id))
+	default:
+		v.list.Next = v.list.Connections[len(v.list.Connections)-1].ID
+	}
+}
+
+func (l *loop) matches(s *Session, id view.ID, m *view.Match) bool {
+	if m.Text(id.String()) || m.Text(l.peer(s)) {
+		return true
+	}
+	return m.LooksAtChannels() && slices.ContainsFunc(s.subs, func(sub channels.Subscription) bool {
+		ch := l.table.Channel(sub)
+		return m.Channel(&ch)
+	})
+}
+
+// idOf names s for as long as the connection lasts.
+func (l *loop) idOf(s *Session) view.ID {
+	return view.ID{Loop: uint32(l.id), Place: s.index, Generation: s.born}
+}
+
+// sessionOf is the session called id; nil: it is gone.
+func (l *loop) sessionOf(id view.ID) *Session {
+	if id.Place >= l.slab.places() {
+		return nil
+	}
+	if s := l.slab.get(id.Place); s.born == id.Generation && s.state != stateClosed {
+		return s
+	}
+	return nil
+}
+
+// Disconnect ends a connection as a drain does: its client comes back. It returns false if there is none called id.
+func (e *Engine) Disconnect(ctx context.Context, id view.ID) (found bool, err error) {
+	if id.Loop >= uint32(len(e.loops)) {
+		return false, nil
+	}
+	err = askLoops(ctx, e.loops[id.Loop:id.Loop+1], func(l *loop) {
+		if s := l.sessionOf(id); s != nil {
+			found = true
+			l.end(s, CloseOperator)
+		}
+	})
+	return found, err
+}
+
+// describe is what operators see of s.
+func (l *loop) describe(s *Session, id view.ID) view.Connection {
+	c := view.Connection{
+		ID: id.String(), Listener: l.o.Listeners[s.listener].Name, Transport: s.via().label, Dialect: s.speaks().label,
+		Address: l.peer(s), Since: l.engine.started.Add(time.Duration(s.opened) * time.Second), State: stateNames[s.state],
+		ChannelCount: len(s.subs), Channels: []string{}, Waiting: s.conn.OutboundBuffered() + unacknowledged(s.conn.Fd()), Sent: s.sent,
+	}
+	for _, sub := range s.subs[:min(len(s.subs), shownChannels)] {
+		ch := l.table.Channel(sub)
+		c.Channels = append(c.Channels, view.Hash(&ch))
+	}
+	if s.mid.IsZero() {
+		return c
+	}
+	c.LastMessage = s.mid.String()
+	if c.Waiting == 0 && l.o.Listeners[s.listener].TLS == nil { // over TLS the socket here is not the one of the peer
+		c.Acked = c.LastMessage
+	}
+	return c
+}
+
+// unacknowledged is how many bytes of what was written the system of the peer has not acknowledged.
+func unacknowledged(fd int) int {
+	n, err := unix.IoctlGetInt(fd, unix.SIOCOUTQ)
+	if err != nil {
+		return 0
+	}
+	return n
+}

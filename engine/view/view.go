@@ -1,0 +1,118 @@
+// Package view is how a server shows its connections to operators. Channel ids open channels to whoever knows them, so they are shown as
+// hashes, which an operator who has an id can compare.
+package view
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"strings"
+	"time"
+
+	"push-server/protocol"
+)
+
+// ID names a connection for as long as it lasts. Its text is <loop>-<place>-<generation>.
+type ID struct{ Loop, Place, Generation uint32 }
+
+// ParseID reads the text of an ID.
+func ParseID(text string) (id ID, ok bool) {
+	if _, err := fmt.Sscanf(text, "%d-%d-%d", &id.Loop, &id.Place, &id.Generation); err != nil {
+		return ID{}, false
+	}
+	return id, id.String() == text
+}
+
+func (id ID) String() string { return fmt.Sprintf("%d-%d-%d", id.Loop, id.Place, id.Generation) }
+
+// Behind says whether id comes behind other in a List; nil is before all.
+func (id ID) Behind(other *ID) bool {
+	return other == nil || id.Loop > other.Loop || id.Loop == other.Loop && id.Place > other.Place
+}
+
+// Query says which connections are to be shown.
+type Query struct {
+	Search string // see NewMatch
+	Limit  int    // at most
+	After  *ID    // nil: from the first one on
+}
+
+// List is an answer.
+type List struct {
+	Total       int          `json:"total"` // that match, wherever they are
+	Next        string       `json:"next"`  // the ID behind which there are more; "": there are none
+	Connections []Connection `json:"connections"`
+}
+
+// Connection is what is shown of one.
+type Connection struct {
+	ID           string    `json:"id"`
+	Listener     string    `json:"listener"`
+	Transport    string    `json:"transport"`
+	Dialect      string    `json:"dialect"`
+	Address      string    `json:"address"` // as in log lines: what a proxy said, or else the other end
+	Since        time.Time `json:"since"`
+	State        string    `json:"state"`
+	Channels     []string  `json:"channels"` // hashes of the first ones
+	ChannelCount int       `json:"channelCount"`
+	LastMessage  string    `json:"lastMessage"`     // the id that was sent last; of a poll, the one that it has said
+	Acked        string    `json:"acked,omitempty"` // the same, if the system of the peer has acknowledged everything
+	Waiting      int       `json:"waiting"`         // bytes that it has not
+	Sent         uint32    `json:"sent"`            // messages
+	Agent        string    `json:"agent"`           // is not kept
+}
+
+// hashDigits is how much of the hash of a channel is shown.
+const hashDigits = 8
+
+// Hash is what is shown of a channel: the first digits of the SHA-256 of its id, which is taken as text.
+func Hash(ch *protocol.ChannelID) string {
+	var text [2 * len(ch.Bytes)]byte
+	sum := sha256.Sum256(ch.AppendHex(text[:0]))
+	return hex.EncodeToString(sum[:hashDigits/2])
+}
+
+// Match is what is searched for.
+type Match struct {
+	text string
+	ids  [][16]byte
+	hash bool // text may be the beginning of a hash
+}
+
+// leastDigits of a hash are looked for, so that a number that is a part of an address finds few others.
+const leastDigits = 4
+
+// NewMatch makes a Match of what an operator has typed: a part of an address or of an ID, the beginning of the hash of a channel, or
+// channel ids as they stand in requests, with or without their signatures.
+func NewMatch(search string) *Match {
+	m := &Match{text: strings.ToLower(strings.TrimSpace(search))}
+	for item := range strings.SplitSeq(m.text, "/") {
+		ids, _, _ := strings.Cut(item, ".")
+		for text := range strings.SplitSeq(ids, ":") {
+			if id, ok := protocol.ParseID([]byte(text)); ok {
+				m.ids = append(m.ids, id)
+			}
+		}
+	}
+	m.hash = len(m.text) >= leastDigits && len(m.text) <= hashDigits && strings.Trim(m.text, "0123456789abcdef") == ""
+	return m
+}
+
+// Everything says that nothing particular is searched for.
+func (m *Match) Everything() bool { return m.text == "" }
+
+// Text says whether an address, or an ID, is what is searched for.
+func (m *Match) Text(text string) bool { return strings.Contains(text, m.text) }
+
+// LooksAtChannels says whether a channel can be what is searched for.
+func (m *Match) LooksAtChannels() bool { return m.hash || len(m.ids) > 0 }
+
+// Channel says whether ch is what is searched for.
+func (m *Match) Channel(ch *protocol.ChannelID) bool {
+	for _, id := range m.ids {
+		if id == ch.Bytes {
+			return true
+		}
+	}
+	return m.hash && strings.HasPrefix(Hash(ch), m.text)
+}
