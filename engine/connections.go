@@ -145,7 +145,7 @@ func (v *survey) look(l *loop) {
 		}
 		s := l.slab.get(v.at)
 		v.at++
-		if s.state != stateClosed {
+		if s.state != stateClosed && !s.is(flagOwn) {
 			v.see(l, s)
 		}
 	}
@@ -187,7 +187,7 @@ func (l *loop) sessionOf(id view.ID) *Session {
 	if id.Place >= l.slab.places() {
 		return nil
 	}
-	if s := l.slab.get(id.Place); s.born == id.Generation && s.state != stateClosed {
+	if s := l.slab.get(id.Place); s.born == id.Generation && s.state != stateClosed && !s.is(flagOwn) {
 		return s
 	}
 	return nil

@@ -19,6 +19,7 @@
 //	Engine.admission, handOffs,  any goroutine
 //	  limits, notices, presence
 //	Engine.input, output         accounts of the process (package budget), any goroutine
+//	Engine.prober                any goroutine; each loop has one session (flagOwn) of which only it knows
 //	Options                      nobody changes them after New
 //	feed.Entry and its frames    shared by all loops, never changed
 //	followed                     nothing of it changes, so any goroutine may write lines

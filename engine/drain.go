@@ -107,7 +107,7 @@ func (e *Engine) closeSessions(ctx context.Context) {
 func (l *loop) drainSome(n int) int {
 	var refs []sessionRef
 	l.slab.each(func(s *Session) {
-		if len(refs) < n && s.state != stateFlushing && s.state != stateClosing && s.state != stateWaiting {
+		if len(refs) < n && !s.is(flagOwn) && s.state != stateFlushing && s.state != stateClosing && s.state != stateWaiting {
 			refs = append(refs, s.ref())
 		}
 	})
@@ -125,6 +125,7 @@ func (e *Engine) Stop(ctx context.Context) error {
 	e.stopping.Store(true)
 	e.cancel()
 	e.handOffs.closeAll()
+	e.prober.Close()
 	e.stopTLS()
 	e.stopLoops(ctx)
 	done := make(chan struct{})

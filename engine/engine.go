@@ -16,6 +16,8 @@ import (
 	"push-server/engine/budget"
 	"push-server/engine/feed"
 	"push-server/engine/latency"
+	"push-server/engine/outage"
+	"push-server/engine/probe"
 	"push-server/poll"
 	"push-server/protocol"
 )
@@ -29,6 +31,7 @@ type Engine struct {
 	o            Options
 	bus          Bus
 	feed         *feed.Feed
+	prober       *probe.Prober
 	loops        []*loop
 	publishing   *publishQueue
 	limits       *channelLimits
@@ -90,9 +93,9 @@ func New(o Options, bus Bus) (*Engine, error) {
 	e.publishStats.took = e.latency.Publish
 	e.input, e.output = budget.New(int64(o.InputTotal)), budget.New(int64(o.OutputTotal))
 	e.pending, e.answers = budget.New(int64(o.PendingTotal)), budget.New(int64(o.AnswerTotal))
-	fo := o.feed(e.pending, e.answers)
-	fo.Probed = e.latency.Bus.Observe
-	e.feed = feed.New(bus, fo)
+	clock := feed.SystemClock()
+	e.prober = probe.New(o.Loops, clock.Now, e.latency.Probe.Observe)
+	e.feed = feed.New(bus, o.feed(e, clock))
 	e.publishing = newPublishQueue(bus, &e.o, &e.publishStats)
 	e.limits = newChannelLimits(&e.o, func() []*loop { return e.loops })
 	e.requests = newRequests(e)
@@ -143,6 +146,7 @@ func (e *Engine) Start(ctx context.Context) error {
 	e.background(e.limits.run)
 	e.background(e.notices.run)
 	e.background(e.trim)
+	e.background(e.watchDelivery)
 	if e.presence != nil {
 		e.background(e.presence.run)
 	}
@@ -222,7 +226,60 @@ func (e *Engine) Problem() error {
 	if d := e.feed.Silence(); d > e.o.silence() {
 		return fmt.Errorf("the bus has been silent for %v", d.Round(time.Second))
 	}
-	return nil
+	return e.undelivered()
+}
+
+// stuckTime is how long a loop may not turn, though it was woken, before the engine says that it does not serve.
+const stuckTime = 3 * time.Second
+
+// undelivered is why publications that come from the bus do not reach the clients of all loops; nil: they do.
+func (e *Engine) undelivered() error {
+	var mute []int
+	var silence time.Duration
+	for i := range e.loops {
+		if d := e.prober.Stuck(i); d > stuckTime {
+			return fmt.Errorf("event loop %d does not turn: %v", i, d.Round(time.Second))
+		}
+		if d := e.prober.Silence(i); d > e.o.silence() {
+			mute, silence = append(mute, i), max(silence, d)
+		}
+	}
+	switch silence = silence.Round(time.Second); len(mute) {
+	case 0:
+		return nil
+	case len(e.loops):
+		return fmt.Errorf("the bus answers, but nothing is delivered: the last probe came %v ago", silence)
+	}
+	return fmt.Errorf("the bus answers, but event loop %d delivers nothing: its last probe came %v ago", mute[0], silence)
+}
+
+// watchDelivery counts probes that do not come, and tells the log while the bus is not to blame.
+func (e *Engine) watchDelivery(ctx context.Context) {
+	select {
+	case <-e.feed.Ready():
+	case <-ctx.Done():
+		return
+	}
+	e.prober.Begin()
+	trouble := outage.New(e.o.Logger, "clients get nothing", "waiting for it to pass")
+	ticker := time.NewTicker(e.o.EchoInterval)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+		for i, l := range e.loops {
+			e.prober.Look(i, l.stats.turns.Load(), l.awake.Load())
+		}
+		e.prober.Count(2 * e.o.EchoInterval)
+		if err := e.undelivered(); err == nil {
+			trouble.Over()
+		} else if e.feed.Silence() < e.o.silence() {
+			trouble.Failed(err)
+		}
+	}
 }
 
 var (

@@ -56,7 +56,10 @@ func (e *Engine) startLoop(ctx context.Context, l *loop, addrs []string) error {
 	})
 	select {
 	case <-l.started:
-		return l.connect(ctx)
+		if err := l.connect(ctx); err != nil {
+			return err
+		}
+		return l.connectProbe(ctx)
 	case err := <-ended:
 		return fmt.Errorf("engine: cannot listen on %s: %w", strings.Join(addrs, ", "), errors.Join(err, errLoopEnded))
 	case <-ctx.Done():
@@ -66,6 +69,37 @@ func (e *Engine) startLoop(ctx context.Context, l *loop, addrs []string) error {
 		}
 		return ctx.Err()
 	}
+}
+
+// connectProbe opens the session over which the loop shows that it delivers.
+func (l *loop) connectProbe(ctx context.Context) error {
+	ours, err := l.registerPair(ctx, ownConn{})
+	if err != nil {
+		return fmt.Errorf("engine: connection of the probe: %w", err)
+	}
+	l.engine.tasks.Go(func() {
+		if err := l.engine.prober.Listen(l.id, ours); err != nil {
+			l.log.Error("probes of an event loop are not read any more", "loop", l.id, "err", err)
+		}
+	})
+	return nil
+}
+
+// registerPair makes one end of a socket pair a connection of the loop; OnOpen finds value as its context. The other end is the caller's.
+func (l *loop) registerPair(ctx context.Context, value any) (net.Conn, error) {
+	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return nil, err
+	}
+	ours, err := fileConn(pair[0])
+	if err != nil {
+		_ = unix.Close(pair[1]) // nothing was written
+		return nil, err
+	}
+	if err := l.register(ctx, pair[1], value); err != nil {
+		return nil, errors.Join(err, ours.Close())
+	}
+	return ours, nil
 }
 
 // errLoopEnded is what a gnet engine that ends by itself means, whatever it says.

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"math"
 	"runtime/debug"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -96,8 +97,10 @@ func (l *loop) Wake() { l.wake() }
 // Interested says whether one of the receivers may have a subscriber. It may be called from any goroutine.
 func (l *loop) Interested(receivers []protocol.Receiver) bool { return l.table.Interested(receivers) }
 
-// Channels returns every channel with a subscriber.
-func (l *loop) Channels() []protocol.ChannelID { return l.table.All() }
+// Channels returns every channel with a subscriber among clients.
+func (l *loop) Channels() []protocol.ChannelID {
+	return slices.DeleteFunc(l.table.All(), func(ch protocol.ChannelID) bool { return ch == l.engine.prober.Channel })
+}
 
 // run serves the given addresses until stop. It returns when gnet does.
 func (l *loop) run(addrs []string) error {
@@ -200,6 +203,10 @@ func (l *loop) OnOpen(c gnet.Conn) ([]byte, gnet.Action) {
 	if c.Context() == any(l) {
 		l.control = c
 		l.acceptor.begin(c.Fd())
+		return nil, gnet.None
+	}
+	if _, own := c.Context().(ownConn); own {
+		l.openProbe(c)
 		return nil, gnet.None
 	}
 	roomy := l.acceptor.accepted()
@@ -377,13 +384,6 @@ func (l *loop) consume(s *Session, buf []byte) (n int) {
 	}
 }
 
-// skipBody drops the body of a GET, which nobody reads.
-func (l *loop) skipBody(s *Session, buf []byte) (n int, more bool) {
-	n = min(len(buf), int(s.skip))
-	s.skip -= uint32(n)
-	return n, false
-}
-
 // end closes a session in the way that its client understands.
 func (l *loop) end(s *Session, reason CloseReason) {
 	switch s.state {
@@ -414,7 +414,9 @@ func (l *loop) close(s *Session, reason CloseReason) {
 	l.dropReplay(s)
 	s.state = stateClosed
 	s.gen++
-	l.stats.closes[s.reason].Add(1)
+	if !s.is(flagOwn) {
+		l.stats.closes[s.reason].Add(1)
+	}
 	if notice := closeTable[s.reason].notice; notice != "" {
 		l.engine.notices.note(notice, l.peer(s))
 	}
@@ -436,7 +438,9 @@ func (l *loop) sweep() {
 		}
 		l.forgetPeer(s)
 		l.forgetRate(s)
+		if !s.is(flagOwn) {
+			l.engine.admission.leave()
+		}
 		l.slab.put(s)
-		l.engine.admission.leave()
 	}
 }

@@ -11,7 +11,6 @@ import (
 	"runtime/debug"
 	"time"
 
-	"push-server/engine/budget"
 	"push-server/engine/feed"
 	"push-server/poll"
 	"push-server/protocol"
@@ -164,13 +163,13 @@ func share() int {
 }
 
 // feed are the options of the feed.
-func (o *Options) feed(pending, answers *budget.Budget) feed.Options {
+func (o *Options) feed(e *Engine, clock feed.Clock) feed.Options {
 	return feed.Options{
 		WindowCount: o.WindowCount, WindowBytes: o.WindowBytes, HeldBytes: o.HeldBytes,
 		AnswerBytes: o.ReplayBytes, PendingBytes: o.PendingBytes,
 		HistoryPerChannel: o.HistoryPerChannel, HistoryTotal: o.HistoryTotal, MaxQuestions: o.MaxQuestions,
 		EchoInterval: o.EchoInterval, Logger: o.Logger,
-		Pending: pending, Answers: answers,
+		Pending: e.pending, Answers: e.answers, Clock: clock, Probe: &e.prober.Channel, Probed: e.latency.Bus.Observe,
 	}
 }
 

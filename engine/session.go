@@ -39,6 +39,7 @@ const (
 	flagPeer                      // whose connection it is stands in loop.peers
 	flagBacklog                   // is in loop.backlog
 	flagPaced                     // its client has published or asked: its rate is in loop.rates
+	flagOwn                       // is the process's own: no place is taken for it, and nothing is counted
 )
 
 // Session is one connection on its loop: plain data, without closures, channels or contexts, so that another process can take

@@ -76,6 +76,8 @@ type Stats struct {
 	PublishRejected   uint64
 	Resets            uint64            // times that the counter of message ids went back
 	BusLag            time.Duration     // of the last probe: how long what is published now is under way
+	ProbeFailures     uint64            // probes that did not come in time, of each loop
+	BusRebuilds       uint64            // connections of the bus given up, since they brought nothing
 	WindowLength      int               // publications in the window
 	WindowBytes       int               // bytes that they take
 	Closes            map[string]uint64 // by reason
@@ -145,6 +147,7 @@ func (e *Engine) Stats() Stats {
 		Gaps: e.feed.Stats.Gaps.Load(), Lags: e.feed.Stats.Lags.Load(), Resets: e.feed.Stats.Rewinds.Load(),
 		PublishQueue: e.publishing.length(), PublishRetries: e.publishStats.retries.Load(), PublishRejected: e.publishStats.rejected.Load(),
 		BusLag: time.Duration(e.feed.Stats.BusLag.Load()), Closes: make(map[string]uint64),
+		ProbeFailures: e.prober.Failures.Load(), BusRebuilds: e.feed.Stats.Rebuilds.Load(),
 	}
 	length, bytes := e.feed.Window()
 	st.WindowLength, st.WindowBytes = length, int(bytes)

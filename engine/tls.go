@@ -159,19 +159,11 @@ func (p *tlsPort) openSession(c *net.TCPConn) (*tlsCarrier, error) {
 		return nil, err
 	}
 	came.tls = time.Now()
-	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		return nil, err
-	}
-	ours, err := fileConn(pair[0])
-	if err != nil {
-		_ = unix.Close(pair[1]) // nothing was written
-		return nil, err
-	}
 	loops := p.engine.loops
 	l := loops[p.next.Add(1)%uint32(len(loops))]
-	if err := l.register(context.Background(), pair[1], &tlsPeer{p.index, poll.AddressText(c.RemoteAddr()), came}); err != nil {
-		return nil, errors.Join(err, ours.Close())
+	ours, err := l.registerPair(context.Background(), &tlsPeer{p.index, poll.AddressText(c.RemoteAddr()), came})
+	if err != nil {
+		return nil, err
 	}
 	return &tlsCarrier{tcp: c, secured: secured, plain: ours.(*net.UnixConn), patience: p.engine.o.PingInterval}, nil
 }

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/gobwas/ws"
+	"github.com/panjf2000/gnet/v2"
 
 	"push-server/engine/feed"
 	"push-server/protocol"
@@ -32,7 +33,8 @@ type transport struct {
 type transportKind uint8
 
 const (
-	transportNone transportKind = iota // a request that subscribes to nothing
+	transportNone  transportKind = iota // a request that subscribes to nothing
+	transportProbe                      // the process's own: see package probe
 	transportWebSocket
 	transportPoll
 	transports
@@ -71,7 +73,31 @@ func (r *request) speaks() *dialect { return &dialectTable[r.dialect] }
 func init() {
 	transportTable[transportNone] = transport{
 		label: "none", read: (*loop).skipBody, unread: pipelined, hear: (*loop).hearReply,
-		end: func(l *loop, s *Session, reason CloseReason) { l.close(s, reason) },
+		end: (*loop).close,
+	}
+	transportTable[transportProbe] = transport{
+		label: "probe", read: (*loop).skipBody, hear: (*loop).hearReply, end: (*loop).close, pings: true, deliver: (*loop).deliverProbe,
+	}
+}
+
+// ownConn is what comes with a connection of the process's own to a loop that takes it over.
+type ownConn struct{}
+
+// openProbe makes a session of one. It is no client: nobody counts it, marks it as online or asks for it.
+func (l *loop) openProbe(c gnet.Conn) {
+	s := l.slab.take()
+	s.conn = c
+	c.SetContext(s)
+	s.set(flagOwn)
+	s.state, s.transport = stateLive, transportProbe
+	l.enterTable(s, &l.engine.prober.Channel)
+	l.listening(s).Add(1)
+}
+
+// deliverProbe is deliverFrames without the counter.
+func (l *loop) deliverProbe(s *Session, first uint32) {
+	for i := first; i != 0 && s.state == stateLive; i = l.outbox.links[i-1].next {
+		l.write(s, l.reader.Frame(l.outbox.links[i-1].entry, &s.speaks().Encoding).Bytes)
 	}
 }
 

@@ -2,6 +2,7 @@ package redisbus_test
 
 import (
 	"context"
+	"regexp"
 	"sync"
 	"testing"
 	"time"
@@ -118,4 +119,28 @@ type reconnecting struct {
 func (h *reconnecting) HandleGap() {
 	h.once.Do(h.bus.Reconnect)
 	h.Listener.HandleGap()
+}
+
+// TestDeafAndHanging: where nobody takes the order to listen anew, all connections are made anew.
+func TestDeafAndHanging(t *testing.T) {
+	server := redistest.Start(t)
+	bus := open(t, redisbus.Options{Addr: server.Addr()})
+	connections := func() string {
+		if _, err := bus.Echo(timeout(t, patience)); err != nil {
+			t.Fatal(err)
+		}
+		list := server.Do("CLIENT", "LIST")
+		text, err := list.ToString()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return text
+	}
+	id := regexp.MustCompile(`id=(\d+) .* name=push-server`)
+	before := id.FindStringSubmatch(connections())
+	bus.Reconnect() // nobody subscribes, so nobody takes it
+	bus.Reconnect()
+	if after := id.FindStringSubmatch(connections()); before == nil || after == nil || before[1] == after[1] {
+		t.Errorf("the connection is still the same: %v, %v", before, after)
+	}
 }

@@ -139,11 +139,16 @@ func (b *Bus) confirm(ctx context.Context, connection rueidis.DedicatedClient) e
 }
 
 // Reconnect drops the connection over which publications come in: Subscribe makes a new one, which begins with HandleGap.
-// For a connection that is alive and deaf: echoes were sent and do not come back.
+// For a connection that is alive and deaf: echoes were sent and do not come back. Should nobody have taken the last order, whoever listens
+// hangs somewhere else: then all connections are given up.
 func (b *Bus) Reconnect() {
 	select {
 	case b.lost <- struct{}{}:
 	default:
+		b.log.Warn("the connection to redis is silent and cannot be ended, giving up all of them")
+		for _, c := range []*client{&b.listening, &b.commands, &b.reads} {
+			c.lines.drop("")
+		}
 	}
 }
 

@@ -22,6 +22,7 @@ func TestDirections(t *testing.T) {
 		outage     = "push-server/engine/outage"
 		view       = "push-server/engine/view"
 		feed       = "push-server/engine/feed"
+		probe      = "push-server/engine/probe"
 		gnet       = "github.com/panjf2000/gnet/v2"
 		fasthttp   = "github.com/valyala/fasthttp"
 		rueidis    = "github.com/redis/rueidis"
@@ -47,12 +48,13 @@ func TestDirections(t *testing.T) {
 	f(budget)
 	f(latency)
 	f(outage)
+	f(probe, protocol)
 	f(view, protocol)
 	f(channels, protocol)
 	f(feed, protocol, budget, outage)
 	f("push-server/engine/membus", protocol)
-	f(engine, accept, budget, channels, latency, outage, view, feed, protocol, poll, fasthttp, gnet)
-	f("push-server/engine/ops", engine, accept, budget, channels, latency, outage, view, feed, protocol, poll, fasthttp, gnet)
+	f(engine, accept, budget, channels, latency, outage, view, feed, probe, protocol, poll, fasthttp, gnet)
+	f("push-server/engine/ops", engine, accept, budget, channels, latency, outage, view, feed, probe, protocol, poll, fasthttp, gnet)
 	f("push-server/configs", protocol)
 	f("push-server/bench/...", protocol)
 }

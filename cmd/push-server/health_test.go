@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"push-server/protocol/testclient"
+	"push-server/redisbus/redistest"
 )
 
 // healthy wants an exit code of health, and a text in its line.
@@ -80,6 +81,43 @@ func TestHealthKnowsAboutRedis(t *testing.T) {
 		return err
 	})
 	healthy(t, exitOK, "ready, room for ", file...)
+}
+
+// Redis answers, and nothing comes over the connection of publications: health says so, and the connection is made anew until something does.
+func TestHealthKnowsThatRedisIsSilent(t *testing.T) {
+	t.Parallel()
+	proxy := redistest.Start(t).Proxy(t)
+	c := standalone(t)
+	c["storage"] = map[string]any{"type": "redis", "socket": proxy.Addr()}
+	window := fmt.Sprintf("127.0.0.1:%d", freePort(t))
+	c.option("metrics", window)
+	file := writeConfigs(t, c)
+	start(t, c)
+	says := func(text string) {
+		t.Helper()
+		testclient.AwaitNil(t, text, func() error {
+			if out, _, err := execute(t, append([]string{"health"}, file...)...); !strings.Contains(fmt.Sprint(out, err), text) {
+				return fmt.Errorf("health says %s %w", out, err)
+			}
+			return nil
+		})
+	}
+	says("ready, room for ")
+	client := testclient.Subscribe(t, c.addr("sub"), subPath+"?CHANNEL_ID="+exampleSigned)
+	proxy.Mute()
+	publishBy(t, append(file, "--expiry", "1m", exampleChannel, `"in silence"`)...)
+	says("not ready: the bus has been silent for ")
+	if n, err := metric(window, "push_bus_rebuilds_total"); err != nil || n == 0 {
+		t.Errorf("%d rebuilds, %v", n, err)
+	}
+	proxy.Unmute()
+	if got := client.Bodies(1)[0]; got != `"in silence"` {
+		t.Errorf("the client got %s", got)
+	}
+	says("ready, room for ")
+	if n, err := metric(window, "push_probe_seconds_count"); err != nil || n == 0 {
+		t.Errorf("%d probes, %v", n, err)
+	}
 }
 
 func TestStat(t *testing.T) {

@@ -27,7 +27,8 @@
 //
 // An echo is a message that the bus sends through itself to this process alone. When it comes by, whatever was handed to the bus
 // before has come by. It tells that a read of history and the live publications kept meanwhile are complete together (Replay), that a
-// gap has been read up to a known counter (repair), and, once a second, that the bus is not only connected but brings something.
+// gap has been read up to a known counter (repair), and, once a second, that the bus is not only connected but brings something. With
+// that one comes a publication for Options.Probe, which tells the same of readers and those who write (package probe).
 //
 // # Gaps
 //

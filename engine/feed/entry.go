@@ -51,6 +51,7 @@ type echo struct {
 	number    uint64
 	repair    uint64             // the last repair that was closed
 	accounted protocol.MessageID // nothing up to here is missing
+	proof     *Entry             // goes to the subscribers of Options.Probe; nil: there is none
 }
 
 // replayable says whether history would have e at now.
@@ -58,10 +59,13 @@ func (e *Entry) replayable(now time.Duration) bool { return e.expires > now }
 
 // size is what e takes in memory at most: its body, and a frame of it in each dialect.
 func (e *Entry) size() int {
-	if e.Publication == nil {
-		return entryOverhead
+	switch {
+	case e.Publication != nil:
+		return sizeOf(e.Publication)
+	case e.echo.proof != nil:
+		return entryOverhead + sizeOf(e.echo.proof.Publication)
 	}
-	return sizeOf(e.Publication)
+	return entryOverhead
 }
 
 func sizeOf(p *protocol.Publication) int {

@@ -3,6 +3,7 @@ package feed
 import (
 	"context"
 	"log/slog"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -22,6 +23,9 @@ type Options struct {
 	HistoryTotal      int           // replayed in all, the newest
 	MaxQuestions      int           // questions to the bus that wait
 	EchoInterval      time.Duration // between two probes of the bus
+	// Probe is a channel of this process alone: who subscribes to it gets a publication with each echo of a probe, whose body is when that
+	// was sent, in nanoseconds on the clock. It has no id, and history knows nothing of it. nil: there is none.
+	Probe *protocol.ChannelID
 
 	Answers *budget.Budget // history on its way to clients
 	Pending *budget.Budget // live publications kept for clients whose history is read
@@ -37,6 +41,7 @@ type Stats struct {
 	Gaps      atomic.Uint64 // that were closed, or are being closed
 	Lags      atomic.Uint64 // readers that the window overtook
 	Rewinds   atomic.Uint64 // times that ids went back: the store has lost data
+	Rebuilds  atomic.Uint64 // times that the bus was told to connect again, since it was silent
 	BusLag    atomic.Int64  // nanoseconds that the last probe took
 	Heard     atomic.Int64  // when the last echo came, nanoseconds on the feed's clock; 0: none yet
 }
@@ -221,7 +226,7 @@ func (f *Feed) wentBack(id protocol.MessageID) bool {
 // HandleEcho appends an echo. Its counter raises the highest id unless something below it has not come by. The zero counter, and one
 // below what has come, say nothing: a store that has lost its data does not know better.
 func (f *Feed) HandleEcho(n uint64, counter protocol.MessageID) {
-	now := f.noteEcho()
+	now, sent := f.noteEcho()
 	f.mu.Lock()
 	defer f.wakeReaders()
 	defer f.mu.Unlock()
@@ -231,20 +236,30 @@ func (f *Feed) HandleEcho(n uint64, counter protocol.MessageID) {
 		return
 	}
 	f.reach(counter, now)
-	f.appendEcho(n)
+	f.appendEcho(n, f.proof(sent))
 }
 
-// noteEcho notes that an echo has come, now.
-func (f *Feed) noteEcho() (now time.Duration) {
+// noteEcho notes that an echo has come, now. It is the first one since a probe was sent, then; 0: it is not.
+func (f *Feed) noteEcho() (now time.Duration, sent int64) {
 	now = f.clock.Now()
-	if sent := f.probed.Swap(0); sent != 0 {
+	if sent = f.probed.Swap(0); sent != 0 {
 		f.Stats.BusLag.Store(int64(now) - sent)
 		if f.o.Probed != nil {
 			f.o.Probed(now - time.Duration(sent))
 		}
 	}
 	f.Stats.Heard.Store(max(int64(now), 1))
-	return now
+	return now, sent
+}
+
+// proof is the publication for those who want to know whether probes reach subscribers; nil: there is none.
+func (f *Feed) proof(sent int64) *Entry {
+	if sent == 0 || f.o.Probe == nil {
+		return nil
+	}
+	return &Entry{Publication: &protocol.Publication{
+		Receivers: []protocol.Receiver{{Channel: *f.o.Probe}}, Body: strconv.AppendInt(nil, sent, 10), Stray: true,
+	}}
 }
 
 // sendEcho sends one and notes when.
@@ -271,10 +286,10 @@ func (f *Feed) reach(counter protocol.MessageID, now time.Duration) {
 }
 
 // appendEcho is for times when no repair is under way.
-func (f *Feed) appendEcho(n uint64) {
+func (f *Feed) appendEcho(n uint64, proof *Entry) {
 	f.window.append(&Entry{
 		highest: f.highest,
-		echo:    &echo{number: n, repair: f.repairs, accounted: f.holes.lastGood(f.highest)},
+		echo:    &echo{number: n, repair: f.repairs, accounted: f.holes.lastGood(f.highest), proof: proof},
 	})
 }
 

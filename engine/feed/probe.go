@@ -39,6 +39,7 @@ func (f *Feed) probe(ctx context.Context, d *deafness) {
 	if bus, ok := f.bus.(reconnecter); ok && d.waiting && now-d.since > d.limit {
 		f.log.Warn("the bus connection is silent, connecting again", "silent", now-d.since)
 		d.waiting = false
+		f.Stats.Rebuilds.Add(1)
 		bus.Reconnect()
 	}
 	n, err := f.sendEcho(ctx)

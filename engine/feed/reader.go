@@ -138,6 +138,9 @@ func (r *Reader) Next() *Entry {
 		r.moved = true
 		if e.Publication == nil {
 			r.hearEcho(e)
+			if e.echo.proof != nil {
+				return e.echo.proof
+			}
 			continue
 		}
 		if e.highest.Compare(r.highest) > 0 {

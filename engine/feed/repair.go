@@ -283,7 +283,8 @@ func (f *Feed) closeGap(r *repair, g gap, to protocol.MessageID) bool {
 	if to.Compare(f.highest) > 0 {
 		f.highest = to
 	}
-	f.appendEcho(r.echo)
+	f.appendEcho(r.echo, nil)
+	f.hurry.give() // to show at once that there is delivery again
 	f.open()
 	if !r.late || missed > 0 {
 		f.log.Info("gap closed", "missed", missed, "held", len(r.held), "up to", to)

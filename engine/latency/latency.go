@@ -13,6 +13,7 @@ import (
 type Set struct {
 	Publish  *Histogram // from the time when a request's publications are accepted until they are stored
 	Bus      *Histogram // from one process to all, as probes show it
+	Probe    *Histogram // through the bus, an event loop and a session of the process's own
 	Turn     *Histogram // of an event loop
 	Delivery *Histogram // from the bus to the last socket of a loop: one sample for all that a turn has delivered
 }
@@ -22,6 +23,7 @@ func New() *Set {
 	return &Set{
 		Publish:  newHistogram("push_publish_seconds", "From the acceptance of publications until they are stored."),
 		Bus:      newHistogram("push_bus_probe_seconds", "How long probes of the bus were under way."),
+		Probe:    newHistogram("push_probe_seconds", "How long probes took from before the bus to behind a session of each event loop."),
 		Turn:     newHistogram("push_turn_seconds", "Turns of the event loops, and the time they took."),
 		Delivery: newHistogram("push_delivery_seconds", "From the arrival of a publication on the bus until it is written to the last socket of an event loop; sampled."),
 	}
@@ -29,7 +31,7 @@ func New() *Set {
 
 // Collectors are what Prometheus is shown.
 func (s *Set) Collectors() []prometheus.Collector {
-	return []prometheus.Collector{s.Publish.all, s.Bus.all, s.Turn.all, s.Delivery.all}
+	return []prometheus.Collector{s.Publish.all, s.Bus.all, s.Probe.all, s.Turn.all, s.Delivery.all}
 }
 
 // bounds of buckets, in seconds.

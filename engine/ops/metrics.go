@@ -47,6 +47,8 @@ var (
 	rejected        = name("push_publish_rejected_total", "Publications that found the queue full.")
 	resets          = name("push_resets_total", "Times that the counter of message ids went back.")
 	busLag          = name("push_bus_lag_seconds", "How long the last probe of the bus was under way.")
+	probeFailures   = name("push_probe_failures_total", "Probes that did not come out of an event loop in time.")
+	busRebuilds     = name("push_bus_rebuilds_total", "Times that the bus was connected anew, since it was connected and silent.")
 	windowLength    = name("push_window_publications", "Recent publications in memory.")
 	windowBytes     = name("push_window_bytes", "Bytes that they take.")
 	held            = name("push_held_bytes", "What the process holds of what is bounded, by kind.", "kind")
@@ -104,6 +106,8 @@ func (c collector) Collect(to chan<- prometheus.Metric) {
 	counter(rejected, st.PublishRejected)
 	counter(resets, st.Resets)
 	to <- prometheus.MustNewConstMetric(busLag, prometheus.GaugeValue, st.BusLag.Seconds())
+	counter(probeFailures, st.ProbeFailures)
+	counter(busRebuilds, st.BusRebuilds)
 	gauge(windowLength, st.WindowLength)
 	gauge(windowBytes, st.WindowBytes)
 	for _, h := range st.Held {

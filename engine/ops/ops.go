@@ -3,7 +3,8 @@
 //
 //	/metrics        for Prometheus; metrics.go has every name
 //	/healthz        200 as long as the process answers
-//	/readyz         200 while it serves; 503 and why before the bus has answered, while it is silent, and from the beginning of a drain
+//	/readyz         200 while it serves; 503 and why: before the bus has answered, while it is silent, while a loop stands
+//	                still or delivers nothing, and from the beginning of a drain
 //	/overview       JSON: all that is watched live
 //	/connections    JSON: who is connected; connections.go
 //	/warnings       JSON: the latest warnings and errors

@@ -23,6 +23,7 @@ type Proxy struct {
 	held    bool
 	keep    []byte // the connection of the next request with these bytes brings no answers until Release; nil: none
 	lose    []byte // the answer to the next request with these bytes gets lost; nil: none
+	mute    bool   // connections that subscribe are deaf
 	streams map[*stream]bool
 }
 
@@ -109,6 +110,21 @@ func (p *Proxy) Deafen() {
 	}
 }
 
+// Mute has nothing come from connections that carry publications, those of now and those to come, until Unmute. Commands are answered.
+func (p *Proxy) Mute() {
+	p.Deafen()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.mute = true
+}
+
+// Unmute lets new connections hear again.
+func (p *Proxy) Unmute() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.mute = false
+}
+
 // DeafenAll makes all connections of now deaf.
 func (p *Proxy) DeafenAll() {
 	p.mu.Lock()
@@ -186,6 +202,7 @@ func (p *Proxy) look(s *stream, request []byte) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	s.recent = append(s.recent, request...)
+	s.deaf = s.deaf || p.mute && bytes.Contains(s.recent, []byte("SUBSCRIBE"))
 	if p.lose != nil && bytes.Contains(s.recent, p.lose) {
 		p.lose, s.loses = nil, true
 	}
