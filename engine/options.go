@@ -11,6 +11,7 @@ import (
 	"runtime/debug"
 	"time"
 
+	"push-server/engine/closed"
 	"push-server/engine/feed"
 	"push-server/poll"
 	"push-server/protocol"
@@ -83,8 +84,9 @@ type Options struct {
 	Logger *slog.Logger
 	// ErrorLog gets one line per refused request and the address of its sender; nil: none. Called from any goroutine.
 	ErrorLog func(text, addr string)
-	TestKey  string // requests with this testKey are refused without a line; "": there are none
-	Trace    Trace  // nil: nobody is followed
+	TestKey  string       // requests with this testKey are refused without a line; "": there are none
+	Closed   *closed.Ring // gets sessions that end while they listen; nil: they are not remembered
+	Trace    Trace        // nil: nobody is followed
 	// StatAllow is whose connections may ask for the statistics page; empty: everybody's.
 	StatAllow []netip.Prefix
 }

@@ -14,6 +14,7 @@ import (
 	"push-server/cmd/push-server/internal/logfiles"
 	"push-server/configs"
 	"push-server/engine"
+	"push-server/engine/closed"
 	"push-server/engine/ops"
 )
 
@@ -92,6 +93,7 @@ type server struct {
 	engine       *engine.Engine
 	ports        []*publishPort
 	window       *ops.Server   // nil: nobody wants to look
+	closed       *closed.Ring  // what the window tells of connections that are gone
 	secured      []*tls.Config // by listener; nil: plain
 	certificates []*certificate
 }
@@ -112,6 +114,9 @@ func newServer(c *configs.Config, logs *logs) (*server, error) {
 	}
 	if s.bus, err = newBus(c, s.log); err != nil {
 		return nil, err
+	}
+	if c.Push.Metrics != "" {
+		s.closed = closed.NewRing(time.Now())
 	}
 	if s.engine, err = engine.New(engineOptions(s, key), s.bus); err != nil {
 		s.bus.Close()
@@ -160,6 +165,7 @@ func (s *server) openWindow() (err error) {
 	if err != nil {
 		return fmt.Errorf("push.operators: %w", err)
 	}
+	o.Closed = s.closed
 	if s.window, err = ops.Listen(addr, s.engine, s.engine.AcceptFailures(), o); err != nil {
 		return fmt.Errorf("push.metrics: %w", err)
 	}

@@ -64,6 +64,7 @@ func engineOptions(s *server, key []byte) engine.Options {
 	if s.trace != nil {
 		o.Trace = s.trace
 	}
+	o.Closed = s.closed
 	o.StatAllow, _ = p.StatPrefixes() // those that are none did not pass the check
 	return o
 }
