@@ -58,6 +58,7 @@ type Options struct {
 	OnlineTTL      time.Duration // of shared online marks; a keep-alive poll renews its mark after a quarter of it; default 130 s
 	EchoInterval   time.Duration // between two probes of the bus; default 1 s
 	TurnBudget     time.Duration // of writes, before a loop serves its sockets again; default 2 ms
+	DrainPace      int           // connections closed in a second at the end; default: so that those who come back cost half a core
 
 	// What is kept.
 	HistoryPerChannel int // replayed per channel, the newest; default 100

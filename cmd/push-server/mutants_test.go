@@ -50,6 +50,7 @@ var mutants = []mutant{
 	{17, "redisbus/rights.go", "if !isForbidden(err) {", "if true {", "./redisbus", "TestRightsAreLookedAt/-zadd"},
 	{18, "engine/feed/history.go", "entries[i] = append(entries[i], e)", "_ = e", "./cmd/push-server", "TestFaults/server_killed"},
 	{19, "engine/drain.go", "\te.flush(serving)", "\t_ = serving", "./engine", "TestDrainStoresFirst"},
+	{19, "engine/drain.go", "if told == n {", "if false {", "./engine", "TestDrainHasAPace"},
 	{20, "engine/output.go", "if buffered+len(b) > int(s.slack)+l.o.MaxBuffered {", "if false {", "./engine", "TestSlowReaderIsClosed"},
 	{21, "engine/loop.go", "if l.intricate {\n\t\t\tpanic(r)", "if true {\n\t\t\tpanic(r)", "./engine", "TestPanicEndsOneConnection"},
 	{22, "engine/engine.go", "return e.undelivered()", "return nil", "./engine", "TestLoopThatDoesNotTurn"},

@@ -68,7 +68,7 @@ func serveLogged(ctx context.Context, c *configs.Config, logs *logs, stdout io.W
 		logs.log.Error("shutting down", "err", err)
 		return errors.Join(err, s.drain(brokenTimeout))
 	}
-	return s.drainUntil(ends, c.Push.DrainTimeout)
+	return s.drainUntil(ends, c.Push.DrainTimeout, c.Push.DrainDelay)
 }
 
 // brokenTimeout is how long a server that has lost an event loop or a port takes to store what it has accepted and to say goodbye:
@@ -231,11 +231,12 @@ func (s *server) wait(ctx context.Context, reloads <-chan os.Signal) error {
 // drain ends everything in good order, in the time that it is given: first those who publish, so that the queue they fill is empty at
 // the end.
 func (s *server) drain(timeout time.Duration) error {
-	return s.drainUntil(nil, timeout)
+	return s.drainUntil(nil, timeout, 0)
 }
 
-// drainUntil is drain that a further signal to end cuts short: what is lost is said all the same.
-func (s *server) drainUntil(ends <-chan os.Signal, timeout time.Duration) error {
+// drainUntil is drain that a further signal to end cuts short: what is lost is said all the same. For a delay, out of its time, only
+// /readyz says that it goes on.
+func (s *server) drainUntil(ends <-chan os.Signal, timeout, delay time.Duration) error {
 	notifyStopping(s.log)
 	begin := time.Now()
 	ctx, cancel := context.WithTimeout(context.Background(), timeout)
@@ -251,7 +252,15 @@ func (s *server) drainUntil(ends <-chan os.Signal, timeout time.Duration) error 
 		s.log.Warn("second signal, stopping at once", "unstored", s.engine.Unstored())
 		cancel()
 	}()
-	errs := []error{s.shutPorts(ctx, timeout/4)}
+	s.engine.Announce()
+	if delay > 0 {
+		s.log.Info("still serving, until it is noticed that the server is not ready any more", "for", delay)
+		select {
+		case <-time.After(delay):
+		case <-ctx.Done():
+		}
+	}
+	errs := []error{s.shutPorts(ctx, (timeout-delay)/4)}
 	if err := s.engine.Drain(ctx); err != nil {
 		errs = append(errs, fmt.Errorf("drain: %w", err))
 	}

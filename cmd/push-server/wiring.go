@@ -43,6 +43,7 @@ func engineOptions(s *server, key []byte) engine.Options {
 		IdleTimeout:       p.IdleTimeout,
 		CloseTimeout:      p.CloseTimeout,
 		AcceptTimeout:     p.AcceptTimeout,
+		DrainPace:         p.DrainPace,
 		StatInterval:      c.Storage.StatTTL,
 		StatMaxAge:        c.Storage.StatTTL + c.Storage.StatDelta,
 		HistoryPerChannel: p.HistoryPerChannel,
