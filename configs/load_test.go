@@ -124,7 +124,6 @@ func TestProblems(t *testing.T) {
 	f(`"push":{"statAllow":"127.0.0.1"}`, `f.json: push.statAllow: error: must be an array of strings (for example ["10.0.0.1"])`)
 	f(`"push":{"statAllow":null}`, "f.json: push.statAllow: warning: null is taken as absent (remove it)")
 	f(`"push":{"statallow":["::1"]}`, "f.json: push.statallow: error: unknown key (did you mean push.statAllow?)")
-	f(`"push":{"drainTimeout":"5s","drainDelay":"5s"}`, "f.json: push.drainDelay: error: leaves nothing of push.drainTimeout, which is 5s (for example \"5s\", with a drainTimeout of \"20s\")")
 	f(`"push":{"windowCount":1000}`, "f.json: push.windowCount: error: 1000 is not a power of two (for example 65536)")
 	f(`"push":{"windowBytes":1000}`, "f.json: push.windowBytes: error: 1000 is less than limits.maxPayload, 1048576")
 	f(`"push":{"historyTotal":50}`, "f.json: push.historyTotal: warning: 50 is less than push.historyPerChannel, 100")

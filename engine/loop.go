@@ -414,7 +414,12 @@ func (l *loop) close(s *Session, reason CloseReason) {
 	l.dropReplay(s)
 	s.state = stateClosed
 	s.gen++
-	l.noteClose(s)
+	if !s.is(flagOwn) {
+		l.stats.closes[s.reason].Add(1)
+	}
+	if notice := closeTable[s.reason].notice; notice != "" {
+		l.engine.notices.note(notice, l.peer(s))
+	}
 	l.swept = append(l.swept, s.index)
 }
 

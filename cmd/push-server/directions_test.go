@@ -18,7 +18,6 @@ func TestDirections(t *testing.T) {
 		accept     = "push-server/engine/accept"
 		budget     = "push-server/engine/budget"
 		channels   = "push-server/engine/channels"
-		closed     = "push-server/engine/closed"
 		latency    = "push-server/engine/latency"
 		outage     = "push-server/engine/outage"
 		view       = "push-server/engine/view"
@@ -52,11 +51,10 @@ func TestDirections(t *testing.T) {
 	f(probe, protocol)
 	f(view, protocol)
 	f(channels, protocol)
-	f(closed, protocol)
 	f(feed, protocol, budget, outage)
 	f("push-server/engine/membus", protocol)
-	f(engine, accept, budget, channels, closed, latency, outage, view, feed, probe, protocol, poll, fasthttp, gnet)
-	f("push-server/engine/ops", engine, accept, budget, channels, closed, latency, outage, view, feed, probe, protocol, poll, fasthttp, gnet)
+	f(engine, accept, budget, channels, latency, outage, view, feed, probe, protocol, poll, fasthttp, gnet)
+	f("push-server/engine/ops", engine, accept, budget, channels, latency, outage, view, feed, probe, protocol, poll, fasthttp, gnet)
 	f("push-server/configs", protocol)
 	f("push-server/bench/...", protocol)
 }

@@ -50,11 +50,14 @@ var mutants = []mutant{
 	{17, "redisbus/rights.go", "if !isForbidden(err) {", "if true {", "./redisbus", "TestRightsAreLookedAt/-zadd"},
 	{18, "engine/feed/history.go", "entries[i] = append(entries[i], e)", "_ = e", "./cmd/push-server", "TestFaults/server_killed"},
 	{19, "engine/drain.go", "\te.flush(serving)", "\t_ = serving", "./engine", "TestDrainStoresFirst"},
-	{19, "engine/drain.go", "if told == n {", "if false {", "./engine", "TestDrainHasAPace"},
 	{20, "engine/output.go", "if buffered+len(b) > int(s.slack)+l.o.MaxBuffered {", "if false {", "./engine", "TestSlowReaderIsClosed"},
 	{21, "engine/loop.go", "if l.intricate {\n\t\t\tpanic(r)", "if true {\n\t\t\tpanic(r)", "./engine", "TestPanicEndsOneConnection"},
 	{22, "engine/engine.go", "return e.undelivered()", "return nil", "./engine", "TestLoopThatDoesNotTurn"},
 	{22, "engine/feed/probe.go", "bus.Reconnect()", "_ = bus", "./cmd/push-server", "TestHealthKnowsThatRedisIsSilent"},
+	{23, "engine/http.go", "s.skip = uint32(l.head.ContentLength)", "s.skip = 0", "./engine", "TestRequestsAreReadAsByNginx"},
+	{23, "poll/gate.go", "if h.hasLength || h.body == chunked || h.http10", "if h.body == chunked || h.http10", "./poll", "TestRequestsAreReadAsByGo"},
+	{24, "protocol/frame.go", "a.opCode == ws.OpText && !a.text.scan(part)", "false", "./protocol", "TestRFC6455"},
+	{24, "engine/websocket.go", "l.breakOff(s, errorCode(err))\n\t\treturn", "return", "./engine", "TestRFC6455"},
 }
 
 // inMutant is set for the tests of a mutant.

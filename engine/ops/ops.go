@@ -7,7 +7,6 @@
 //	                still or delivers nothing, and from the beginning of a drain
 //	/overview       JSON: all that is watched live
 //	/connections    JSON: who is connected; connections.go
-//	/closes         JSON: connections of a channel that have ended
 //	/warnings       JSON: the latest warnings and errors
 //	/config         JSON: the configuration as it counts, without secrets
 //	/debug/pprof/   profiles of the Go runtime
@@ -28,7 +27,6 @@ import (
 
 	"push-server/engine"
 	"push-server/engine/accept"
-	"push-server/engine/closed"
 	"push-server/engine/latency"
 	"push-server/engine/view"
 	"push-server/poll"
@@ -57,7 +55,6 @@ type Options struct {
 	Profiles bool     // of the Go runtime
 	Hosts    []string // names of the server, where a name is asked for
 	Warnings *Warnings
-	Closed   *closed.Ring // connections that have ended; nil: they are not shown
 
 	// What else there is to say about the process; Config is written as JSON.
 	Version     string
@@ -135,9 +132,6 @@ func guarded(source Source, o *Options, readOnly bool) http.Handler {
 	c := connections{source}
 	mux.HandleFunc("GET /connections", c.list)
 	mux.HandleFunc("POST /connections/{id}/close", c.close)
-	if o.Closed != nil {
-		mux.HandleFunc("GET /closes", closer{o.Closed}.serve)
-	}
 	mux.HandleFunc("GET /warnings", o.Warnings.serve)
 	mux.HandleFunc("GET /config", func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK, o.Config) })
 	mux.Handle("GET /metrics", exposition(source, o.Version))
