@@ -47,6 +47,7 @@ type closeRow struct {
 	wsCode uint16 // sent in a close frame when the session is a live WebSocket; 0: none
 	wsText string
 	notice string // the log line about it: what happened and which option matters; "": none
+	fault  bool   // of the peer, which only a log at debug level has, with what happened before
 }
 
 var closeTable = [closeReasons]closeRow{
@@ -54,18 +55,18 @@ var closeTable = [closeReasons]closeRow{
 	ClosePeer:      {label: "peer"},
 	CloseDone:      {label: "done"},
 	CloseHandshake: {label: "handshake"},
-	CloseRefused:   {label: "refused"},
-	CloseProtocol:  {label: "protocol"},
+	CloseRefused:   {label: "refused", fault: true},
+	CloseProtocol:  {label: "protocol", fault: true},
 	CloseEvicted: {label: "evicted", wsCode: 4029, wsText: "4029: Too many connections",
 		notice: "connections closed for newer ones, limits.maxConnPerChannel is reached"},
 	CloseSlowReader:     {label: "slow_reader", notice: "connections closed, their clients read too slowly for push.maxBuffered"},
-	CloseInputOverflow:  {label: "input_overflow"},
+	CloseInputOverflow:  {label: "input_overflow", fault: true},
 	CloseReplayOverflow: {label: "replay_overflow", wsCode: 1013, notice: "connections closed, too much was published to them while their history was read"},
 	CloseOverload:       {label: "overload", wsCode: 1013, notice: "connections and requests turned away, too many are waiting already"},
 	CloseHeadTimeout:    {label: "head_timeout"},
 	CloseIdle:           {label: "idle"},
 	CloseBodyTimeout:    {label: "body_timeout"},
-	CloseNoPong:         {label: "no_pong"},
+	CloseNoPong:         {label: "no_pong", fault: true},
 	CloseLinger:         {label: "linger"},
 	CloseRequestTimeout: {label: "request_timeout", notice: "requests given up, they were not answered in time"},
 	CloseAdmission:      {label: "admission", notice: "connections turned away, push.maxConnections or the descriptor limit is reached"},
@@ -93,6 +94,7 @@ type notices struct {
 type notice struct {
 	count   int // not told yet
 	example string
+	last    []any // key and value: what happened on that connection before
 	told    time.Time
 }
 
@@ -106,7 +108,10 @@ func newNotices(log *slog.Logger) *notices {
 }
 
 // note counts what has happened to the connection of addr. It may be called from any goroutine.
-func (n *notices) note(what, addr string) {
+func (n *notices) note(what, addr string) { n.noteAfter(what, addr, nil) }
+
+// noteAfter is note of a connection whose last events are known, in case the line is about it.
+func (n *notices) noteAfter(what, addr string, events func() string) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	k := n.kinds[what]
@@ -115,7 +120,10 @@ func (n *notices) note(what, addr string) {
 		n.kinds[what] = k
 	}
 	k.count++
-	k.example = addr
+	k.example, k.last = addr, nil
+	if events != nil && time.Since(k.told) >= noticeEvery {
+		k.last = []any{"events", events()}
+	}
 	n.tell(what, k, time.Now())
 }
 
@@ -124,7 +132,7 @@ func (n *notices) tell(what string, k *notice, now time.Time) {
 	if k.count == 0 || now.Sub(k.told) < noticeEvery {
 		return
 	}
-	n.log.Warn(what, "connections", k.count, "example", k.example)
+	n.log.Warn(what, append([]any{"connections", k.count, "example", k.example}, k.last...)...)
 	k.count, k.told = 0, now
 }
 

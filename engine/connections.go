@@ -128,7 +128,7 @@ func (e *Engine) Connections(ctx context.Context, q view.Query) (*view.List, err
 	v := &survey{query: q, match: view.NewMatch(q.Search), list: view.List{Connections: []view.Connection{}}}
 	for _, l := range e.loops {
 		for v.at, v.done = 0, false; !v.done && !l.hasEnded(); {
-			if err := askLoops(ctx, []*loop{l}, v.look); err != nil {
+			if err := e.askLoop(ctx, l, v.look); err != nil {
 				return nil, err
 			}
 		}
@@ -198,7 +198,7 @@ func (e *Engine) Disconnect(ctx context.Context, id view.ID) (found bool, err er
 	if id.Loop >= uint32(len(e.loops)) {
 		return false, nil
 	}
-	err = askLoops(ctx, e.loops[id.Loop:id.Loop+1], func(l *loop) {
+	err = e.askLoop(ctx, e.loops[id.Loop], func(l *loop) {
 		if s := l.sessionOf(id); s != nil {
 			found = true
 			l.end(s, CloseOperator)

@@ -2,13 +2,20 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"log/slog"
+	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
+	"github.com/gobwas/ws"
+
 	"push-server/engine/channels"
+	"push-server/engine/recorder"
 	"push-server/engine/view"
 	"push-server/protocol"
 	"push-server/protocol/testclient"
@@ -116,6 +123,124 @@ func TestOperatorDisconnects(t *testing.T) {
 	if reply := poll.Reply("GET"); !strings.Contains(string(reply.Body), mid) && !strings.Contains(reply.Header.Get("Last-Message-Id"), mid) {
 		t.Errorf("%+v", reply)
 	}
+}
+
+// What happened on a connection is known after its end, without what was said.
+func TestFlightRecorder(t *testing.T) {
+	t.Parallel()
+	e := startMemory(t, nil)
+	item := newItem()
+	c := subscribed(t, e, query("", item))
+	id, _ := view.ParseID(connectionsOf(t, e, view.Query{}).Connections[0].ID)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	f, err := e.Watch(ctx, id)
+	if err != nil || f == nil {
+		t.Fatal(f, err)
+	}
+	publish(t, e, `"secret"`, 60, private(item))
+	c.Bodies(1)
+	c.SendFrame(ws.OpPing, []byte("secret"))
+	c.SendFrame(ws.OpClose, nil)
+	c.End()
+	var followed []string
+	for ended := false; !ended; {
+		var es []recorder.Event
+		es, _, ended = f.Next(t.Context())
+		for _, line := range Lines(es) {
+			followed = append(followed, line.Kind)
+		}
+	}
+	if want := []string{"message", "frame", "frame", "close-frame", "closed"}; !slices.Equal(followed, want) {
+		t.Errorf("followed %q, want %q", followed, want)
+	}
+	var kinds []string
+	lines, err := e.Events(t.Context(), id)
+	for _, line := range lines {
+		kinds = append(kinds, line.Kind)
+	}
+	if want := append([]string{"open", "request", "subscribed", "frame"}, followed...); err != nil || !slices.Equal(kinds, want) {
+		t.Errorf("%q, %v, want %q", kinds, err, want)
+	}
+	if l := lines[4]; l.Bytes == 0 || l.Mid == "" || l.Direction != "out" {
+		t.Errorf("%+v", l)
+	}
+	if l := lines[len(lines)-1]; l.Note != "handshake" {
+		t.Errorf("%+v", l)
+	}
+	if f, err := e.Watch(t.Context(), id); f != nil || err != nil {
+		t.Error("a connection that is gone is followed")
+	}
+}
+
+// Only so many may watch, and whoever goes makes room.
+func TestWatchersAreBounded(t *testing.T) {
+	t.Parallel()
+	e := startMemory(t, nil)
+	subscribed(t, e, query("", newItem()))
+	id, _ := view.ParseID(connectionsOf(t, e, view.Query{}).Connections[0].ID)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	for range maxWatchers {
+		if f, err := e.Watch(ctx, id); f == nil || err != nil {
+			t.Fatal(f, err)
+		}
+	}
+	if f, err := e.Watch(t.Context(), id); f != nil || !errors.Is(err, ErrWatchers) {
+		t.Fatal(f, err)
+	}
+	cancel()
+	testclient.AwaitNil(t, "there is room again", func() error {
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		_, err := e.Watch(ctx, id)
+		return err
+	})
+	testclient.Await(t, "nobody watches", func() bool {
+		left := 0
+		_ = askLoops(t.Context(), e.loops, func(l *loop) {
+			for _, fs := range l.watched {
+				left += len(fs)
+			}
+		})
+		return left == 0 && e.watchers.Load() == 0
+	})
+}
+
+// A slow reader is closed with a line that says what happened before.
+func TestLineHasLastEvents(t *testing.T) {
+	t.Parallel()
+	var log lockedBuffer
+	e := startMemory(t, func(o *Options) {
+		o.MaxBuffered = 1000
+		o.Logger = slog.New(slog.NewTextHandler(&log, nil))
+	})
+	item := newItem()
+	subscribed(t, e, query("", item))
+	testclient.Await(t, "the slow reader is closed", func() bool {
+		publish(t, e, `"`+strings.Repeat("x", 200<<10)+`"`, 0, private(item))
+		return e.Stats().Closes["slow_reader"] > 0
+	})
+	if text := log.String(); !regexp.MustCompile(`read too slowly.* events="[^"]*message \d+B, [^"]*buffered \d+B[^"]*closed slow_reader"`).MatchString(text) {
+		t.Error(text)
+	}
+}
+
+type lockedBuffer struct {
+	mu sync.Mutex
+	b  strings.Builder
+}
+
+func (b *lockedBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.Write(p)
+}
+
+func (b *lockedBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.String()
 }
 
 // A list in parts has everybody once, and a loop with many connections serves its sockets meanwhile.

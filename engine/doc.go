@@ -32,6 +32,12 @@
 // A number of a session may be another one's by the time an answer comes: what waits for an answer keeps a sessionRef, whose generation
 // moves on.
 //
+// # What operators see
+//
+// A loop notes what happens to its sessions (note) in its recorder, which keeps the last events; whoever watches a session (flagWatched) gets
+// them, too, in a follower with a mutex of its own. Questions from outside (Connections, Events, Watch, Disconnect) come by askLoop, since
+// they may come after the end of the loops. None of it has a byte of what was said, or a channel id.
+//
 // # Buffers
 //
 // Scratch of a loop (scratch, entries, own, shared, head, sub, request) is valid until the next call that uses it, and no

@@ -119,6 +119,21 @@ func (l *loop) drainSome(n int) int {
 	return len(refs)
 }
 
+// end closes a session in the way that its client understands.
+func (l *loop) end(s *Session, reason CloseReason) {
+	switch s.state {
+	case stateLive, stateReplaying, stateParked:
+		s.via().end(l, s, reason)
+	case stateHead, stateBody, stateWaiting:
+		if s.is(flagBacklog) && reason == CloseDrain {
+			s.reason = reason
+			l.finish(s) // behind the reply that is under way
+			return
+		}
+		l.close(s, reason)
+	}
+}
+
 // Stop ends service at once.
 func (e *Engine) Stop(ctx context.Context) error {
 	e.admission.closed.Store(true)
@@ -152,6 +167,9 @@ func (e *Engine) stopLoops(ctx context.Context) {
 
 // closeControls lets go of the control connections, once nobody wakes a loop any more.
 func (e *Engine) closeControls() {
+	e.controls.Lock()
+	defer e.controls.Unlock()
+	e.controlsClosed = true
 	for _, l := range e.loops {
 		l.closeControl()
 	}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/panjf2000/gnet/v2"
 	"github.com/valyala/fasthttp"
+	"golang.org/x/time/rate"
 
 	"push-server/engine/accept"
 	"push-server/engine/budget"
@@ -47,13 +48,18 @@ type Engine struct {
 	publishStats publishStats
 	channelCount channelCount
 	notices      *notices
-	latency      *latency.Set
-	input        *budget.Budget // unread input of all connections
-	bodies       *budget.Budget // of requests that are answered by goroutines
-	relieving    atomic.Bool    // loops are being asked to let go of sessions
-	pending      *budget.Budget // live publications kept for clients whose history is read
-	answers      *budget.Budget // history on its way to clients
-	output       *budget.Budget // output that peers have not taken
+	faults       rate.Sometimes // lines about them
+	watchers     atomic.Int32   // operators that watch a connection
+
+	controls       sync.RWMutex // held while somebody from outside wakes a loop
+	controlsClosed bool
+	latency        *latency.Set
+	input          *budget.Budget // unread input of all connections
+	bodies         *budget.Budget // of requests that are answered by goroutines
+	relieving      atomic.Bool    // loops are being asked to let go of sessions
+	pending        *budget.Budget // live publications kept for clients whose history is read
+	answers        *budget.Budget // history on its way to clients
+	output         *budget.Budget // output that peers have not taken
 
 	acceptFailures *accept.Failures
 
@@ -90,6 +96,7 @@ func New(o Options, bus Bus) (*Engine, error) {
 	e.admission.adjust()
 	e.notices = newNotices(o.Logger)
 	e.latency = latency.New()
+	e.faults.Interval = time.Second
 	e.publishStats.took = e.latency.Publish
 	e.input, e.output = budget.New(int64(o.InputTotal)), budget.New(int64(o.OutputTotal))
 	e.pending, e.answers = budget.New(int64(o.PendingTotal)), budget.New(int64(o.AnswerTotal))

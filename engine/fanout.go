@@ -54,6 +54,7 @@ func (o *outbox) reset() {
 // turn serves what is new: the mailbox, the clock, and the window. One map lookup per receiver, no lock, no allocation.
 func (l *loop) turn() {
 	start := time.Now()
+	l.now = start.UnixNano()
 	l.awake.Store(false) // before looking: what comes later wakes again
 	l.serveTurn(start)
 	l.joined.forget()
@@ -127,8 +128,12 @@ func (l *loop) flush(start time.Time) bool {
 		if s := l.slab.at(ref); s != nil && s.outFirst != 0 {
 			l.deliver(s)
 		}
-		if o.at%budgetEvery == 0 && time.Since(start) > l.o.TurnBudget && o.at < len(o.sessions) {
-			return false
+		if o.at%budgetEvery == 0 {
+			now := time.Now()
+			l.now = now.UnixNano()
+			if now.Sub(start) > l.o.TurnBudget && o.at < len(o.sessions) {
+				return false
+			}
 		}
 	}
 	if n := len(o.links); n > 0 {

@@ -5,6 +5,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"push-server/engine/recorder"
 	"push-server/poll"
 	"push-server/protocol"
 )
@@ -55,6 +56,7 @@ func (l *loop) refuse(s *Session, n int) (int, bool) {
 func (l *loop) route(s *Session, buf []byte, size int) (n int, more bool) {
 	h := &l.head
 	s.request = request{}
+	l.note(s, recorder.Request, size, 0)
 	if h.HTTP10 {
 		s.mark(asksHTTP10)
 	}
@@ -148,6 +150,7 @@ func (l *loop) headExpired(s *Session, reason CloseReason) {
 
 // reply writes the answer to the request under way and makes the session ready for the next one.
 func (l *loop) reply(s *Session, b []byte) {
+	l.note(s, recorder.Reply, len(b), statusOf(b))
 	if s.has(isTraced) {
 		l.traceReply(s, b)
 	}

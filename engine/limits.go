@@ -183,5 +183,15 @@ func askLoops(ctx context.Context, loops []*loop, f func(l *loop)) error {
 	}
 }
 
+// askLoop is askLoops of one loop, for callers who may come even when the engine has stopped.
+func (e *Engine) askLoop(ctx context.Context, l *loop, f func(l *loop)) error {
+	e.controls.RLock()
+	defer e.controls.RUnlock()
+	if e.controlsClosed {
+		return errStopped
+	}
+	return askLoops(ctx, []*loop{l}, f)
+}
+
 // errStopped is the answer to questions that loops cannot answer any more.
 var errStopped = errors.New("engine: stopped")

@@ -111,7 +111,7 @@ func (l *loop) answerPoll(s *Session, es []*feed.Entry) {
 	for _, e := range es {
 		l.scratch = append(l.scratch, l.reader.Frame(e, enc).Payload()...)
 	}
-	l.countSent(s, len(es), es[len(es)-1])
+	l.countSent(s, len(es), es[len(es)-1], size)
 	l.reply(s, l.scratch)
 	l.trimScratch()
 }

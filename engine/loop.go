@@ -18,6 +18,7 @@ import (
 
 	"push-server/engine/channels"
 	"push-server/engine/feed"
+	"push-server/engine/recorder"
 	"push-server/poll"
 	"push-server/protocol"
 )
@@ -49,16 +50,19 @@ type loop struct {
 	table     channels.Table
 	deadlines deadlines
 	outbox    outbox
-	swept     []uint32                 // closed, not yet out of the table
-	resumed   []sessionRef             // have input that waits for the parser
-	backlog   backlog                  // output that peers have not taken
-	unread    int                      // bytes of input that is not complete, of all sessions, as the process's account has it
-	busy      bool                     // inside a callback that sweeps at its end
-	intricate bool                     // what belongs to all sessions is being changed
-	peers     map[uint32]string        // clients of sessions with flagPeer, by index
-	rates     map[uint32]*rate.Limiter // of sessions with flagPaced, by index
-	traced    map[uint32]*traced       // sessions with isTraced, by index
-	arrivals  []arrival                // of all sessions, by index, if somebody is followed
+	swept     []uint32                        // closed, not yet out of the table
+	resumed   []sessionRef                    // have input that waits for the parser
+	backlog   backlog                         // output that peers have not taken
+	unread    int                             // bytes of input that is not complete, of all sessions, as the process's account has it
+	busy      bool                            // inside a callback that sweeps at its end
+	intricate bool                            // what belongs to all sessions is being changed
+	peers     map[uint32]string               // clients of sessions with flagPeer, by index
+	rates     map[uint32]*rate.Limiter        // of sessions with flagPaced, by index
+	traced    map[uint32]*traced              // sessions with isTraced, by index
+	arrivals  []arrival                       // of all sessions, by index, if somebody is followed
+	watched   map[uint32][]*recorder.Follower // sessions with flagWatched, by index
+	recorder  recorder.Recorder
+	now       int64 // Unix, nanoseconds: as of the callback, or of the last look at the clock in it
 
 	reader     *feed.Reader // what is published
 	unfinished []sessionRef // replaying, with a part of it under way
@@ -227,6 +231,7 @@ func (l *loop) OnOpen(c gnet.Conn) ([]byte, gnet.Action) {
 		c.SetContext(nil)
 		return nil, gnet.Close
 	}
+	l.now = time.Now().UnixNano()
 	s := l.open(c, listener)
 	if encrypted {
 		l.rememberPeer(s, peer.addr)
@@ -242,6 +247,7 @@ func (l *loop) open(c gnet.Conn, listener uint16) *Session {
 	s.conn = c
 	s.listener = listener
 	s.opened = uint32(time.Since(l.engine.started) / time.Second)
+	l.note(s, recorder.Opened, 0, 0)
 	c.SetContext(s)
 	l.deadlines.catchUp()
 	l.deadlines.start(s, timerHead)
@@ -268,6 +274,7 @@ func (l *loop) OnTraffic(c gnet.Conn) gnet.Action {
 		return gnet.Close // was refused by OnOpen
 	}
 	l.beginCallback()
+	l.now = time.Now().UnixNano()
 	l.contained(s, buf)
 	_, _ = c.Discard(-1)
 	l.endCallback()
@@ -281,6 +288,7 @@ func (l *loop) OnClose(c gnet.Conn, _ error) gnet.Action {
 		return gnet.None
 	}
 	s.set(flagGone)
+	l.now = time.Now().UnixNano()
 	if s.state == stateFlushing {
 		l.close(s, CloseDone)
 	} else {
@@ -324,7 +332,7 @@ func (l *loop) contained(s *Session, buf []byte) {
 			panic(r)
 		}
 		l.log.Error("BUG: panic while handling the input of a connection, closing it", "panic", r, "addr", l.peer(s),
-			"stack", string(debug.Stack()))
+			"events", l.lastEvents(s), "stack", string(debug.Stack()))
 		l.close(s, CloseBug)
 	}()
 	l.input(s, buf)
@@ -384,21 +392,6 @@ func (l *loop) consume(s *Session, buf []byte) (n int) {
 	}
 }
 
-// end closes a session in the way that its client understands.
-func (l *loop) end(s *Session, reason CloseReason) {
-	switch s.state {
-	case stateLive, stateReplaying, stateParked:
-		s.via().end(l, s, reason)
-	case stateHead, stateBody, stateWaiting:
-		if s.is(flagBacklog) && reason == CloseDrain {
-			s.reason = reason
-			l.finish(s) // behind the reply that is under way
-			return
-		}
-		l.close(s, reason)
-	}
-}
-
 // close ends the connection now. It is the only way to: everything else follows in sweep, because a fan-out may be under way.
 func (l *loop) close(s *Session, reason CloseReason) {
 	if s.state == stateClosed {
@@ -417,9 +410,7 @@ func (l *loop) close(s *Session, reason CloseReason) {
 	if !s.is(flagOwn) {
 		l.stats.closes[s.reason].Add(1)
 	}
-	if notice := closeTable[s.reason].notice; notice != "" {
-		l.engine.notices.note(notice, l.peer(s))
-	}
+	l.noteClosed(s)
 	l.swept = append(l.swept, s.index)
 }
 

@@ -8,6 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"push-server/engine/budget"
+	"push-server/engine/recorder"
 )
 
 // write sends b to the peer, or keeps what the socket does not take. It is the one function that writes to a socket. A reader so
@@ -59,6 +60,7 @@ func (l *loop) writeNow(s *Session, b []byte) {
 
 // buffer leaves b to gnet, which copies it.
 func (l *loop) buffer(s *Session, b []byte) {
+	l.note(s, recorder.Buffered, len(b), 0)
 	if l.makeRoom(s, len(b)); s.state == stateClosed {
 		return
 	}

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"push-server/engine/feed"
+	"push-server/engine/recorder"
 	"push-server/protocol"
 )
 
@@ -11,6 +12,7 @@ import (
 func (l *loop) startReplay(s *Session, mid protocol.MessageID) {
 	s.replay = feed.NewReplay(s.ref().tag(), mid)
 	s.state = stateReplaying
+	l.noteID(s, recorder.Replay, 0, 0, &mid)
 	l.goOn(s)
 }
 

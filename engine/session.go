@@ -40,6 +40,7 @@ const (
 	flagBacklog                   // is in loop.backlog
 	flagPaced                     // its client has published or asked: its rate is in loop.rates
 	flagOwn                       // is the process's own: no place is taken for it, and nothing is counted
+	flagWatched                   // operators watch it: loop.watched
 )
 
 // Session is one connection on its loop: plain data, without closures, channels or contexts, so that another process can take

@@ -5,6 +5,7 @@ import (
 	"sync/atomic"
 
 	"push-server/engine/channels"
+	"push-server/engine/recorder"
 	"push-server/protocol"
 )
 
@@ -36,6 +37,7 @@ func (l *loop) subscribe(s *Session, items []protocol.Item) {
 		}
 	}
 	l.listening(s).Add(1)
+	l.note(s, recorder.Subscribed, 0, uint16(min(len(s.subs), 1<<16-1)))
 }
 
 // join has s listen to ch from now on. limited: where ch has too many subscribers, the oldest makes room; a session is as old as the last

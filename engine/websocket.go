@@ -7,6 +7,7 @@ import (
 	"github.com/gobwas/ws"
 
 	"push-server/engine/feed"
+	"push-server/engine/recorder"
 	"push-server/poll"
 	"push-server/protocol"
 )
@@ -73,6 +74,7 @@ func (l *loop) sayGoodbye(s *Session, reason CloseReason, code uint16, text stri
 	if s.has(isTraced) {
 		l.traceGoodbye(s, code, text)
 	}
+	l.note(s, recorder.CloseFrame, len(text), code)
 	l.unsubscribe(s)
 	l.dropReplay(s)
 	l.scratch = protocol.AppendClose(l.scratch[:0], code, text)
@@ -103,14 +105,17 @@ func (l *loop) deliverFrames(s *Session, first uint32) {
 	enc := &s.speaks().Encoding
 	n := &l.outbox.links[first-1]
 	if n.next == 0 {
-		l.countSent(s, 1, n.entry)
-		l.write(s, l.reader.Frame(n.entry, enc).Bytes)
+		frame := l.reader.Frame(n.entry, enc).Bytes
+		l.countSent(s, 1, n.entry, len(frame))
+		l.write(s, frame)
 		return
 	}
 	l.scratch = l.scratch[:0]
 	for i := first; i != 0; i = l.outbox.links[i-1].next {
-		l.scratch = append(l.scratch, l.reader.Frame(l.outbox.links[i-1].entry, enc).Bytes...)
-		l.countSent(s, 1, l.outbox.links[i-1].entry)
+		e := l.outbox.links[i-1].entry
+		frame := l.reader.Frame(e, enc).Bytes
+		l.scratch = append(l.scratch, frame...)
+		l.countSent(s, 1, e, len(frame))
 		if len(l.scratch) >= scratchLimit {
 			l.write(s, l.scratch)
 			l.scratch = l.scratch[:0]
@@ -119,11 +124,12 @@ func (l *loop) deliverFrames(s *Session, first uint32) {
 	l.write(s, l.scratch)
 }
 
-// countSent counts n messages for s, the last of which is e.
-func (l *loop) countSent(s *Session, n int, e *feed.Entry) {
+// countSent counts n messages for s in so many bytes, the last of which is e.
+func (l *loop) countSent(s *Session, n int, e *feed.Entry, bytes int) {
 	l.stats.countDelivered(n)
 	s.sent += uint32(n)
 	s.mid = e.Publication.ID
+	l.noteID(s, recorder.Message, bytes, uint16(n), &s.mid)
 }
 
 // scratchLimit is the size from which a joined write is sent without waiting for the rest.
@@ -135,7 +141,7 @@ func (l *loop) giveFrames(s *Session, es []*feed.Entry, more bool) {
 	d := s.speaks()
 	if l.joined.is(es, d) {
 		l.write(s, l.joined.frame)
-		l.countSent(s, len(es), es[len(es)-1])
+		l.countSent(s, len(es), es[len(es)-1], len(l.joined.frame))
 		es = nil
 	}
 	first := true
@@ -156,7 +162,7 @@ func (l *loop) giveFrames(s *Session, es []*feed.Entry, more bool) {
 		} else {
 			l.writeMore(s, l.scratch)
 		}
-		l.countSent(s, n, es[n-1])
+		l.countSent(s, n, es[n-1], len(l.scratch))
 		es, first = es[n:], false
 	}
 	l.trimScratch()
@@ -222,6 +228,7 @@ func (l *loop) readFrame(s *Session, buf []byte) (n int, more bool) {
 	}
 	if m.OpCode != ws.OpContinuation {
 		l.stats.frames.Add(1)
+		l.note(s, recorder.Frame, len(m.Payload), uint16(m.OpCode))
 	}
 	switch m.OpCode {
 	case ws.OpClose:
@@ -298,6 +305,7 @@ func (l *loop) pingExpired(s *Session) {
 		return
 	}
 	s.mark(isPinged)
+	l.note(s, recorder.Ping, 0, 0)
 	l.write(s, pingFrame)
 	if s.state != stateClosed {
 		l.deadlines.start(s, timerPing)

@@ -292,7 +292,7 @@ func TestIdleOperators(t *testing.T) {
 		}
 		return nil
 	})
-	if n := openFiles(t, p) - before; n > 20 {
+	if n := openFiles(t, p) - before; n > 30 {
 		t.Errorf("150 connections took %d descriptors", n)
 	}
 }

@@ -20,6 +20,7 @@ func TestDirections(t *testing.T) {
 		channels   = "push-server/engine/channels"
 		latency    = "push-server/engine/latency"
 		outage     = "push-server/engine/outage"
+		recorder   = "push-server/engine/recorder"
 		view       = "push-server/engine/view"
 		feed       = "push-server/engine/feed"
 		probe      = "push-server/engine/probe"
@@ -49,12 +50,13 @@ func TestDirections(t *testing.T) {
 	f(latency)
 	f(outage)
 	f(probe, protocol)
+	f(recorder, protocol)
 	f(view, protocol)
 	f(channels, protocol)
 	f(feed, protocol, budget, outage)
 	f("push-server/engine/membus", protocol)
-	f(engine, accept, budget, channels, latency, outage, view, feed, probe, protocol, poll, fasthttp, gnet)
-	f("push-server/engine/ops", engine, accept, budget, channels, latency, outage, view, feed, probe, protocol, poll, fasthttp, gnet)
+	f(engine, accept, budget, channels, latency, outage, recorder, view, feed, probe, protocol, poll, fasthttp, gnet)
+	f("push-server/engine/ops", engine, accept, budget, channels, latency, outage, recorder, view, feed, probe, protocol, poll, fasthttp, gnet)
 	f("push-server/configs", protocol)
 	f("push-server/bench/...", protocol)
 }

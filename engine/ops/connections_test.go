@@ -2,9 +2,12 @@ package ops
 
 import (
 	"errors"
+	"regexp"
 	"strings"
 	"testing"
 
+	"push-server/engine"
+	"push-server/engine/recorder"
 	"push-server/engine/view"
 )
 
@@ -47,4 +50,47 @@ func TestDisconnect(t *testing.T) {
 	f(Options{}, "0-17-4", 404)
 	f(Options{}, "x", 404)
 	f(Options{ReadOnly: true}, "0-17-3", 403)
+}
+
+func TestEvents(t *testing.T) {
+	s := open(t, &server{})
+	if status, body := get(t, s, "/connections/0-17-3/events"); status != 200 || !strings.Contains(body, `"kind":"open"`) {
+		t.Error(status, body)
+	}
+	if status, _ := get(t, s, "/connections/0-17-4/events"); status != 404 {
+		t.Error(status)
+	}
+	if status, _ := get(t, s, "/connections/x/follow"); status != 404 {
+		t.Error(status)
+	}
+	if status, _ := get(t, s, "/connections/0-17-4/follow"); status != 404 {
+		t.Error(status)
+	}
+}
+
+// A viewer gets events as they happen, is told what was left out, and that the connection has ended.
+func TestFollow(t *testing.T) {
+	f := recorder.NewFollower()
+	s := open(t, &server{follower: f})
+	go func() {
+		f.Add(recorder.Event{Kind: recorder.Message, Bytes: 220, Detail: 1})
+		f.Add(recorder.Event{Kind: recorder.Closed, Detail: uint16(engine.CloseSlowReader)})
+	}()
+	status, body := get(t, s, "/connections/0-17-3/follow")
+	if status != 200 || !strings.Contains(body, `"kind":"message","bytes":220`) || !strings.HasSuffix(body, "event: end\ndata: {\"reason\":\"slow_reader\"}\n\n") {
+		t.Errorf("%d %s", status, body)
+	}
+	f = recorder.NewFollower()
+	s = open(t, &server{follower: f})
+	for range 10_000 {
+		f.Add(recorder.Event{Kind: recorder.Message})
+	}
+	f.Add(recorder.Event{Kind: recorder.Closed})
+	if _, body := get(t, s, "/connections/0-17-3/follow"); !regexp.MustCompile(`event: lost\ndata: \{"lost":\d{4}\}\n\nevent: end`).MatchString(body) {
+		t.Errorf("%s", body[max(0, len(body)-300):])
+	}
+	s = open(t, &server{err: engine.ErrWatchers})
+	if status, _ := get(t, s, "/connections/0-17-3/follow"); status != 503 {
+		t.Error(status)
+	}
 }

@@ -6,7 +6,7 @@
 //	/readyz         200 while it serves; 503 and why: before the bus has answered, while it is silent, while a loop stands
 //	                still or delivers nothing, and from the beginning of a drain
 //	/overview       JSON: all that is watched live
-//	/connections    JSON: who is connected; connections.go
+//	/connections    JSON: who is connected; below it, what happened on a connection, and what happens (events.go)
 //	/warnings       JSON: the latest warnings and errors
 //	/config         JSON: the configuration as it counts, without secrets
 //	/debug/pprof/   profiles of the Go runtime
@@ -28,6 +28,7 @@ import (
 	"push-server/engine"
 	"push-server/engine/accept"
 	"push-server/engine/latency"
+	"push-server/engine/recorder"
 	"push-server/engine/view"
 	"push-server/poll"
 )
@@ -38,6 +39,8 @@ type Source interface {
 	Problem() error // why it does not serve; nil: it does
 	Latency() *latency.Set
 	Connections(ctx context.Context, q view.Query) (*view.List, error)
+	Events(ctx context.Context, id view.ID) ([]recorder.Line, error)
+	Watch(ctx context.Context, id view.ID) (*recorder.Follower, error)
 	Disconnect(ctx context.Context, id view.ID) (found bool, err error)
 }
 
@@ -65,8 +68,9 @@ type Options struct {
 	Config      any
 }
 
-// maxConnections is how many look at the same time; others wait. Each takes a descriptor, and subscribers need those.
-const maxConnections = 12
+// maxConnections is how many look at the same time; others wait. Each takes a descriptor, and subscribers need those. Half of them may be
+// those who follow a connection, which they do for long.
+const maxConnections = 24
 
 // A place is not kept for long: headTimeout is how long a client may take to say what it wants, replyTimeout to read a reply (beyond the
 // time that a profile takes), idleTimeout to come back.
@@ -131,6 +135,8 @@ func guarded(source Source, o *Options, readOnly bool) http.Handler {
 	mux.HandleFunc("GET /overview", (&overviewer{source: source, o: o, readOnly: readOnly, started: time.Now()}).serve)
 	c := connections{source}
 	mux.HandleFunc("GET /connections", c.list)
+	mux.HandleFunc("GET /connections/{id}/events", c.events)
+	mux.HandleFunc("GET /connections/{id}/follow", c.follow)
 	mux.HandleFunc("POST /connections/{id}/close", c.close)
 	mux.HandleFunc("GET /warnings", o.Warnings.serve)
 	mux.HandleFunc("GET /config", func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK, o.Config) })

@@ -15,6 +15,7 @@ import (
 	"push-server/engine"
 	"push-server/engine/accept"
 	"push-server/engine/latency"
+	"push-server/engine/recorder"
 	"push-server/engine/view"
 )
 
@@ -28,6 +29,8 @@ type server struct {
 	latency *latency.Set
 	asked   view.Query
 	err     error
+
+	follower *recorder.Follower
 }
 
 func (s *server) Latency() *latency.Set {
@@ -40,6 +43,20 @@ func (s *server) Latency() *latency.Set {
 func (s *server) Connections(_ context.Context, q view.Query) (*view.List, error) {
 	s.asked = q
 	return &view.List{Total: 1, Connections: []view.Connection{{ID: "0-17-3"}}}, s.err
+}
+
+func (s *server) Events(_ context.Context, id view.ID) ([]recorder.Line, error) {
+	if id.Generation != 3 {
+		return nil, s.err
+	}
+	return []recorder.Line{{Kind: "open"}}, s.err
+}
+
+func (s *server) Watch(_ context.Context, id view.ID) (*recorder.Follower, error) {
+	if id.Generation != 3 {
+		return nil, s.err
+	}
+	return s.follower, s.err
 }
 
 func (s *server) Disconnect(_ context.Context, id view.ID) (bool, error) {
