@@ -141,7 +141,7 @@ func (s *subscriber) subscription(args []string, stderr io.Writer) (*terminal.Su
 	return &terminal.Subscription{
 		URL: u.String(), Poll: s.poll, Protobuf: s.protobuf, Mid: s.mid, TLS: trust,
 		Deliver: s.deliver,
-		Notice:  func(text string) { fmt.Fprintln(stderr, text) },
+		Notice:  func(text string, _ bool) { fmt.Fprintln(stderr, text) },
 	}, nil
 }
 

@@ -18,7 +18,7 @@ const (
 
 // contact knows whether there is a connection, and says so once each time that changes. Its methods may be called from any goroutine.
 type contact struct {
-	notice func(text string)
+	notice func(text string, listening bool)
 
 	mu       sync.Mutex
 	pause    *backoff.ExponentialBackOff
@@ -27,7 +27,7 @@ type contact struct {
 	reason   error // why there is no connection
 }
 
-func newContact(address string, notice func(text string)) *contact {
+func newContact(address string, notice func(text string, listening bool)) *contact {
 	pause := backoff.NewExponentialBackOff()
 	pause.InitialInterval, pause.MaxInterval = shortestPause, longestPause
 	return &contact{notice: notice, pause: pause, greeting: "listening at " + address}
@@ -40,7 +40,7 @@ func (c *contact) make() {
 	if c.made {
 		return
 	}
-	c.notice(c.greeting)
+	c.notice(c.greeting, true)
 	c.made, c.greeting, c.reason = true, "listening again", nil
 	c.pause.Reset()
 }
@@ -50,7 +50,7 @@ func (c *contact) lose(reason error) time.Duration {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.made || c.reason == nil {
-		c.notice(fmt.Sprintf("%v; trying again", reason))
+		c.notice(fmt.Sprintf("%v; trying again", reason), false)
 	}
 	c.made, c.reason = false, reason
 	return c.pause.NextBackOff()

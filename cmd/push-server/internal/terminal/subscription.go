@@ -22,8 +22,8 @@ type Subscription struct {
 
 	// Deliver gets each message. An error ends the subscription.
 	Deliver func(m *Message) error
-	// Notice gets what a person may want to know about connections.
-	Notice func(text string)
+	// Notice gets what a person may want to know about connections, and whether there is one.
+	Notice func(text string, listening bool)
 
 	contact *contact
 }
