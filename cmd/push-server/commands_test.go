@@ -34,7 +34,7 @@ func writeFile(t *testing.T, text string) string {
 	return path
 }
 
-// standalone is configs/standalone.json on free ports.
+// standalone is configs/standalone.json on free ports, without a window for operators.
 func standalone(t *testing.T) config {
 	t.Helper()
 	text, err := os.ReadFile("../../configs/standalone.json")
@@ -48,6 +48,7 @@ func standalone(t *testing.T) config {
 	for _, listener := range c.listeners() {
 		listener["port"] = freePort(t)
 	}
+	delete(c["push"].(map[string]any), "metrics")
 	return c
 }
 

@@ -194,7 +194,8 @@ func (s *server) print(w io.Writer) {
 		if s.config.ServesProfiles() {
 			profiles = " /debug/pprof/"
 		}
-		fmt.Fprintf(w, "for operators: http://%s/metrics /healthz /readyz%s\n", s.window.Addr(), profiles)
+		fmt.Fprintf(w, "for operators: http://%[1]s/ (a page for the browser)\nfor operators: http://%[1]s/metrics /healthz /readyz%[2]s\n",
+			s.window.Addr(), profiles)
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"push-server/configs"
 	"push-server/engine"
 	"push-server/engine/ops"
+	"push-server/engine/ops/page"
 	"push-server/poll"
 	"push-server/protocol"
 )
@@ -72,10 +73,12 @@ func engineOptions(s *server, key []byte) engine.Options {
 func windowOptions(c *configs.Config, warnings *ops.Warnings) (ops.Options, error) {
 	o := &c.Push.Operators
 	token, err := o.Secret()
+	test := newTester(c)
 	return ops.Options{
 		Token: token, ReadOnly: o.ReadOnly, Profiles: c.ServesProfiles(), Hosts: o.Hosts, Warnings: warnings,
 		Version: versionText(), Process: processID(c), Storage: c.Storage.Type, ClusterMode: c.ClusterMode, Loops: loops(&c.Push),
 		Config: map[string]any{"files": c.File, "options": c.Effective()},
+		Page:   page.Handler(test.Origins), Tester: test,
 	}, err
 }
 

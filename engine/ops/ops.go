@@ -10,6 +10,8 @@
 //	/warnings       JSON: the latest warnings and errors
 //	/config         JSON: the configuration as it counts, without secrets
 //	/debug/pprof/   profiles of the Go runtime
+//	/               the page for operators, package page
+//	/tester/        what it sends itself messages with
 //
 // Health is for everybody, the rest for those whom guard lets in.
 package ops
@@ -58,6 +60,8 @@ type Options struct {
 	Profiles bool     // of the Go runtime
 	Hosts    []string // names of the server, where a name is asked for
 	Warnings *Warnings
+	Page     http.Handler // answers / and /assets/; nil: there is no page
+	Tester   http.Handler // answers /tester/; nil: there is none
 
 	// What else there is to say about the process; Config is written as JSON.
 	Version     string
@@ -141,6 +145,13 @@ func guarded(source Source, o *Options, readOnly bool) http.Handler {
 	mux.HandleFunc("GET /warnings", o.Warnings.serve)
 	mux.HandleFunc("GET /config", func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK, o.Config) })
 	mux.Handle("GET /metrics", exposition(source, o.Version))
+	if o.Page != nil {
+		mux.Handle("GET /{$}", o.Page)
+		mux.Handle("GET /assets/", o.Page)
+	}
+	if o.Tester != nil {
+		mux.Handle("/tester/", o.Tester)
+	}
 	if o.Profiles {
 		mux.HandleFunc("GET /debug/pprof/", pprof.Index)
 		mux.HandleFunc("GET /debug/pprof/cmdline", pprof.Cmdline)

@@ -1,0 +1,220 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/chromedp/cdproto/cdp"
+	"github.com/chromedp/cdproto/emulation"
+	"github.com/chromedp/chromedp"
+	"github.com/chromedp/chromedp/kb"
+
+	"push-server/protocol/testclient"
+)
+
+// visitor is somebody with the page in a real browser.
+type visitor struct {
+	t          *testing.T
+	ctx        context.Context
+	complaints func() []string // of the browser: exceptions, what the policy forbids
+}
+
+// openPage opens the page of a window.
+func openPage(t *testing.T, w *window) *visitor {
+	t.Helper()
+	var output logBuffer
+	ctx, closeBrowser := chromedp.NewContext(context.Background(), chromedp.WithAllocatorOptions(
+		chromedp.NoSandbox, chromedp.DisableGPU, chromedp.ExecPath("chromium"), chromedp.CombinedOutput(&output),
+		chromedp.Flag("disable-dev-shm-usage", true), chromedp.UserDataDir(t.TempDir())))
+	o := &visitor{t: t, ctx: ctx}
+	t.Cleanup(func() {
+		if err := chromedp.Cancel(ctx); err != nil {
+			t.Log("the browser did not end by itself:", err)
+		}
+		closeBrowser()
+		if t.Failed() {
+			t.Logf("the browser says:\n%s", output.String())
+		}
+	})
+	console := chromedp.Console(ctx)
+	var mu sync.Mutex
+	var list []string
+	go func() {
+		for m, err := range console {
+			if err != nil {
+				return
+			}
+			if m.IsException() || m.Type == chromedp.ConsoleError {
+				mu.Lock()
+				list = append(list, m.String())
+				mu.Unlock()
+			}
+		}
+	}()
+	o.complaints = func() []string {
+		mu.Lock()
+		defer mu.Unlock()
+		return list
+	}
+	o.do(chromedp.Navigate(w.base + "/"))
+	o.wait("the page knows the server", `document.querySelector("#pill").dataset.state === "good"`)
+	return o
+}
+
+func (o *visitor) do(steps ...chromedp.Action[chromedp.Void]) {
+	o.t.Helper()
+	done := make(chan error, 1)
+	go func() { done <- chromedp.Do(o.ctx, steps...) }()
+	if err := testclient.AwaitFrom(o.t, "the browser does it", done); err != nil {
+		o.t.Fatalf("%v; the browser complains of %q", err, o.complaints())
+	}
+}
+
+// evaluate is what a script answers.
+func evaluate[T any](o *visitor, script string) T {
+	o.t.Helper()
+	value, err := chromedp.Run(o.ctx, chromedp.Evaluate[T](script))
+	if err != nil {
+		o.t.Fatal(err)
+	}
+	return value
+}
+
+// wait waits until a script answers true.
+func (o *visitor) wait(what, script string) {
+	o.t.Helper()
+	defer func() {
+		if o.t.Failed() {
+			o.t.Logf("the browser complains of %q; the page:\n%s", o.complaints(), evaluate[string](o, `document.body.innerText`))
+		}
+	}()
+	testclient.Await(o.t, what, func() bool { return evaluate[bool](o, script) })
+}
+
+// result waits until a message has come by both transports, and answers what the page says about it.
+func (o *visitor) result(number int) string {
+	o.t.Helper()
+	wanted := fmt.Sprintf("Message %d stored", number)
+	o.wait(wanted, fmt.Sprintf(`(e => e.dataset.state !== "" && e.textContent.startsWith(%q))(document.querySelector("#tester-result"))`, wanted))
+	text := evaluate[string](o, `document.querySelector("#tester-result").textContent`)
+	for _, part := range []string{"by WebSocket after", "by long poll after"} {
+		if !strings.Contains(text, part) {
+			o.t.Errorf("%q is missing in %q", part, text)
+		}
+	}
+	return text
+}
+
+// TestPage: two clicks send an operator a message by WebSocket and by long poll; then he does the same without a mouse.
+func TestPage(t *testing.T) {
+	w := openWindow(t, nil)
+	o := openPage(t, w)
+	o.do(chromedp.Click(`nav a[href="#tester"]`), chromedp.Click(`#tester-send`))
+	o.result(1)
+	for n, choice := range []string{"protobuf", "browser", "text"} { // the second and the third one from the browser itself
+		o.do(chromedp.Click(`input[value="`+choice+`"]`), chromedp.Click(`#tester-send`))
+		o.result(n + 2)
+	}
+	if got := evaluate[int](o, `document.querySelectorAll(".messages li").length`); got != 8 {
+		t.Errorf("%d messages are shown, want four in each of both lists", got)
+	}
+	o.do(chromedp.Click(`.lane:first-child .summary button`))
+	o.wait("all is replayed", `document.querySelectorAll(".lane:first-child .delay.again").length === 4`)
+	o.withoutMouse()
+	for _, scheme := range []string{"light", "dark"} {
+		for _, width := range []int64{390, 1400} {
+			o.looksRight(scheme, width)
+		}
+	}
+	if complaints := o.complaints(); len(complaints) > 0 {
+		t.Errorf("the browser complains:\n%s", strings.Join(complaints, "\n"))
+	}
+}
+
+// reload opens the page anew, at its beginning.
+func (o *visitor) reload() {
+	o.t.Helper()
+	evaluate[string](o, `location.hash = ""`)
+	o.do(chromedp.Reload())
+	o.wait("the page knows the server", `document.querySelector("#pill").dataset.state === "good"`)
+}
+
+// withoutMouse opens the page anew and sends a message with the keys Tab and Enter alone. Whatever has the focus shows it.
+func (o *visitor) withoutMouse() {
+	o.t.Helper()
+	o.reload()
+	seen := []string{}
+	reach := func(name string) {
+		for range 60 {
+			o.do(chromedp.KeyEvent(kb.Tab))
+			focus := evaluate[struct {
+				Name  string
+				Shown bool
+			}](o, `(e => ({name: (e.textContent || e.id).trim(), shown: getComputedStyle(e).outlineStyle !== "none" || e.type === "radio"}))(document.activeElement)`)
+			seen = append(seen, focus.Name)
+			if !focus.Shown {
+				o.t.Errorf("nobody sees that %q has the focus", focus.Name)
+			}
+			if focus.Name == name {
+				o.do(chromedp.KeyEvent(kb.Enter))
+				return
+			}
+		}
+		o.t.Fatalf("Tab does not lead to %q but to %q", name, seen)
+	}
+	reach("Skip to the content")
+	o.reload()
+	reach("Channel tester")
+	o.do(chromedp.WaitVisible(`#tester-send`))
+	reach("Send yourself a message")
+	o.result(1)
+}
+
+// looksRight sees in all views that nothing is cut off at the side and that every text stands out from what is behind it.
+func (o *visitor) looksRight(scheme string, width int64) {
+	o.t.Helper()
+	_, err := chromedp.Run(o.ctx, func(ctx context.Context, target *chromedp.Target) (cdp.Empty, error) {
+		features := []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: scheme}}
+		return cdp.Call(ctx, target, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{Features: features})
+	})
+	if err != nil {
+		o.t.Fatal(err)
+	}
+	o.do(chromedp.EmulateViewport(width, 900))
+	for _, view := range []string{"overview", "tester", "connections", "configuration", "warnings"} {
+		evaluate[string](o, fmt.Sprintf("location.hash = %q", view))
+		o.do(chromedp.WaitVisible("#" + view + " h1"))
+		if over := evaluate[int](o, `document.documentElement.scrollWidth - innerWidth`); over > 0 {
+			o.t.Errorf("%s, %d wide: %s is %d pixels too wide", scheme, width, view, over)
+		}
+		if faint := evaluate[[]string](o, faintTexts); len(faint) > 0 {
+			o.t.Errorf("%s, %d wide: in %s these are hard to read: %q", scheme, width, view, slices.Compact(faint))
+		}
+	}
+}
+
+// faintTexts lists texts whose contrast is below 4.5, as WCAG 2 counts it.
+const faintTexts = `(() => {
+	const parts = (c) => (c.match(/[\d.]+/g) || []).map(Number);
+	const light = (c) => parts(c).slice(0, 3).map((v) => (v /= 255) <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4)
+		.reduce((sum, v, i) => sum + v * [0.2126, 0.7152, 0.0722][i], 0);
+	const behind = (e) => {
+		for (; e; e = e.parentElement) {
+			const c = getComputedStyle(e).backgroundColor;
+			if (!c.startsWith("rgba") || parts(c)[3] === 1) return c;
+		}
+		return "rgb(255, 255, 255)";
+	};
+	const faint = [];
+	for (const e of document.querySelectorAll("body *")) {
+		const own = [...e.childNodes].some((n) => n.nodeType === 3 && n.textContent.trim());
+		if (!own || !e.checkVisibility() || e.closest(":disabled")) continue;
+		const [a, b] = [light(getComputedStyle(e).color), light(behind(e))].sort((x, y) => y - x);
+		if ((a + 0.05) / (b + 0.05) < 4.5) faint.push(e.textContent.trim());
+	}
+	return faint;
+})()`
