@@ -58,13 +58,17 @@ type Storage struct {
 	Sentinels        []string
 	MasterName       string
 	SentinelUser     string
-	SentinelPassword string        // never print it
-	MessageTTL       time.Duration // upper bound of the expiry of a publication; 0: nothing is stored
-	ChannelTTL       time.Duration // life of a history without a new publication
-	OnlineTTL        time.Duration
-	OnlineDelta      time.Duration // is added to OnlineTTL
-	StatTTL          time.Duration // period in which statistics are written
-	StatDelta        time.Duration // statistics older than StatTTL + StatDelta do not count
+	SentinelPassword string // never print it
+	// Cluster is what all keys begin with, in braces, in a Redis Cluster. "": it is none. Nodes are host:port or host of some of its nodes;
+	// empty: Socket, or Host and Port, say one.
+	Cluster     string
+	Nodes       []string
+	MessageTTL  time.Duration // upper bound of the expiry of a publication; 0: nothing is stored
+	ChannelTTL  time.Duration // life of a history without a new publication
+	OnlineTTL   time.Duration
+	OnlineDelta time.Duration // is added to OnlineTTL
+	StatTTL     time.Duration // period in which statistics are written
+	StatDelta   time.Duration // statistics older than StatTTL + StatDelta do not count
 }
 
 // Limits bound what one client or back end may ask for.

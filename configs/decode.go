@@ -136,6 +136,11 @@ func (d *decoder) option(path string, o *option, v any, s *Server) {
 	if o.each == nil {
 		d.config.given[o.key] = true
 	}
+	if on, ok := v.(bool); ok && o.yes != "" {
+		if v = ""; on {
+			v = o.yes
+		}
+	}
 	d.assign(path, o, target, v)
 }
 

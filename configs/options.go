@@ -17,6 +17,7 @@ type option struct {
 	unit time.Duration // of a duration that is written as a number; 0: durations are written as "40s"
 	// min and max bound numbers and durations, both inclusive.
 	min, max  int64
+	yes       string // what true stands for where text is expected; false is ""
 	doc       string // one line for the table of docs/configuration.md; "" keeps the key out of it
 	remark    string // warning about a key without effect; "" says nothing
 	insteadOf string // the key that a misspelling stands for
@@ -81,6 +82,10 @@ var options = []option{
 	{key: "storage.masterName", of: func(c *Config) any { return &c.Storage.MasterName }, doc: "what the sentinels call the master"},
 	{key: "storage.sentinelUser", of: func(c *Config) any { return &c.Storage.SentinelUser }, doc: "user of the sentinels, where they have users"},
 	{key: "storage.sentinelPassword", of: func(c *Config) any { return &c.Storage.SentinelPassword }, doc: "password of the sentinels; `storage.password` is that of Redis itself"},
+	{key: "storage.cluster", of: func(c *Config) any { return &c.Storage.Cluster }, yes: "push-server",
+		doc: "Redis is a cluster: all keys begin with `{push-server}`, or with another word than `true` in such braces, which keeps them on one node. Node processes do not know these keys, so none may serve the portal, too"},
+	{key: "storage.nodes", of: func(c *Config) any { return &c.Storage.Nodes },
+		doc: "addresses of nodes of the cluster to begin with, for example `[\"10.0.0.1:6379\", \"10.0.0.2:6379\"]`; or one of them is at socket, or host and port"},
 	{key: "storage.messageTTL", of: func(c *Config) any { return &c.Storage.MessageTTL }, unit: time.Second, max: maxSeconds,
 		doc: "seconds; no publication is kept longer, whatever expiry it asks for; 0: nothing is stored"},
 	{key: "storage.channelTTL", of: func(c *Config) any { return &c.Storage.ChannelTTL }, unit: time.Second, min: int64(time.Second), max: maxSeconds,

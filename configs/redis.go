@@ -37,10 +37,15 @@ func (s *Storage) Addr() (network, addr string) {
 }
 
 // SentinelAddrs are Sentinels with their ports, 26379 where none is given.
-func (s *Storage) SentinelAddrs() (addrs []string) {
-	for _, addr := range s.Sentinels {
+func (s *Storage) SentinelAddrs() []string { return withPort(s.Sentinels, "26379") }
+
+// NodeAddrs are Nodes with their ports, 6379 where none is given.
+func (s *Storage) NodeAddrs() []string { return withPort(s.Nodes, "6379") }
+
+func withPort(some []string, port string) (addrs []string) {
+	for _, addr := range some {
 		if !isHostPort(addr) && !strings.ContainsAny(addr, "/@") {
-			addr = net.JoinHostPort(strings.Trim(addr, "[]"), "26379")
+			addr = net.JoinHostPort(strings.Trim(addr, "[]"), port)
 		}
 		addrs = append(addrs, addr)
 	}
@@ -127,6 +132,33 @@ func (v *validator) redisSentinels() {
 	}
 }
 
+// redisCluster finds what has no place beside a cluster. It quotes no address, as redisSentinels.
+func (v *validator) redisCluster() {
+	s := &v.c.Storage
+	switch {
+	case s.Cluster == "" && s.Nodes != nil:
+		v.add(Error, "storage.nodes", `write "cluster": true`, "are those of a cluster, and there is no storage.cluster")
+		return
+	case s.Cluster == "":
+		return
+	case s.Sentinels != nil:
+		v.add(Error, "storage.cluster", "remove it, or storage.sentinels", "a cluster has no sentinels")
+	case strings.ContainsAny(s.Cluster, "{}"):
+		v.add(Error, "storage.cluster", `for example true, or "portal"`, "%q has braces, which are put around it", s.Cluster)
+	case s.Nodes != nil && len(s.Nodes) == 0:
+		v.add(Error, "storage.nodes", `for example ["10.0.0.1:6379"]`, "is empty")
+	case s.Nodes != nil && s.Socket != "":
+		v.add(Error, "storage.socket", "remove it, or storage.nodes", "is another address than those of the nodes")
+	case s.Nodes != nil && (v.c.given["storage.host"] || v.c.given["storage.port"]):
+		v.add(Warning, "storage.host", "remove it, and storage.port", "has no effect: storage.nodes says where Redis is")
+	}
+	for i, addr := range s.NodeAddrs() {
+		if !isHostPort(addr) {
+			v.add(Error, fmt.Sprintf("storage.nodes[%d]", i), "for example 10.0.0.1:6379", "is not host:port")
+		}
+	}
+}
+
 func (v *validator) redisTLS() {
 	s, t := &v.c.Storage, &v.c.Storage.TLS
 	scheme, _, isURL := strings.Cut(s.Socket, "://")
@@ -135,7 +167,7 @@ func (v *validator) redisTLS() {
 		return
 	case isURL && (scheme == "redis" || scheme == "valkey"):
 		v.add(Error, "storage.tls", "write "+scheme+"s://", "the address in storage.socket is one without TLS")
-	case scheme == "unix", isSocketPath(s.Socket), s.Socket == "" && s.Sentinels == nil && strings.HasPrefix(s.Host, "/"):
+	case scheme == "unix", isSocketPath(s.Socket), s.Socket == "" && s.Sentinels == nil && s.Nodes == nil && strings.HasPrefix(s.Host, "/"):
 		v.add(Error, "storage.tls", "remove it", "there is no TLS over a Unix socket")
 	}
 	if _, err := t.Config(); err != nil {

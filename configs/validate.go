@@ -93,7 +93,7 @@ func (v *validator) storage() {
 	if s.Type != StorageRedis && s.Type != StorageMemory {
 		v.add(Error, "storage.type", `write "redis" or "memory"`, "%q is unknown", s.Type)
 	}
-	if s.Type == StorageRedis && s.Socket == "" && s.Host == "" && s.Sentinels == nil {
+	if s.Type == StorageRedis && s.Socket == "" && s.Host == "" && s.Sentinels == nil && s.Nodes == nil {
 		v.add(Error, "storage.host", "for example 127.0.0.1", "is empty")
 	}
 	if scheme, _, ok := strings.Cut(s.Socket, "://"); ok && !slices.Contains(schemes, scheme) {
@@ -103,6 +103,7 @@ func (v *validator) storage() {
 		v.redisAddress()
 		v.redisUser()
 		v.redisSentinels()
+		v.redisCluster()
 		v.redisTLS()
 	}
 	if online := s.OnlineTTL + s.OnlineDelta; v.c.ClusterMode && s.Type == StorageRedis && v.c.Push.PingInterval > online {

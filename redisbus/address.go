@@ -50,12 +50,15 @@ func withTLS(url, t *tls.Config) *tls.Config {
 func (o *Options) place() (c rueidis.ClientOption, network string, err error) {
 	switch {
 	case o.URL != "":
-		if c, network, err = urlAddress(o.URL); err == nil && c.Sentinel.MasterSet != "" {
+		if c, network, err = urlAddress(o.URL, o.Cluster != ""); err == nil && c.Sentinel.MasterSet != "" {
 			o.takeSentinels(&c)
 		}
 		return c, network, err
 	case len(o.Sentinels) > 0:
 		c.InitAddress = o.Sentinels[:1] // is not looked at
+		return c, "tcp", nil
+	case len(o.Nodes) > 0 && o.Addr == "":
+		c.InitAddress = o.Nodes[:1]
 		return c, "tcp", nil
 	}
 	addr := o.Addr
@@ -88,7 +91,7 @@ func (o *Options) takeSentinels(c *rueidis.ClientOption) {
 }
 
 // urlAddress reads a URL. Its errors do not quote it, for it may have a password.
-func urlAddress(text string) (c rueidis.ClientOption, network string, err error) {
+func urlAddress(text string, cluster bool) (c rueidis.ClientOption, network string, err error) {
 	u, err := url.Parse(text)
 	if err != nil || u.Opaque != "" || u.Fragment != "" || strings.Contains(u.RawQuery, "@") || u.Scheme != "unix" && strings.Contains(u.Path, "@") {
 		// The end of a password with one of # ? / is taken for something else.
@@ -102,8 +105,8 @@ func urlAddress(text string) (c rueidis.ClientOption, network string, err error)
 		network = "unix"
 	}
 	switch {
-	case len(c.InitAddress) > 1 && c.Sentinel.MasterSet == "":
-		return c, "", errors.New("redisbus: more than one address of Redis, whose clusters are not supported")
+	case len(c.InitAddress) > 1 && c.Sentinel.MasterSet == "" && !cluster:
+		return c, "", errors.New("redisbus: more than one address of Redis, and neither sentinels nor a cluster")
 	case c.SelectDB < 0:
 		return c, "", fmt.Errorf("redisbus: there is no database %d", c.SelectDB)
 	case network == "unix" && (u.Host != "" || u.Path == ""):

@@ -139,7 +139,7 @@ func (r *historyRead) measure(ctx context.Context, ids []protocol.MessageID) err
 func (r *historyRead) uncached(ctx context.Context, ids []protocol.MessageID, command func(c rueidis.Client, key string) rueidis.Completed,
 	take func(id protocol.MessageID, m *rueidis.RedisMessage)) error {
 	return r.bus.pipeline(ctx, len(ids), pipelineSize, func(c rueidis.Client, i int) rueidis.Completed {
-		return command(c, messageKey(ids[i]))
+		return command(c, r.bus.keys.messageOf(ids[i]))
 	}, func(i int, res rueidis.RedisResult) error {
 		m, err := res.ToMessage()
 		if err != nil && !isWrongType(err) {
@@ -155,7 +155,7 @@ func (r *historyRead) readPlain(ctx context.Context, ids []protocol.MessageID) e
 	return r.bus.pipeline(ctx, len(chunks), bodiesPipeline, func(c rueidis.Client, i int) rueidis.Completed {
 		keys := make([]string, len(chunks[i]))
 		for n, id := range chunks[i] {
-			keys[n] = messageKey(id)
+			keys[n] = r.bus.keys.messageOf(id)
 		}
 		return c.B().Mget().Key(keys...).Build()
 	}, func(i int, res rueidis.RedisResult) error {
@@ -183,7 +183,7 @@ func (r *historyRead) cached(ctx context.Context, ids []protocol.MessageID, comm
 		err := r.bus.reads.call(func(c rueidis.Client) error {
 			commands := make([]rueidis.CacheableTTL, len(some))
 			for i, id := range some {
-				commands[i] = rueidis.CT(command(c, messageKey(id)), cacheTTL)
+				commands[i] = rueidis.CT(command(c, r.bus.keys.messageOf(id)), cacheTTL)
 			}
 			for i, res := range c.DoMultiCache(ctx, commands...) {
 				m, err := res.ToMessage()

@@ -22,6 +22,7 @@ type Bus struct {
 	options Options
 	log     *slog.Logger
 	scripts scripts
+	keys    keys
 
 	maxExpiry      uint32 // seconds
 	channelTTL     string // seconds
@@ -66,18 +67,20 @@ func New(o Options) (*Bus, error) {
 		return nil, err
 	}
 	ctx, end := context.WithCancel(context.Background())
+	names := newKeys(o.Cluster)
 	b := &Bus{
 		options:        o,
 		log:            o.Log,
 		scripts:        newScripts(),
+		keys:           names,
 		maxExpiry:      seconds(o.MessageTTL),
 		channelTTL:     strconv.FormatUint(uint64(max(seconds(o.ChannelTTL), 1)), 10),
 		historySize:    strconv.Itoa(o.HistorySize),
-		publishChannel: publishChannel(o.UID, dialing.SelectDB),
-		echoChannel:    echoPrefix + o.UID + ":" + rand.Text(),
+		publishChannel: names.publishChannel(o.UID, dialing.SelectDB),
+		echoChannel:    names.echo + o.UID + ":" + rand.Text(),
 		ctx:            ctx,
 		end:            end,
-		sequence:       newSequence(),
+		sequence:       names.newSequence(),
 		lost:           make(chan struct{}, 1),
 		follower:       follower{doubts: make(chan struct{}, 1)},
 		rights:         rights{log: o.Log},
@@ -93,6 +96,9 @@ func New(o Options) (*Bus, error) {
 // connect makes the clients, and begins to follow Redis to wherever it goes.
 func (b *Bus) connect(o rueidis.ClientOption, network string) (err error) {
 	b.place = &place{network: network}
+	if b.options.Cluster != "" {
+		b.place.cluster = &cluster{seeds: b.options.Nodes, key: b.keys.startdate}
+	}
 	b.place.greet(o.Username, o.Password)
 	if len(b.options.Sentinels) > 0 {
 		s := o
@@ -139,11 +145,14 @@ func (b *Bus) failed(operation string, err error) error {
 		b.rights.allow(operation)
 		return nil
 	}
+	if b.options.Cluster == "" && isOfCluster(err) {
+		err = fmt.Errorf("%w: %w", errCluster, err)
+	}
 	b.rights.note(operation, err)
 	if !errors.Is(err, ErrClosed) && !errors.Is(err, context.Canceled) { // neither is of Redis
 		b.errors.count(operation)
 	}
-	if isReadOnly(err) {
+	if isReadOnly(err) || isOfCluster(err) {
 		b.doubt()
 	}
 	return fmt.Errorf("redisbus: %s: %w", operation, err)

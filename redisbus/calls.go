@@ -43,9 +43,9 @@ func (c *calls) number(n uint64) string {
 	return c.cut(from)
 }
 
-func (c *calls) historyKey(ch protocol.ChannelID) string {
+func (c *calls) key(prefix string, ch protocol.ChannelID) string {
 	from := len(c.bytes)
-	c.bytes = appendHistoryKey(c.bytes, ch)
+	c.bytes = appendKey(c.bytes, prefix, ch)
 	return c.cut(from)
 }
 
@@ -98,10 +98,11 @@ func (b *Bus) publishCommand(client rueidis.Client, c *calls, p *protocol.Public
 	if load {
 		eval, script = "EVAL", b.scripts.publish.source
 	}
-	command := client.B().Arbitrary(eval, script, c.number(uint64(3+len(receivers))),
-		keyCounter, keyStartdate, b.sequence.key)
+	command := client.B().Arbitrary(eval, script, c.number(uint64(4+len(receivers))),
+		b.keys.counter, b.keys.startdate, b.sequence.key, b.keys.message)
 	for i := range receivers {
-		command = command.Args(c.historyKey(receivers[i].Channel))
+		ch := receivers[i].Channel
+		command = command.Args(c.key(b.keys.historyPrefix(ch), ch))
 	}
 	head, tail := c.envelope(p)
 	return command.Args(c.number(r.first+uint64(i)), r.acknowledged, sequenceTTLText,

@@ -5,7 +5,7 @@
 // come in over a third one, which carries nothing else. Redis may be away at any time, also when a Bus is made: commands then fail at
 // once and Subscribe goes on trying.
 //
-// Redis may become another server: by Sentinel, or behind an address that stays. Each new connection is asked for INFO, and it is looked
+// Redis may become another server: by Sentinel, in a cluster, or behind an address that stays. Each new connection is asked for INFO, and it is looked
 // every ten seconds, and when Redis is read-only or sentinels have news, where a new one would lead (follow.go). All connections go to one
 // server, and ids go on well above those that are known when that is another one than before. A user who may not run INFO does without:
 // behind an address that stays, an id that the new server lacks may then be handed out again, and a master that is not read-only is not

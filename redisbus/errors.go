@@ -21,6 +21,7 @@ var (
 	errOutOfOrder = errors.New("redisbus: a publication before this one is not stored")
 	errDropped    = errors.New("redisbus: the connection was dropped on request")
 	errTooLarge   = errors.New("redisbus: publication too large")
+	errCluster    = errors.New("redis is a cluster, which has to be said: storage.cluster")
 	errNotYet     = errors.New("redisbus: no connection before the first command")
 )
 
@@ -69,6 +70,16 @@ func noScripts(text string) bool {
 	return strings.Contains(text, "'eval'") || strings.Contains(text, "'evalsha'") || strings.Contains(text, "`evalsha`") || strings.Contains(text, "`eval`")
 }
 
+// isOfCluster says whether only a node of a cluster answers so: the keys are elsewhere, or have to be in one slot.
+func isOfCluster(err error) bool {
+	var e *rueidis.RedisError
+	if !errors.As(err, &e) {
+		return false
+	}
+	code, _, _ := strings.Cut(e.Error(), " ")
+	return slices.Contains([]string{"MOVED", "CROSSSLOT", "CLUSTERDOWN"}, code)
+}
+
 func isNoScripts(err error) bool {
 	var e *rueidis.RedisError
 	return errors.As(err, &e) && noScripts(e.Error())
@@ -76,6 +87,9 @@ func isNoScripts(err error) bool {
 
 // isForbidden says whether Redis answers, but does not let this user do what is needed.
 func isForbidden(err error) bool {
+	if errors.Is(err, errCluster) {
+		return true
+	}
 	var e *rueidis.RedisError
 	if !errors.As(err, &e) {
 		return false

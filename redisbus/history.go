@@ -34,7 +34,7 @@ func (b *Bus) History(ctx context.Context, queries []protocol.HistoryQuery, maxB
 func (b *Bus) Remaining(ctx context.Context, ids []protocol.MessageID) ([]time.Duration, error) {
 	remaining := make([]time.Duration, 0, len(ids))
 	err := b.pipeline(ctx, len(ids), pipelineSize, func(c rueidis.Client, i int) rueidis.Completed {
-		return c.B().Pttl().Key(messageKey(ids[i])).Build()
+		return c.B().Pttl().Key(b.keys.messageOf(ids[i])).Build()
 	}, func(_ int, r rueidis.RedisResult) error {
 		ms, err := r.AsInt64()
 		if ms == persistent {
@@ -55,7 +55,7 @@ const persistent = -1
 func (b *Bus) exist(ctx context.Context, ids []protocol.MessageID) ([]bool, error) {
 	stored := make([]bool, 0, len(ids))
 	err := b.pipeline(ctx, len(ids), pipelineSize, func(c rueidis.Client, i int) rueidis.Completed {
-		return c.B().Exists().Key(messageKey(ids[i])).Build()
+		return c.B().Exists().Key(b.keys.messageOf(ids[i])).Build()
 	}, func(_ int, r rueidis.RedisResult) error {
 		n, err := r.AsInt64()
 		stored = append(stored, n > 0)
@@ -150,7 +150,7 @@ func (r *historyRead) run(ctx context.Context) error {
 // readIndexes reads the newest ids of each channel.
 func (r *historyRead) readIndexes(ctx context.Context, indexes []*index) error {
 	return r.bus.pipeline(ctx, len(indexes), pipelineSize, func(c rueidis.Client, i int) rueidis.Completed {
-		return indexes[i].command(c, indexes[i].limit)
+		return indexes[i].command(c, r.bus.keys.historyOf(indexes[i].channel), indexes[i].limit)
 	}, func(i int, res rueidis.RedisResult) error {
 		return indexes[i].take(res, indexes[i].limit)
 	})
@@ -198,7 +198,7 @@ func (r *historyRead) forgetGone(ctx context.Context) (poor []*index) {
 // remove removes members from indexes in Redis. It only tidies up, so an error is only counted.
 func (r *historyRead) remove(ctx context.Context, indexes []*index, members [][]string) {
 	err := r.bus.pipeline(ctx, len(indexes), pipelineSize, func(c rueidis.Client, i int) rueidis.Completed {
-		return c.B().Zrem().Key(historyKey(indexes[i].channel)).Member(members[i]...).Build()
+		return c.B().Zrem().Key(r.bus.keys.historyOf(indexes[i].channel)).Member(members[i]...).Build()
 	}, func(_ int, res rueidis.RedisResult) error { return res.Error() })
 	if err != nil {
 		r.bus.errors.count("history")
@@ -208,7 +208,7 @@ func (r *historyRead) remove(ctx context.Context, indexes []*index, members [][]
 // readDeep reads whole indexes and forgets everything in them that has expired.
 func (r *historyRead) readDeep(ctx context.Context, poor []*index) error {
 	err := r.bus.pipeline(ctx, len(poor), pipelineSize, func(c rueidis.Client, i int) rueidis.Completed {
-		return poor[i].command(c, deepSize)
+		return poor[i].command(c, r.bus.keys.historyOf(poor[i].channel), deepSize)
 	}, func(i int, res rueidis.RedisResult) error { return poor[i].take(res, deepSize) })
 	if err != nil {
 		return err

@@ -24,8 +24,8 @@ type indexKey struct {
 	limit   int
 }
 
-// command reads the newest limit ids, or all if it is 0.
-func (x *index) command(c rueidis.Client, limit int) rueidis.Completed {
+// command reads the newest limit ids under key, or all if it is 0.
+func (x *index) command(c rueidis.Client, key string, limit int) rueidis.Completed {
 	from, to := "-", "+"
 	if !x.since.IsZero() {
 		from = "(" + string(x.since[:])
@@ -33,7 +33,7 @@ func (x *index) command(c rueidis.Client, limit int) rueidis.Completed {
 	if !x.until.IsZero() {
 		to = "[" + string(x.until[:])
 	}
-	read := c.B().Zrevrangebylex().Key(historyKey(x.channel)).Max(to).Min(from)
+	read := c.B().Zrevrangebylex().Key(key).Max(to).Min(from)
 	if limit <= 0 {
 		return read.Build()
 	}

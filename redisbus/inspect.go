@@ -26,7 +26,7 @@ func (b *Bus) Ask(ctx context.Context, words ...string) (answer rueidis.RedisMes
 // publication, which all of them pass over.
 func (b *Bus) Missing(ctx context.Context) ([]error, error) {
 	attempts := append(b.attempts(), []string{"EVAL", "return 0", "0"}, []string{"PUBLISH", b.publishChannel, ""},
-		[]string{"PUBLISH", b.echoChannel, ""}, []string{"HGETALL", keyStatistics}, []string{"HDEL", keyStatistics, b.options.UID + ":rights"})
+		[]string{"PUBLISH", b.echoChannel, ""}, []string{"HGETALL", b.keys.statistics}, []string{"HDEL", b.keys.statistics, b.options.UID + ":rights"})
 	missing, err := b.try(ctx, attempts)
 	if err != nil {
 		return nil, err
@@ -38,12 +38,23 @@ func (b *Bus) Missing(ctx context.Context) ([]error, error) {
 	defer connection.Close()
 	connection.SetPubSubHooks(rueidis.PubSubHooks{OnMessage: func(rueidis.PubSubMessage) {}})
 	if err := b.confirm(ctx, connection); isForbidden(err) {
-		missing = append(missing, fmt.Errorf("subscribe to %s: %w", publishPattern, err))
+		missing = append(missing, fmt.Errorf("subscribe to %s: %w", b.keys.publishPattern, err))
 	} else if err != nil {
 		return nil, err
 	}
 	return missing, nil
 }
+
+// UserRules are the rules of ACL SETUSER that give a user the keys and channels of this installation.
+func (b *Bus) UserRules() string {
+	if tag := b.options.Cluster; tag != "" {
+		return "~{" + tag + "}* &{" + tag + "}push*"
+	}
+	return "~server:* ~message:* ~channel:* ~pubchannel:* ~stats &pushserver:* &pushecho:*"
+}
+
+// MessagePattern is what the names of all stored publications match.
+func (b *Bus) MessagePattern() string { return b.keys.message + "*" }
 
 // Record is an entry of the history of a channel.
 type Record struct {
@@ -55,7 +66,9 @@ type Record struct {
 // Records returns the newest entries of the history of a channel, ascending, at most limit.
 func (b *Bus) Records(ctx context.Context, ch protocol.ChannelID, limit int) ([]Record, error) {
 	x := &index{indexKey: indexKey{channel: ch}}
-	err := b.reads.call(func(c rueidis.Client) error { return x.take(c.Do(ctx, x.command(c, limit)), limit) })
+	err := b.reads.call(func(c rueidis.Client) error {
+		return x.take(c.Do(ctx, x.command(c, b.keys.historyOf(ch), limit)), limit)
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -74,7 +87,7 @@ func (b *Bus) Records(ctx context.Context, ch protocol.ChannelID, limit int) ([]
 func (b *Bus) Record(ctx context.Context, id protocol.MessageID) (Record, error) {
 	r := Record{ID: id}
 	err := b.reads.call(func(c rueidis.Client) error {
-		answers := c.DoMulti(ctx, c.B().Get().Key(messageKey(id)).Build(), c.B().Pttl().Key(messageKey(id)).Build())
+		answers := c.DoMulti(ctx, c.B().Get().Key(b.keys.messageOf(id)).Build(), c.B().Pttl().Key(b.keys.messageOf(id)).Build())
 		text, err := answers[0].AsBytes()
 		switch {
 		case rueidis.IsRedisNil(err), isWrongType(err):
@@ -96,7 +109,7 @@ func (b *Bus) Record(ctx context.Context, id protocol.MessageID) (Record, error)
 // Listed says whether the history of a channel names an id.
 func (b *Bus) Listed(ctx context.Context, ch protocol.ChannelID, id protocol.MessageID) (listed bool, err error) {
 	err = b.reads.call(func(c rueidis.Client) error {
-		err := c.Do(ctx, c.B().Zscore().Key(historyKey(ch)).Member(string(id[:])).Build()).Error()
+		err := c.Do(ctx, c.B().Zscore().Key(b.keys.historyOf(ch)).Member(string(id[:])).Build()).Error()
 		listed = err == nil
 		if rueidis.IsRedisNil(err) || isWrongType(err) {
 			return nil
@@ -108,7 +121,7 @@ func (b *Bus) Listed(ctx context.Context, ch protocol.ChannelID, id protocol.Mes
 
 // Counter returns the start date and the number that the last id has. Both are 0 where nothing was ever published.
 func (b *Bus) Counter(ctx context.Context) (startdate, counter uint64, err error) {
-	answer, err := b.Ask(ctx, "MGET", keyStartdate, keyCounter)
+	answer, err := b.Ask(ctx, "MGET", b.keys.startdate, b.keys.counter)
 	if err != nil {
 		return 0, 0, err
 	}

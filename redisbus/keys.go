@@ -6,48 +6,65 @@ import (
 	"push-server/protocol"
 )
 
-// The names are those of the Node server, but for sequences and echoes, which it does not have.
-const (
-	keyCounter    = "server:messagecounter"
-	keyStartdate  = "server:startdate"
-	keyStatistics = "stats"
+// keys are the names of an installation in Redis. They are those of the Node server, but for sequences and echoes, which it does not have.
+// In a cluster all begin with a hash tag, so that they are in one slot and no other installation hears what is published there.
+type keys struct {
+	counter, startdate, statistics string
 
-	prefixMessage        = "message:"
-	prefixPrivateHistory = "channel:messages:"
-	prefixPublicHistory  = "pubchannel:messages:"
-	prefixPrivateOnline  = "channel:online:"
-	prefixPublicOnline   = "pubchannel:online:"
-	prefixSequence       = "server:sequence:"
+	message, sequence             string // what further names begin with
+	privateHistory, publicHistory string
+	privateOnline, publicOnline   string
 
 	// publishPattern takes in the publications of all processes. Each publishes under its own name.
-	publishPrefix  = "pushserver:"
-	publishPattern = publishPrefix + "*"
-	// echoPrefix is outside that pattern: an echo is for the process that sent it alone.
-	echoPrefix = "pushecho:"
-)
-
-func appendHistoryKey(dst []byte, ch protocol.ChannelID) []byte {
-	return appendChannelKey(dst, ch, prefixPrivateHistory, prefixPublicHistory)
+	publish, publishPattern string
+	// echo is outside that pattern: an echo is for the process that sent it alone.
+	echo string
 }
 
-func appendOnlineKey(dst []byte, ch protocol.ChannelID) []byte {
-	return appendChannelKey(dst, ch, prefixPrivateOnline, prefixPublicOnline)
-}
-
-func appendChannelKey(dst []byte, ch protocol.ChannelID, private, public string) []byte {
-	prefix := public
-	if ch.Private {
-		prefix = private
+func newKeys(tag string) keys {
+	if tag != "" {
+		tag = "{" + tag + "}"
 	}
+	return keys{
+		counter:        tag + "server:messagecounter",
+		startdate:      tag + "server:startdate",
+		statistics:     tag + "stats",
+		message:        tag + "message:",
+		sequence:       tag + "server:sequence:",
+		privateHistory: tag + "channel:messages:",
+		publicHistory:  tag + "pubchannel:messages:",
+		privateOnline:  tag + "channel:online:",
+		publicOnline:   tag + "pubchannel:online:",
+		publish:        tag + "pushserver:",
+		publishPattern: tag + "pushserver:*",
+		echo:           tag + "pushecho:",
+	}
+}
+
+func (k *keys) historyPrefix(ch protocol.ChannelID) string {
+	if ch.Private {
+		return k.privateHistory
+	}
+	return k.publicHistory
+}
+
+func (k *keys) onlinePrefix(ch protocol.ChannelID) string {
+	if ch.Private {
+		return k.privateOnline
+	}
+	return k.publicOnline
+}
+
+func appendKey(dst []byte, prefix string, ch protocol.ChannelID) []byte {
 	return append(append(dst, prefix...), ch.Bytes[:]...)
 }
 
-func historyKey(ch protocol.ChannelID) string {
-	return rueidis.BinaryString(appendHistoryKey(make([]byte, 0, len(prefixPublicHistory)+len(ch.Bytes)), ch))
+func makeKey(prefix string, ch protocol.ChannelID) string {
+	return rueidis.BinaryString(appendKey(make([]byte, 0, len(prefix)+len(ch.Bytes)), prefix, ch))
 }
 
-func onlineKey(ch protocol.ChannelID) string {
-	return rueidis.BinaryString(appendOnlineKey(make([]byte, 0, len(prefixPublicOnline)+len(ch.Bytes)), ch))
-}
+func (k *keys) historyOf(ch protocol.ChannelID) string { return makeKey(k.historyPrefix(ch), ch) }
 
-func messageKey(id protocol.MessageID) string { return prefixMessage + string(id[:]) }
+func (k *keys) onlineOf(ch protocol.ChannelID) string { return makeKey(k.onlinePrefix(ch), ch) }
+
+func (k *keys) messageOf(id protocol.MessageID) string { return k.message + string(id[:]) }

@@ -34,6 +34,11 @@ type Options struct {
 	MasterName                     string
 	SentinelUser, SentinelPassword string
 	PlainSentinels                 bool
+	// Cluster has Redis be a cluster, all of whose keys of this installation begin with {Cluster}, and so are in one slot. Their names are
+	// others than those of Node processes, which cannot serve the same installation. Nodes are host:port of nodes to begin with; they
+	// stand for Addr and URL, or are there together with them.
+	Cluster string
+	Nodes   []string
 	// LookInterval is how often it is looked whether the address, or what sentinels say, leads to another server. Default 10 s.
 	LookInterval time.Duration
 
@@ -108,7 +113,7 @@ func (o *Options) validate() error {
 	if o.URL != "" && o.Addr != "" {
 		problems = append(problems, errors.New("redisbus: both an address and a URL of Redis"))
 	}
-	problems = append(problems, o.validateSentinels())
+	problems = append(problems, o.validateSentinels(), o.validateCluster())
 	if strings.ContainsFunc(o.UID, notWord) {
 		problems = append(problems, fmt.Errorf("redisbus: uid %q has other characters than letters and digits", o.UID))
 	}
@@ -146,6 +151,9 @@ func notWord(r rune) bool {
 // client translates o for rueidis.
 func (o *Options) client() (c rueidis.ClientOption, network string, err error) {
 	c, network, err = o.address()
+	if err == nil && o.Cluster != "" {
+		err = o.takeNodes(&c, network)
+	}
 	if err != nil {
 		return c, "", err
 	}

@@ -19,11 +19,11 @@ import (
 
 const databaseMark = "@"
 
-func publishChannel(uid string, database int) string {
+func (k *keys) publishChannel(uid string, database int) string {
 	if database == 0 {
-		return publishPrefix + uid
+		return k.publish + uid
 	}
-	return publishPrefix + uid + databaseMark + strconv.Itoa(database)
+	return k.publish + uid + databaseMark + strconv.Itoa(database)
 }
 
 // origins tells publications of other databases from ours.
@@ -82,7 +82,7 @@ func (b *Bus) readStartdate(ctx context.Context) (startdate uint64, ok bool) {
 	ctx, cancel := context.WithTimeout(ctx, b.options.DialTimeout)
 	defer cancel()
 	err := b.commands.call(func(c rueidis.Client) (err error) {
-		startdate, err = c.Do(ctx, c.B().Get().Key(keyStartdate).Build()).AsUint64()
+		startdate, err = c.Do(ctx, c.B().Get().Key(b.keys.startdate).Build()).AsUint64()
 		if rueidis.IsRedisNil(err) {
 			err = nil
 		}

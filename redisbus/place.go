@@ -13,19 +13,28 @@ import (
 	"time"
 )
 
-// place is where Redis is: at one address, or where sentinels say.
+// place is where Redis is: at one address, where sentinels say, or at one of the nodes of a cluster.
 type place struct {
 	network   string
 	sentinels *sentinels // nil: there are none
+	cluster   *cluster   // nil: it is none
 	greeting  []byte     // asks a new connection who is at the other end; it may have a password. nil: nobody asks
-	answers   int        // to greeting
+	answers   []answer   // to greeting
 }
+
+// answer takes what is said to one of the questions of a greeting.
+type answer func(s *server, text string) error
 
 // server is a Redis that a connection leads to.
 type server struct {
 	name    string // of this run of it, or its address; "": not known
 	addr    string
 	replica bool
+
+	// Of a node of a cluster:
+	moved string   // where the slot is, if not here
+	epoch int64    // of its configuration: it grows with each failover
+	peers []string // other nodes, first those that may take over
 }
 
 // greet has new connections asked for what INFO says. rueidis has no place for it: it has to be known before the first command is sent.
@@ -35,22 +44,44 @@ func (p *place) greet(user, password string) {
 		if user != "" {
 			words = []string{"AUTH", user, password}
 		}
-		p.ask(words...)
+		p.ask(nothing, words...)
 	}
-	p.ask("INFO", "server")
-	p.ask("INFO", "replication")
+	if p.cluster != nil {
+		p.ask(takeOwner, "GET", p.cluster.key)
+		p.ask(takeNodes, "CLUSTER", "NODES")
+	}
+	p.ask(takeInfo, "INFO", "server")
+	p.ask(takeInfo, "INFO", "replication")
 }
 
-func (p *place) ask(words ...string) {
+func nothing(*server, string) error { return nil }
+
+func takeInfo(s *server, text string) error {
+	for line := range strings.SplitSeq(text, "\r\n") {
+		if name, ok := strings.CutPrefix(line, "run_id:"); ok {
+			s.name = name
+		}
+		s.replica = s.replica || line == "role:slave"
+	}
+	return nil
+}
+
+func (p *place) ask(take answer, words ...string) {
 	p.greeting = fmt.Appendf(p.greeting, "*%d\r\n", len(words))
 	for _, word := range words {
 		p.greeting = fmt.Appendf(p.greeting, "$%d\r\n%s\r\n", len(word), word)
 	}
-	p.answers++
+	p.answers = append(p.answers, take)
 }
 
-// connect connects to the Redis of now and finds out which one it is. With sentinels that is a master, and addr is not looked at.
+// connect connects to the Redis of now and finds out which one it is. With sentinels and in a cluster that is a master, and addr is not
+// looked at.
 func (p *place) connect(ctx context.Context, addr string, d *net.Dialer, config *tls.Config) (net.Conn, server, error) {
+	if p.cluster != nil {
+		return p.cluster.connect(ctx, func(ctx context.Context, addr string) (net.Conn, server, error) {
+			return p.connectTo(ctx, addr, d, config)
+		})
+	}
 	if p.sentinels == nil {
 		return p.connectTo(ctx, addr, d, config)
 	}
@@ -105,7 +136,7 @@ func (p *place) connectTo(ctx context.Context, addr string, d *net.Dialer, confi
 		conn.Close()
 		return nil, server{}, err
 	}
-	if s.name == "" && p.sentinels != nil {
+	if s.name == "" && (p.sentinels != nil || p.cluster != nil) {
 		s.name = addr
 	}
 	return conn, s, nil
@@ -129,7 +160,7 @@ func (p *place) meet(conn net.Conn) (s server, err error) {
 	}
 	r := bufio.NewReader(conn)
 	var refused error
-	for range p.answers {
+	for _, take := range p.answers {
 		text, err := readAnswer(r)
 		if err != nil {
 			return s, errors.Join(refused, err) // Redis says why it closes a connection
@@ -137,18 +168,15 @@ func (p *place) meet(conn net.Conn) (s server, err error) {
 		if strings.HasPrefix(text, "-") {
 			refused = errors.New(strings.TrimPrefix(text, "-"))
 		}
-		for line := range strings.SplitSeq(text, "\r\n") {
-			if name, ok := strings.CutPrefix(line, "run_id:"); ok {
-				s.name = name
-			}
-			s.replica = s.replica || line == "role:slave"
+		if err := take(&s, text); err != nil {
+			return s, err
 		}
 	}
 	return s, nil
 }
 
-// maxAnswer is more than what INFO says in one section.
-const maxAnswer = 64 << 10
+// maxAnswer is more than what INFO says in one section, or a cluster of a thousand nodes of them.
+const maxAnswer = 1 << 20
 
 // readAnswer reads an answer that is text. What begins with a minus is an error.
 func readAnswer(r *bufio.Reader) (string, error) {
@@ -162,8 +190,11 @@ func readAnswer(r *bufio.Reader) (string, error) {
 		return line, nil
 	}
 	n, err := strconv.Atoi(length)
+	if n == -1 {
+		return "", nil // there is nothing
+	}
 	if err != nil || n < 0 || n > maxAnswer {
-		return "", fmt.Errorf("redisbus: INFO is answered with %.20q", line)
+		return "", fmt.Errorf("redisbus: a question about the server is answered with %.20q", line)
 	}
 	text := make([]byte, n+len("\r\n"))
 	_, err = io.ReadFull(r, text)

@@ -21,7 +21,7 @@ func (b *Bus) Touch(ctx context.Context, chs []protocol.ChannelID) error {
 		err := b.commands.call(func(c rueidis.Client) error {
 			commands := make([]rueidis.Completed, len(some))
 			for i, ch := range some {
-				commands[i] = c.B().Setex().Key(onlineKey(ch)).Seconds(max(ttl, 1)).Value("1").Build()
+				commands[i] = c.B().Setex().Key(b.keys.onlineOf(ch)).Seconds(max(ttl, 1)).Value("1").Build()
 			}
 			return firstError(c.DoMulti(ctx, commands...))
 		})
@@ -44,7 +44,7 @@ func (b *Bus) Online(ctx context.Context, chs []protocol.ChannelID) ([]bool, err
 	for some := range slices.Chunk(chs, onlineChunk) {
 		keys := make([]string, len(some))
 		for i, ch := range some {
-			keys[i] = onlineKey(ch)
+			keys[i] = b.keys.onlineOf(ch)
 		}
 		err := b.reads.call(func(c rueidis.Client) error {
 			values, err := c.DoCache(ctx, c.B().Mget().Key(keys...).Cache(), ttl).ToArray()

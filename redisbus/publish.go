@@ -45,7 +45,7 @@ type sequence struct {
 	acknowledged uint64
 }
 
-func newSequence() sequence { return sequence{key: prefixSequence + rand.Text()} }
+func (k *keys) newSequence() sequence { return sequence{key: k.sequence + rand.Text()} }
 
 // Publish implements engine.Bus. It gives ID, Created and the capped Expiry to each of ps; one whose answer was lost on an
 // earlier call keeps a zero ID here, while its subscribers get the right one.
@@ -85,7 +85,7 @@ func commandBytes(p *protocol.Publication) int {
 
 func (b *Bus) publishBatch(ctx context.Context, ps []*protocol.Publication) (stored int, err error) {
 	if commandBytes(ps[0]) > maxBytes { // and so alone in its batch
-		b.sequence = newSequence()
+		b.sequence = b.keys.newSequence()
 		return 0, refusal(errTooLarge)
 	}
 	load := false
@@ -151,11 +151,11 @@ func (b *Bus) settle(p *protocol.Publication, r rueidis.RedisResult, startdate u
 	if isRefusal(err) {
 		// What was sent of this sequence may still be under way on a connection that is given up. Under a new name none of
 		// it can be taken for what comes now.
-		b.sequence = newSequence()
+		b.sequence = b.keys.newSequence()
 		return refusal(err)
 	}
 	if err != nil && isNoScripts(err) {
-		b.sequence = newSequence() // for the same reason
+		b.sequence = b.keys.newSequence() // for the same reason
 		return fmt.Errorf("%w: %w", protocol.ErrForbidden, err)
 	}
 	if err != nil {

@@ -323,7 +323,7 @@ func TestOptions(t *testing.T) {
 	f(redisbus.Options{URL: "redis://:secret%@localhost"}, "percent-encoded")
 	f(redisbus.Options{URL: "redis://:secret@localhost:99999"}, "port")
 	f(redisbus.Options{URL: "redis://:secret@localhost/-1"}, "database")
-	f(redisbus.Options{URL: "redis://:secret@localhost?addr=other:1"}, "clusters")
+	f(redisbus.Options{URL: "redis://:secret@localhost?addr=other:1"}, "neither sentinels nor a cluster")
 	f(redisbus.Options{URL: "redis://one:1,other:1"}, "host")
 	f(redisbus.Options{URL: "unix://"}, "path")
 	f(redisbus.Options{URL: "unix://run/redis.sock"}, "path")

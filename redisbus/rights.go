@@ -99,18 +99,19 @@ func (b *Bus) checkRights(ctx context.Context) {
 
 // attempts are commands that fail, or do nothing, where their user may run them.
 func (b *Bus) attempts() [][]string {
-	own := prefixSequence + b.options.UID + ":rights"
+	k := &b.keys
+	own := k.sequence + b.options.UID + ":rights"
 	const no = "-"
 	attempts := [][]string{
-		{"INCR", own}, {"DEL", own}, {"SET", own, no, "EX", no}, {"EXPIRE", keyCounter, no}, {"EXPIRE", keyStartdate, no},
-		{"MGET", keyCounter, keyStartdate}, {"SETEX", prefixMessage, no, no}, {"MGET", prefixMessage}, {"STRLEN", prefixMessage},
-		{"GETRANGE", prefixMessage, no, no}, {"PTTL", prefixMessage}, {"EXISTS", prefixMessage},
+		{"INCR", own}, {"DEL", own}, {"SET", own, no, "EX", no}, {"EXPIRE", k.counter, no}, {"EXPIRE", k.startdate, no},
+		{"MGET", k.counter, k.startdate}, {"SETEX", k.message, no, no}, {"MGET", k.message}, {"STRLEN", k.message},
+		{"GETRANGE", k.message, no, no}, {"PTTL", k.message}, {"EXISTS", k.message},
 	}
-	for _, history := range []string{prefixPrivateHistory, prefixPublicHistory} {
+	for _, history := range []string{k.privateHistory, k.publicHistory} {
 		attempts = append(attempts, []string{"ZADD", history, no, no}, []string{"ZREM", history, no}, []string{"EXPIRE", history, no},
 			[]string{"ZREMRANGEBYRANK", history, "0", "0"}, []string{"ZREVRANGEBYLEX", history, "+", no})
 	}
-	for _, online := range []string{prefixPrivateOnline, prefixPublicOnline} {
+	for _, online := range []string{k.privateOnline, k.publicOnline} {
 		attempts = append(attempts, []string{"SETEX", online, no, no}, []string{"MGET", online})
 	}
 	return attempts

@@ -9,7 +9,7 @@ import (
 // PutStatistics implements engine.Statistics.
 func (b *Bus) PutStatistics(ctx context.Context, name string, record []byte) error {
 	err := b.commands.call(func(c rueidis.Client) error {
-		return c.Do(ctx, c.B().Hset().Key(keyStatistics).FieldValue().FieldValue(name, string(record)).Build()).Error()
+		return c.Do(ctx, c.B().Hset().Key(b.keys.statistics).FieldValue().FieldValue(name, string(record)).Build()).Error()
 	})
 	return b.failed("put statistics", err)
 }
@@ -18,7 +18,7 @@ func (b *Bus) PutStatistics(ctx context.Context, name string, record []byte) err
 func (b *Bus) Statistics(ctx context.Context) (map[string][]byte, error) {
 	var records map[string][]byte
 	err := b.commands.call(func(c rueidis.Client) error {
-		all, err := c.Do(ctx, c.B().Hgetall().Key(keyStatistics).Build()).AsStrMap()
+		all, err := c.Do(ctx, c.B().Hgetall().Key(b.keys.statistics).Build()).AsStrMap()
 		if isWrongType(err) {
 			return nil
 		}
@@ -40,7 +40,7 @@ func (b *Bus) DeleteStatistics(ctx context.Context, names []string) error {
 		return nil
 	}
 	err := b.commands.call(func(c rueidis.Client) error {
-		return c.Do(ctx, c.B().Hdel().Key(keyStatistics).Field(names...).Build()).Error()
+		return c.Do(ctx, c.B().Hdel().Key(b.keys.statistics).Field(names...).Build()).Error()
 	})
 	return b.failed("delete statistics", err)
 }

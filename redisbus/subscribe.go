@@ -129,7 +129,7 @@ func (b *Bus) confirm(ctx context.Context, connection rueidis.DedicatedClient) e
 	ctx, cancel := context.WithTimeout(ctx, confirmTime)
 	defer cancel()
 	for _, r := range connection.DoMulti(ctx,
-		connection.B().Psubscribe().Pattern(publishPattern).Build(),
+		connection.B().Psubscribe().Pattern(b.keys.publishPattern).Build(),
 		connection.B().Subscribe().Channel(b.echoChannel).Build()) {
 		if err := r.Error(); err != nil {
 			return err
@@ -163,7 +163,7 @@ func (b *Bus) Echo(ctx context.Context) (n uint64, err error) {
 		arguments := []string{
 			b.echoChannel, strconv.FormatUint(n, 10), strconv.FormatUint(known.Startdate(), 10), strconv.FormatUint(known.Counter(), 10), marginText,
 		}
-		return b.scripts.echo.Exec(ctx, c, []string{keyCounter, keyStartdate}, arguments).Error()
+		return b.scripts.echo.Exec(ctx, c, []string{b.keys.counter, b.keys.startdate}, arguments).Error()
 	})
 	if err == nil || isForbidden(err) {
 		b.checkRights(ctx)

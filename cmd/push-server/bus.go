@@ -53,6 +53,8 @@ func redisOptions(c *configs.Config, log *slog.Logger) (redisbus.Options, error)
 		SentinelPassword: c.Storage.SentinelPassword,
 		PlainSentinels:   !c.Storage.TLS.Sentinels,
 
+		Cluster: c.Storage.Cluster,
+
 		MessageTTL:  messageTTL(c),
 		ChannelTTL:  c.Storage.ChannelTTL,
 		OnlineTTL:   c.Storage.OnlineTTL,
@@ -69,6 +71,8 @@ func redisOptions(c *configs.Config, log *slog.Logger) (redisbus.Options, error)
 	switch {
 	case len(c.Storage.Sentinels) > 0:
 		o.Sentinels, o.MasterName = c.Storage.SentinelAddrs(), c.Storage.MasterName
+	case len(c.Storage.Nodes) > 0:
+		o.Nodes = c.Storage.NodeAddrs()
 	case strings.Contains(socket, "://"):
 		o.URL = socket
 	default:
@@ -86,8 +90,14 @@ func storageText(s *configs.Storage) string {
 		return fmt.Sprintf("history and delivery: Redis that sentinels at %s call %s", strings.Join(s.SentinelAddrs(), ", "), s.MasterName) + encryption(s)
 	}
 	_, where := s.Addr()
+	if len(s.Nodes) > 0 {
+		where = strings.Join(s.NodeAddrs(), ", ")
+	}
 	if scheme, rest, ok := strings.Cut(s.Socket, "://"); ok {
 		where = scheme + "://" + rest[strings.LastIndexByte(rest, '@')+1:]
+	}
+	if s.Cluster != "" {
+		return fmt.Sprintf("history and delivery: Redis Cluster at %s, under keys {%s}…, which Node processes do not know", where, s.Cluster) + encryption(s)
 	}
 	return "history and delivery: Redis at " + where + encryption(s)
 }

@@ -51,6 +51,8 @@ var mutants = []mutant{
 	{18, "engine/feed/history.go", "entries[i] = append(entries[i], e)", "_ = e", "./cmd/push-server", "TestFaults/server_killed"},
 	{19, "engine/drain.go", "\te.flush(serving)", "\t_ = serving", "./engine", "TestDrainStoresFirst"},
 	{20, "engine/output.go", "if buffered+len(b) > int(s.slack)+l.o.MaxBuffered {", "if false {", "./engine", "TestSlowReaderIsClosed"},
+	{15, "redisbus/cluster.go", `if s.moved == "" {`, "if true {", "./redisbus", "TestSlotMoves"},
+	{15, "redisbus/cluster.go", "c.learn(best.server)", "_ = maxPeers", "./redisbus", "TestClusterFailover/killed"},
 	{21, "engine/loop.go", "if l.intricate {\n\t\t\tpanic(r)", "if true {\n\t\t\tpanic(r)", "./engine", "TestPanicEndsOneConnection"},
 	{22, "engine/engine.go", "return e.undelivered()", "return nil", "./engine", "TestLoopThatDoesNotTurn"},
 	{22, "engine/feed/probe.go", "bus.Reconnect()", "_ = bus", "./cmd/push-server", "TestHealthKnowsThatRedisIsSilent"},

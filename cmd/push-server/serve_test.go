@@ -184,6 +184,10 @@ func TestStorageTextHidesPasswords(t *testing.T) {
 	f(configs.Storage{Type: "redis", Host: "redis", Port: 6379, User: "me", Password: "pass", TLS: configs.TLS{On: true}}, "Redis at redis:6379, in TLS")
 	f(configs.Storage{Type: "redis", Sentinels: []string{"one", "::1", "two:1"}, MasterName: "portal", SentinelPassword: "pass"},
 		"Redis that sentinels at one:26379, [::1]:26379, two:1 call portal")
+	f(configs.Storage{Type: "redis", Nodes: []string{"one", "two:1"}, Cluster: "portal", Password: "pass"},
+		"Redis Cluster at one:6379, two:1, under keys {portal}…, which Node processes do not know")
+	f(configs.Storage{Type: "redis", Socket: "redis://:pass@one:6379?addr=two:1", Cluster: "portal"},
+		"Redis Cluster at redis://one:6379?addr=two:1, under keys {portal}…, which Node processes do not know")
 	f(configs.Storage{Type: "redis", Socket: "/run/redis.sock"}, "Redis at /run/redis.sock")
 	f(configs.Storage{Type: "redis", Socket: "redis://user:pa@ss@host:6379/1"}, "Redis at redis://host:6379/1")
 }

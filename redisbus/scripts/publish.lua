@@ -1,6 +1,6 @@
 -- Stores one publication and publishes it, once, however often it is sent.
 --
--- KEYS 1 counter, 2 start date, 3 sequence of the process, from 4 on the history of each receiver
+-- KEYS 1 counter, 2 start date, 3 sequence of the process, 4 what names of messages begin with, from 5 on the history of each receiver
 -- ARGV 1 sequence number, 2 greatest acknowledged one, 3 seconds to remember the sequence
 --      4 present time, 5 and 6 start date and counter of the highest known id (0: none), 7 margin
 --      8 expiry in seconds (0: not stored), 9 seconds to keep the history of a channel, 10 length of history to trim to (0: not now)
@@ -40,8 +40,8 @@ local id = struct.pack('>BI4I4I4', tonumber(string.sub(digits, 1, 2), 16), tonum
 
 local function store()
 	if ARGV[8] ~= '0' then
-		redis.call('SETEX', 'message:' .. id, ARGV[8], '\10\13' .. id .. ARGV[13])
-		for i = 4, #KEYS do
+		redis.call('SETEX', KEYS[4] .. id, ARGV[8], '\10\13' .. id .. ARGV[13])
+		for i = 5, #KEYS do
 			-- A key of another type must not keep the others from their publication.
 			local added = redis.pcall('ZADD', KEYS[i], 0, id)
 			if type(added) == 'number' then
@@ -66,14 +66,14 @@ if not stored then
 	redis.pcall('SET', KEYS[3], sequence - 1, 'EX', ARGV[3])
 	-- History leaves out an entry without a message, so the message is what has to go: the user may not do all of this, but has just
 	-- written it with the last.
-	local key = 'message:' .. id
+	local key = KEYS[4] .. id
 	for _, removal in ipairs({{'DEL', key}, {'EXPIRE', key, 0}, {'SETEX', key, 1, ''}}) do
 		local done = redis.pcall(unpack(removal))
 		if type(done) ~= 'table' or not done.err then
 			break
 		end
 	end
-	for i = 4, #KEYS do
+	for i = 5, #KEYS do
 		redis.pcall('ZREM', KEYS[i], id)
 	end
 	if type(failure) == 'string' then -- before Redis 7

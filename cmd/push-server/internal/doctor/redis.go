@@ -82,7 +82,7 @@ func (s *store) rights(ctx context.Context) {
 	}
 	for _, err := range missing {
 		s.add(Error, "redis-rights", err.Error(), "without it publications are not stored, not delivered, or nobody counts as online",
-			"ACL SETUSER NAME ~server:* ~message:* ~channel:* ~pubchannel:* ~stats &pushserver:* &pushecho:* +@read +@write +@pubsub +@scripting +@connection +info +time")
+			"ACL SETUSER NAME "+s.bus.UserRules()+" +@read +@write +@pubsub +@scripting +@connection +info +time")
 	}
 }
 
@@ -255,7 +255,7 @@ func (s *store) others(ctx context.Context) {
 func (s *store) portals(ctx context.Context) (names []string, err error) {
 	cursor := "0"
 	for range 20 {
-		answer, err := s.bus.Ask(ctx, "SCAN", cursor, "MATCH", "message:*", "COUNT", "500")
+		answer, err := s.bus.Ask(ctx, "SCAN", cursor, "MATCH", s.bus.MessagePattern(), "COUNT", "500")
 		if err != nil {
 			return nil, err
 		}
