@@ -124,6 +124,7 @@ func TestPage(t *testing.T) {
 	}
 	o.do(chromedp.Click(`.lane:first-child .summary button`))
 	o.wait("all is replayed", `document.querySelectorAll(".lane:first-child .delay.again").length === 4`)
+	o.follows(w)
 	o.withoutMouse()
 	for _, scheme := range []string{"light", "dark"} {
 		for _, width := range []int64{390, 1400} {
@@ -133,6 +134,23 @@ func TestPage(t *testing.T) {
 	if complaints := o.complaints(); len(complaints) > 0 {
 		t.Errorf("the browser complains:\n%s", strings.Join(complaints, "\n"))
 	}
+}
+
+// follows sees a message go to a connection.
+func (o *visitor) follows(w *window) {
+	o.t.Helper()
+	ch := testclient.NewChannel(w.config["security"].(map[string]any)["key"].(string))
+	client := testclient.Subscribe(o.t, w.config.addr("sub"), subPath+testclient.Query(false, "", ch.Signed()))
+	o.do(chromedp.Click(`nav a[href="#connections"]`), chromedp.SendKeys(`#search`, ch.Private))
+	o.wait("the connection is found", `document.querySelectorAll("#connections-table a").length === 1`)
+	o.do(chromedp.Click(`#connections-table a`), chromedp.Click(`#detail button`))
+	o.wait("the connection is followed", `document.querySelector("#detail button").getAttribute("aria-pressed") === "true" &&
+		[...document.querySelectorAll(".events td")].some((e) => e.textContent.startsWith("subscribed"))`)
+	if _, err := testclient.NewHTTP(false).PublishText(o.t.Context(), "http://"+w.config.addr("pub")+pubPath, `{"n":1}`, 60, ch.Private); err != nil {
+		o.t.Fatal(err)
+	}
+	client.Bodies(1)
+	o.wait("the message is shown", `document.querySelector(".events tbody tr").textContent.includes("to client")`)
 }
 
 // reload opens the page anew, at its beginning.

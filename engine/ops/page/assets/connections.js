@@ -56,7 +56,7 @@ function select(id) {
 	detail = id ? new Detail(id, readOnly) : null;
 	byId("detail").hidden = !id;
 	byId("split").classList.toggle("open", !!id);
-	if (id) byId("detail").querySelector("a").focus({ preventScroll: true });
+	if (id) detail.followButton.focus({ preventScroll: true });
 	else if (before) byId("connections-table").querySelector(`a[href="#connections/${CSS.escape(before)}"]`)?.focus();
 }
 

@@ -14,7 +14,7 @@ export class Detail {
 		this.state = el("p", { class: "muted", role: "status" });
 		this.facts = el("dl", { class: "facts" });
 		this.rows = el("tbody");
-		this.followButton = el("button", { type: "button", hidden: true, "aria-pressed": "false", onclick: () => this.toggle() }, "Follow live");
+		this.followButton = el("button", { type: "button", "aria-pressed": "false", onclick: () => this.toggle() }, "Follow live");
 		this.closeButton = el("button", { type: "button", hidden: readOnly, onclick: () => this.close() }, "Close connection");
 		byId("detail").replaceChildren(
 			el("p", {}, el("a", { href: "#connections" }, "← All connections")),
@@ -22,8 +22,8 @@ export class Detail {
 			this.facts, this.state,
 			el("div", { class: "events", tabindex: "0", role: "log", "aria-label": "Events, newest first" }, el("table", {},
 				el("thead", {}, el("tr", {}, ["Time", "Direction", "Event", "Size", "Message"].map((t) => el("th", { scope: "col" }, t)))), this.rows)));
-		byId("detail").querySelector(".events").hidden = true;
 		byId("detail").hidden = false;
+		this.load();
 	}
 
 	async load() {
