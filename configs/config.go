@@ -126,6 +126,7 @@ type Push struct {
 	MemoryBytes       int // bytes kept in all, storage.type memory
 
 	StatAllow []string // addresses and prefixes of those who may see the statistics; empty: everybody
+	PubAllow  []string // the same of those who may use the routes pub
 	LogLevel  string   // debug, info, warn or error
 	Metrics   string   // address of the operator's window, "host:port"; "": none
 	Operators Operators

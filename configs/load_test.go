@@ -124,6 +124,11 @@ func TestProblems(t *testing.T) {
 	f(`"push":{"statAllow":"127.0.0.1"}`, `f.json: push.statAllow: error: must be an array of strings (for example ["10.0.0.1"])`)
 	f(`"push":{"statAllow":null}`, "f.json: push.statAllow: warning: null is taken as absent (remove it)")
 	f(`"push":{"statallow":["::1"]}`, "f.json: push.statallow: error: unknown key (did you mean push.statAllow?)")
+	f(`"push":{"pubAllow":["10.0.0.0/8"]}`, "")
+	f(`"push":{"pubAllow":["10.0.0.0/8","x"]}`,
+		`f.json: push.pubAllow: error: "x" is neither an address nor a prefix (for example ["127.0.0.1", "10.0.0.0/8"])`)
+	f(`"push":{"pubAllow":[]}`,
+		"f.json: push.pubAllow: error: is empty: nobody could publish (remove it, or servers[].routes.pub if nobody is to publish)")
 	f(`"push":{"windowCount":1000}`, "f.json: push.windowCount: error: 1000 is not a power of two (for example 65536)")
 	f(`"push":{"windowBytes":1000}`, "f.json: push.windowBytes: error: 1000 is less than limits.maxPayload, 1048576")
 	f(`"push":{"historyTotal":50}`, "f.json: push.historyTotal: warning: 50 is less than push.historyPerChannel, 100")
@@ -171,11 +176,10 @@ func wantProblems(t *testing.T, keys, want string) {
 	}
 }
 
-func TestStatPrefixes(t *testing.T) {
+func TestPrefixes(t *testing.T) {
 	f := func(text, want string) {
 		t.Helper()
-		p := Push{StatAllow: []string{text}}
-		allowed, bad := p.StatPrefixes()
+		allowed, bad := Prefixes([]string{text})
 		if got := fmt.Sprint(allowed, bad); got != want {
 			t.Errorf("%q: got %s, want %s", text, got, want)
 		}

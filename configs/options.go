@@ -161,6 +161,8 @@ var options = []option{
 	{key: "push.memoryBytes", of: func(c *Config) any { return &c.Push.MemoryBytes }, min: 1 << 20, max: math.MaxInt64, doc: "bytes kept in all, with `memory`; the default grows with `limits.maxPayload`"},
 	{key: "push.statAllow", of: func(c *Config) any { return &c.Push.StatAllow },
 		doc: "who may see statistics, for example `[\"127.0.0.1\", \"10.0.0.0/8\"]`; absent: everyone. Behind a proxy the address is that of the proxy"},
+	{key: "push.pubAllow", of: func(c *Config) any { return &c.Push.PubAllow },
+		doc: "who may publish and ask who is online at `routes.pub`, in the same form; absent: everyone who reaches the port"},
 	{key: "push.logLevel", of: func(c *Config) any { return &c.Push.LogLevel }, doc: "`debug`, `info`, `warn` or `error`"},
 	{key: "push.metrics", of: func(c *Config) any { return &c.Push.Metrics },
 		doc: "address of the [operator's window](operate.md#the-operators-window), such as `127.0.0.1:9100`; at another address than a loopback one, set `push.operators.token`"},

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
@@ -28,7 +27,8 @@ func (c *Config) Validate() []Problem {
 	v.security()
 	v.servers()
 	v.level()
-	v.statAllow()
+	v.allowed("push.statAllow", v.c.Push.StatAllow, "remove it, or servers[].routes.stat if nobody is to see them", "is empty: nobody could see the statistics")
+	v.allowed("push.pubAllow", v.c.Push.PubAllow, "remove it, or servers[].routes.pub if nobody is to publish", "is empty: nobody could publish")
 	v.operators()
 	v.debug()
 	return v.problems
@@ -269,41 +269,6 @@ func (v *validator) debug() {
 	if len(v.c.Debug.IP) > 0 && v.c.Debug.FolderName == "" {
 		v.add(Warning, "debug.ip", "name a folder with debug.folderName", "has no effect: there are no log files")
 	}
-}
-
-func (v *validator) statAllow() {
-	const key, example = "push.statAllow", `for example ["127.0.0.1", "10.0.0.0/8"]`
-	allowed, bad := v.c.Push.StatPrefixes()
-	for _, text := range bad {
-		v.add(Error, key, example, "%q is neither an address nor a prefix", text)
-	}
-	if v.c.Push.StatAllow != nil && len(allowed)+len(bad) == 0 {
-		v.add(Error, key, "remove it, or servers[].routes.stat if nobody is to see them", "is empty: nobody could see the statistics")
-	}
-}
-
-// StatPrefixes are the prefixes that StatAllow stands for, and what is neither an address nor a prefix.
-func (p *Push) StatPrefixes() (allowed []netip.Prefix, bad []string) {
-	for _, text := range p.StatAllow {
-		if addr, err := netip.ParseAddr(text); err == nil && addr.Zone() == "" {
-			addr = addr.Unmap()
-			allowed = append(allowed, netip.PrefixFrom(addr, addr.BitLen()))
-		} else if prefix, err := netip.ParsePrefix(text); err == nil {
-			allowed = append(allowed, unmap(prefix))
-		} else {
-			bad = append(bad, text)
-		}
-	}
-	return allowed, bad
-}
-
-// unmap makes ::ffff:10.0.0.0/104 the prefix of version 4 that it is.
-func unmap(p netip.Prefix) netip.Prefix {
-	const mapped = 96 // bits before an address of version 4
-	if p.Addr().Is4In6() && p.Bits() >= mapped {
-		return netip.PrefixFrom(p.Addr().Unmap(), p.Bits()-mapped)
-	}
-	return p
 }
 
 // validAddress says whether s is "host:port" with a port that is a number. The host may be missing.

@@ -117,7 +117,7 @@ func New(o Options, bus Bus) (*Engine, error) {
 		Bodies:    e.bodies,
 		Publisher: e, Clients: clientPublisher{engine: e}, Presence: e, Statistics: e, Counters: e.Counters, Limits: o.Limits,
 		NewSigner: signer.Clone, Timeout: o.RequestTimeout, ErrorLog: o.ErrorLog, TestKey: o.TestKey,
-		StatAllow: o.StatAllow,
+		StatAllow: o.StatAllow, PubAllow: o.PubAllow,
 	}
 	for i := range e.o.Listeners {
 		l := &e.o.Listeners[i]

@@ -87,6 +87,7 @@ type Options struct {
 	Trace    Trace  // nil: nobody is followed
 	// StatAllow is whose connections may ask for the statistics page; empty: everybody's.
 	StatAllow []netip.Prefix
+	PubAllow  []netip.Prefix // the same for publishing, and for questions who is online
 }
 
 // withDefaults fills in what is zero.

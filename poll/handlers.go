@@ -41,6 +41,8 @@ type Handlers struct {
 
 	// StatAllow is whose connections may ask for the statistics. Empty: everybody's.
 	StatAllow []netip.Prefix
+	// PubAllow is whose connections may publish as back ends do, and ask who is online. Empty: everybody's.
+	PubAllow []netip.Prefix
 	// Bodies bounds the bodies under way. nil: nothing does.
 	Bodies Budget
 	// Timeout bounds each call of Presence and Statistics. 0: 20 seconds.
@@ -134,7 +136,12 @@ func (c *call) serve(routes *Routes) {
 	}
 	_, query := splitTarget(header.RequestURI())
 	c.query.ParseBytes(query)
-	switch action := routes.Match(header.Method(), header.RequestURI()); action {
+	action := routes.Match(header.Method(), header.RequestURI())
+	if (action == ActionPublish || action == ActionOnline) && !c.mayUse(c.PubAllow) {
+		c.forbid("Publishing is not allowed.")
+		return
+	}
+	switch action {
 	case ActionPublish, ActionRest:
 		c.serveBody(action)
 	case ActionOnline:

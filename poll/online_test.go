@@ -121,6 +121,27 @@ func TestStatAllow(t *testing.T) {
 	}
 }
 
+// Whoever is in no list neither publishes nor learns who is online, whatever proxies are said to be in front. Clients publish as before.
+func TestPubAllow(t *testing.T) {
+	h, b := newHandlers()
+	f := func(line, body, allow, want string) {
+		t.Helper()
+		h.PubAllow = []netip.Prefix{netip.MustParsePrefix(allow)}
+		if got := exchange(t, h, line, body); got != want {
+			t.Errorf("%s for %s: %q, want %q", line, allow, got, want)
+		}
+	}
+	const publish, allowed, refused = "POST /pub/?CHANNEL_ID=" + privA + " HTTP/1.1", "200 OK" + anyOriginLine + plainLine + "\n", "403 Forbidden" + anyOriginLine + plainLine + "\n"
+	f(publish, "text", "192.0.2.0/24", allowed)
+	f(publish, "text", "192.0.2.2/32", refused)
+	f(publish+"\nX-Forwarded-For: 203.0.113.7", "text", "203.0.113.0/24", refused)
+	f("GET /pub/?CHANNEL_ID="+privA+" HTTP/1.1", "", "::1/128", refused)
+	equalLines(t, "log", b.takeLog(), "Publishing is not allowed. ::ffff:192.0.2.1", "Publishing is not allowed. 203.0.113.7", "Publishing is not allowed. ::ffff:192.0.2.1")
+	if got := string(h.Counters.AppendJSON(nil)); !strings.Contains(got, `"messages":{"unknown":1}`) {
+		t.Errorf("counted %s", got)
+	}
+}
+
 func TestOtherRequests(t *testing.T) {
 	h, b := newHandlers()
 	f := func(lines, body, want string) {

@@ -11,9 +11,8 @@ import (
 
 // stat answers the GET of the statistics, which shows itself only in the next one.
 func (c *call) stat() {
-	if !c.maySeeStatistics() {
-		c.empty(fasthttp.StatusForbidden)
-		c.log("Statistics are not allowed.")
+	if !c.mayUse(c.StatAllow) {
+		c.forbid("Statistics are not allowed.")
 		return
 	}
 	if isTrue(c.query.Peek(paramBinary)) {
@@ -24,16 +23,25 @@ func (c *call) stat() {
 	c.Counters.CountRequest(protocol.CommandServerStats)
 }
 
-// maySeeStatistics looks at the other end of the connection: what X-Forwarded-For says, anybody can say.
-func (c *call) maySeeStatistics() bool {
-	if len(c.StatAllow) == 0 {
+// mayUse looks at the other end of the connection: what X-Forwarded-For says, anybody can say.
+func (c *call) mayUse(allowed []netip.Prefix) bool {
+	if len(allowed) == 0 {
 		return true
 	}
 	addr, err := netip.ParseAddr(AddressText(c.RemoteAddr()))
 	if err != nil {
 		return false
 	}
-	return slices.ContainsFunc(c.StatAllow, func(p netip.Prefix) bool { return p.Contains(addr.Unmap()) })
+	return slices.ContainsFunc(allowed, func(p netip.Prefix) bool { return p.Contains(addr.Unmap()) })
+}
+
+// forbid answers those who are in no list. A body that was not read is not waited for.
+func (c *call) forbid(text string) {
+	c.empty(fasthttp.StatusForbidden)
+	if c.RequestBodyStream() != nil {
+		c.SetConnectionClose()
+	}
+	c.log(text)
 }
 
 // serverStats answers the statistics as protobuf.

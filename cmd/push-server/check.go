@@ -33,6 +33,9 @@ func check(files []string, w io.Writer) error {
 	if err != nil {
 		return err
 	}
+	if c != nil {
+		problems = append(problems, c.Exposed(configs.Interfaces())...)
+	}
 	faults := 0
 	for _, p := range problems {
 		fmt.Fprintln(w, p)

@@ -24,6 +24,9 @@ func loadConfiguration(files []string, w io.Writer, least configs.Severity) (*co
 	if err != nil {
 		return nil, err
 	}
+	if c != nil {
+		problems = append(problems, c.Exposed(configs.Interfaces())...)
+	}
 	for _, p := range problems {
 		if p.Severity >= least {
 			fmt.Fprintln(w, p)

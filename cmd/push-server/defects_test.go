@@ -94,6 +94,41 @@ func TestStatisticsForSome(t *testing.T) {
 	}
 }
 
+// Publishing may be bounded to some addresses, on every kind of port, whatever the length of a body. An answer to a long one arrives.
+func TestPublishingForSome(t *testing.T) {
+	f := func(url, from string, body, want int) {
+		t.Helper()
+		caller := http.Client{Timeout: patience, Transport: &http.Transport{
+			DialContext:       (&net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(from)}}).DialContext,
+			DisableKeepAlives: true,
+		}}
+		req, err := http.NewRequest(http.MethodPost, url, strings.NewReader(strings.Repeat("x", body)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("X-Forwarded-For", "127.0.0.1") // is not believed
+		resp, err := caller.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		if resp.StatusCode != want {
+			t.Errorf("%d bytes to %s from %s: %s", body, url, from, resp.Status)
+		}
+	}
+	c := standalone(t)
+	c.listeners()[0]["routes"].(map[string]any)["pub"] = pubPath
+	c.option("pubAllow", []any{"10.0.0.0/8", "127.0.0.1"})
+	start(t, c)
+	for _, route := range []string{"sub", "pub"} {
+		url := "http://" + c.addr(route) + pubPath + "?CHANNEL_ID=" + exampleChannel
+		for _, body := range []int{0, 10, 100_000} {
+			f(url, "127.0.0.1", body, http.StatusOK)
+			f(url, "127.0.0.2", body, http.StatusForbidden)
+		}
+	}
+}
+
 // A poll ends in time, whatever else comes over its connection, and is answered once.
 func TestPollEndsInTime(t *testing.T) {
 	in := withPush(t, map[string]any{"pollTimeout": "1s"}, nil)

@@ -65,7 +65,8 @@ func engineOptions(s *server, key []byte) engine.Options {
 	if s.trace != nil {
 		o.Trace = s.trace
 	}
-	o.StatAllow, _ = p.StatPrefixes() // those that are none did not pass the check
+	o.StatAllow, _ = configs.Prefixes(p.StatAllow) // those that are none did not pass the check
+	o.PubAllow, _ = configs.Prefixes(p.PubAllow)
 	return o
 }
 

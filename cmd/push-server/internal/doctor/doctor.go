@@ -102,7 +102,7 @@ func (x *examination) settings() {
 		x.add(s, "key-example", file+": security.key", "it is the key of the examples", "everybody knows it, and can sign channel ids with it",
 			`"security": {"key": "the signature_key of the portal"}`)
 	}
-	if s := x.open(func(s *configs.Server) bool { return s.Routes.Pub != "" }); s != nil && !x.inContainer() {
+	if s := x.open(func(s *configs.Server) bool { return s.Routes.Pub != "" }); s != nil && c.Push.PubAllow == nil && !x.inContainer() {
 		x.add(Warning, "pub-open", fmt.Sprintf("%s: servers, %q", file, s.Name), fmt.Sprintf("port %d, which publishes, is open on every interface", s.Port),
 			"who reaches it may publish to everybody, without a signature", `"hostname": "127.0.0.1"`)
 	}
