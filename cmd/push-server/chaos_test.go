@@ -25,7 +25,7 @@ func TestChaos(t *testing.T) {
 	}
 	t.Logf("PUSH_TEST_SEED=%d", seed)
 	random := rand.New(rand.NewPCG(seed, 0))
-	all := slices.DeleteFunc(faults(), func(c fault) bool { return c.group || slices.Contains(c.redis, "everysec") })
+	all := slices.DeleteFunc(faults(), func(c fault) bool { return c.group || c.cluster || slices.Contains(c.redis, "everysec") })
 	f := newFaultRun(t, &fault{user: true, proxy: true,
 		redis: slices.Concat(always, []string{"--enable-debug-command", "yes", "--busy-reply-threshold", "50"})}, false)
 	f.size.publications = 1 << 30

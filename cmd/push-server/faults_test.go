@@ -23,6 +23,7 @@ type fault struct {
 	user    bool     // the servers are a user of their own there
 	proxy   bool     // the servers see Redis through run.proxy
 	group   bool     // sentinels say where Redis is
+	cluster bool     // Redis is one
 	happens func(f *faultRun)
 }
 
@@ -33,6 +34,7 @@ type faultRun struct {
 	proxy *redistest.Proxy
 	queue string // the page for operators of the server of publishers
 	group *redistest.Group
+	takes *redistest.Server // takes over in a cluster
 	long  bool
 }
 
@@ -77,6 +79,7 @@ func faultsOfFailover() []fault {
 			f.last(3 * time.Second)
 		}},
 		{name: "master killed", group: true, happens: func(f *faultRun) { f.redis.Kill(); f.last(3 * time.Second) }},
+		{name: "failover in a cluster", cluster: true, happens: func(f *faultRun) { f.takes.Do("CLUSTER", "FAILOVER"); f.last(3 * time.Second) }},
 		{name: "master stopped", group: true, happens: func(f *faultRun) { f.redis.Pause(); f.group.AwaitMoved(f.t); f.last(time.Second); f.redis.Resume() }},
 	}
 }
@@ -192,6 +195,12 @@ func (f *faultRun) startRedis(t *testing.T, c *fault) map[string]any {
 		f.group = redistest.StartGroup(t, redistest.GroupOptions{})
 		f.redis = f.group.Servers[0]
 		return map[string]any{"type": "redis", "sentinels": f.group.Addrs, "masterName": redistest.MasterName}
+	}
+	if c.cluster {
+		cluster := redistest.StartCluster(t, 3, true)
+		owner := cluster.Owner("{push-server}")
+		f.redis, f.takes = cluster.Masters[owner], cluster.Replicas[owner]
+		return map[string]any{"type": "redis", "cluster": true, "nodes": cluster.Addrs[owner : owner+1]}
 	}
 	portal := []string{"--user", "portal", "on", ">secret", "~*", "&*", "+@all"} // each start makes him anew
 	f.redis = redistest.Start(t, slices.Concat(c.redis, portal)...)
