@@ -46,6 +46,7 @@ export class Lane {
 	listen() {
 		const control = new AbortController();
 		this.control = control;
+		this.unknown = false; // whether the server does not know the channel: it is another process
 		this.set("connecting", "warn", "connecting");
 		const on = (name, data) => {
 			if (control.signal.aborted) return;
@@ -60,7 +61,9 @@ export class Lane {
 		run.then(() => {
 			if (!control.signal.aborted && !this.failed) this.fail("the window ended the stream");
 		}, (err) => {
-			if (!control.signal.aborted) this.fail(err.message);
+			if (control.signal.aborted) return;
+			this.unknown = err.status === 404;
+			this.fail(err.message);
 		});
 	}
 

@@ -78,7 +78,7 @@ function tiles(o) {
 		["Connections", number(o.connections.total), `${number(sum(l.websocket))} WebSocket, ${number(sum(l.poll))} long poll`],
 		["Room for", number(o.connections.free), "more connections"],
 		["Channels", number(o.channels), "with somebody listening"],
-		["Waiting to be stored", number(o.publishQueue), count(o.counters.publishRetries || 0, "attempt") + " repeated"],
+		["To be stored", number(o.publishQueue), count(o.counters.publishRetries || 0, "attempt") + " repeated"],
 		[o.storage === "redis" ? "Redis" : "Storage", o.bus.connected ? "answers" : "silent", o.storage === "redis" ? `in ${seconds(o.bus.lag)}` : "in memory"],
 		["Memory", bytes(o.memory.resident), o.memory.limit ? `of ${bytes(o.memory.limit)}` : `heap ${bytes(o.memory.heap)}`],
 		["Up", duration(o.uptime), count(o.loops, "event loop")],

@@ -86,6 +86,10 @@ async function listening() {
 	const waiting = lanes.some((lane) => !lane.listening);
 	if (waiting) say("Connecting…");
 	const heard = await Promise.all(lanes.map((lane) => lane.settled(patience)));
+	if (lanes.some((lane) => lane.unknown)) {
+		channel = null;
+		return listening();
+	}
 	if (!heard.includes(true)) {
 		const why = lanes.map((lane) => `${lane.title}: ${lane.state.textContent}`).join("; ");
 		throw new Error(`nobody listens. ${why}`);
