@@ -71,6 +71,9 @@ func TestRFC6455(t *testing.T) {
 		if len(c.Sent) < 300 {
 			checkCase(t, e, &c, "byte by byte", slices.Chunk(c.Sent, 1))
 		}
+		if t.Failed() {
+			return // an answer that does not come takes long
+		}
 	}
 }
 

@@ -59,7 +59,7 @@ var mutants = []mutant{
 	{23, "engine/http.go", "s.skip = uint32(l.head.ContentLength)", "s.skip = 0", "./engine", "TestRequestsAreReadAsByNginx"},
 	{23, "poll/gate.go", "if h.hasLength || h.body == chunked || h.http10", "if h.body == chunked || h.http10", "./poll", "TestRequestsAreReadAsByGo"},
 	{24, "protocol/frame.go", "a.opCode == ws.OpText && !a.text.scan(part)", "false", "./protocol", "TestRFC6455"},
-	{24, "engine/websocket.go", "l.breakOff(s, errorCode(err))\n\t\treturn", "return", "./engine", "TestRFC6455"},
+	{24, "engine/websocket.go", "ws.OpPong, payload)", "ws.OpPong, nil)", "./engine", "TestRFC6455"},
 	{25, "engine/ops/access.go", "case g.readOnly && !reads(r):", "case false:", "./cmd/push-server", "TestTesterOfAReadOnlyWindow"},
 	{25, "cmd/push-server/internal/tester/channel.go", "\tc := t.find(ask.ID)", "\tc := &channel{private: ask.ID}", "./cmd/push-server", "TestTesterKnowsItsOwnChannelsOnly"},
 	{26, "configs/effective.go", "case o.secret() && o.key != \"storage.socket\":", "case false:", "./cmd/push-server", "TestWindowKeepsSecrets"},
