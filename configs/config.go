@@ -107,6 +107,8 @@ type Push struct {
 	CloseTimeout  time.Duration // for the close frame of a client
 	AcceptTimeout time.Duration // after which a publisher gets 202 instead of 200
 	DrainTimeout  time.Duration // for an orderly end after SIGTERM
+	DrainDelay    time.Duration // of this, how long everybody is still served while /readyz says no
+	DrainPace     int           // connections closed in a second; 0: so that those who come back cost half a core
 
 	// Bounds.
 	MaxConnections    int // of subscribers, of this process; 0: what descriptors allow

@@ -129,6 +129,7 @@ func TestProblems(t *testing.T) {
 		`f.json: push.pubAllow: error: "x" is neither an address nor a prefix (for example ["127.0.0.1", "10.0.0.0/8"])`)
 	f(`"push":{"pubAllow":[]}`,
 		"f.json: push.pubAllow: error: is empty: nobody could publish (remove it, or servers[].routes.pub if nobody is to publish)")
+	f(`"push":{"drainTimeout":"5s","drainDelay":"5s"}`, "f.json: push.drainDelay: error: leaves nothing of push.drainTimeout, which is 5s (for example \"5s\", with a drainTimeout of \"20s\")")
 	f(`"push":{"windowCount":1000}`, "f.json: push.windowCount: error: 1000 is not a power of two (for example 65536)")
 	f(`"push":{"windowBytes":1000}`, "f.json: push.windowBytes: error: 1000 is less than limits.maxPayload, 1048576")
 	f(`"push":{"historyTotal":50}`, "f.json: push.historyTotal: warning: 50 is less than push.historyPerChannel, 100")

@@ -145,6 +145,9 @@ func (v *validator) window() {
 	if p.HistoryTotal < p.HistoryPerChannel {
 		v.add(Warning, "push.historyTotal", "", "%d is less than push.historyPerChannel, %d", p.HistoryTotal, p.HistoryPerChannel)
 	}
+	if p.DrainDelay > 0 && p.DrainDelay >= p.DrainTimeout {
+		v.add(Error, "push.drainDelay", "for example \"5s\", with a drainTimeout of \"20s\"", "leaves nothing of push.drainTimeout, which is %v", p.DrainTimeout)
+	}
 	if p.WindowCount&(p.WindowCount-1) != 0 {
 		v.add(Error, "push.windowCount", "for example 65536", "%d is not a power of two", p.WindowCount)
 	}

@@ -5,6 +5,8 @@ import (
 	"log/slog"
 	"sync"
 	"time"
+
+	"push-server/engine/closed"
 )
 
 // CloseReason says why a connection ended. Each is one row of the table below: a metric label, what the peer is told, and
@@ -82,6 +84,18 @@ var closeTable = [closeReasons]closeRow{
 
 // String is the metric label.
 func (r CloseReason) String() string { return closeTable[r].label }
+
+// rememberClosed is for operators who ask afterwards.
+func (l *loop) rememberClosed(s *Session) {
+	if l.o.Closed == nil || len(s.subs) == 0 || s.is(flagOwn) {
+		return
+	}
+	end := closed.End{Time: time.Now(), Reason: s.reason.String(), Transport: s.via().label, Address: l.peer(s), Last: s.mid}
+	for _, sub := range s.subs {
+		end.Listen(l.table.Channel(sub))
+	}
+	l.o.Closed.Add(end)
+}
 
 // notices are log lines about what happens to single connections, of which there may be thousands: the first of a kind is told at once,
 // from then on there is one line a minute, with how many there were and the address of one of them.

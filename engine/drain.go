@@ -4,19 +4,21 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"sync"
 	"sync/atomic"
 	"time"
 )
 
-// Drain ends service in an orderly way: nobody is let in, what was accepted is stored, then sessions are closed share by
-// share, WebSockets with 1001, polls with their regular empty answer. It ends with Stop.
+// Drain ends service in an orderly way: nobody is let in, what was accepted is stored, then sessions are closed at a pace, WebSockets with
+// 1001, polls with their regular empty answer. What their clients have published meanwhile is stored, too. It ends with Stop.
 func (e *Engine) Drain(ctx context.Context) error {
 	e.admission.closed.Store(true)
 	serving, cancel := butFor(ctx, stopTime)
 	defer cancel()
 	e.flush(serving)
 	e.closeSessions(serving)
+	e.publishing.flush(serving)
 	stop, cancelStop := rest(ctx, stopTime)
 	defer cancelStop()
 	err := e.Stop(stop)
@@ -67,30 +69,75 @@ func (e *Engine) flush(ctx context.Context) {
 // Unstored is the number of publications that were accepted and are not stored yet. It may be called from any goroutine.
 func (e *Engine) Unstored() int { return e.publishing.length() }
 
-// drainShare is the number of sessions that a loop closes at once, drainPause the time between two shares.
+// Announce has Ready say no from now on, while everybody is still served: whoever balances load gets time to notice. Drain follows.
+func (e *Engine) Announce() { e.leaving.Store(true) }
+
+// A client whose connection is closed comes back, here or to another process, and costs processor time there: a handshake, its
+// subscriptions, what it has missed. These are the costs with 10,000 clients; with TLS it is the handshake of a certificate with RSA.
 const (
-	drainShare = 500
-	drainPause = 10 * time.Millisecond
+	returnCost          = 40 * time.Microsecond
+	encryptedReturnCost = time.Millisecond
 )
+
+// drainLoad is how much of a core those who come back may take.
+const drainLoad = 0.5
+
+// drainPace is how many connections a second are closed: as configured, or as their return may cost; more if time would not be enough.
+func (e *Engine) drainPace(ctx context.Context, connections int) float64 {
+	pace := float64(e.o.DrainPace)
+	if pace == 0 {
+		encrypted := min(float64(e.tlsConns.Load())/float64(max(connections, 1)), 1)
+		pace = drainLoad / (returnCost.Seconds() + encrypted*encryptedReturnCost.Seconds())
+	}
+	if deadline, ok := ctx.Deadline(); ok {
+		time := max(time.Until(deadline)*3/4, drainPause) // the rest is for goodbyes
+		pace = max(pace, float64(connections)/time.Seconds())
+	}
+	return pace
+}
+
+// drainPause is the time between two shares of connections that are closed.
+const drainPause = 10 * time.Millisecond
 
 // drainGrace is how long peers that were told get to say goodbye.
 const drainGrace = 2 * time.Second
 
-// closeSessions closes all sessions and waits until their peers have read it, for drainGrace at most, or until ctx ends.
+// drained is what has become of sessions.
+type drained struct {
+	told   atomic.Int64 // of those that listen
+	others atomic.Int64
+	left   atomic.Int64 // that listen, and have not been told
+}
+
+// closeSessions closes all sessions at a pace and waits until their peers have read it, for drainGrace at most, or until ctx ends.
 func (e *Engine) closeSessions(ctx context.Context) {
+	_, connections := e.moves()
+	pace, begin := e.drainPace(ctx, connections), time.Now()
+	if connections > 0 {
+		e.o.Logger.Info("closing connections", "connections", connections, "a second", int(pace))
+	}
 	ticker := time.NewTicker(drainPause)
 	defer ticker.Stop()
 	var grace <-chan time.Time
+	var told, left int64
+	defer func() {
+		if left > 0 {
+			e.o.Logger.Warn("connections are cut off without a goodbye", "connections", left)
+		}
+	}()
 	for {
-		var told atomic.Int64
-		if askLoops(ctx, e.loops, func(l *loop) { told.Add(int64(l.drainSome(drainShare))) }) != nil {
+		due := pace*(time.Since(begin)+drainPause).Seconds() - float64(told)
+		share := int(max(math.Ceil(due/float64(max(len(e.loops), 1))), 0))
+		var d drained
+		if askLoops(ctx, e.loops, func(l *loop) { l.drainSome(share, &d) }) != nil {
 			return
 		}
+		told, left = told+d.told.Load(), d.left.Load()
 		e.dropGreetings()
 		if e.admission.active.Load() == 0 {
 			return
 		}
-		if told.Load() == 0 && e.output.Used() == 0 && grace == nil {
+		if d.told.Load()+d.others.Load()+left == 0 && e.output.Used() == 0 && grace == nil {
 			grace = time.After(drainGrace)
 		}
 		select {
@@ -103,20 +150,35 @@ func (e *Engine) closeSessions(ctx context.Context) {
 	}
 }
 
-// drainSome closes up to n sessions that are not on their way out yet, and returns how many.
-func (l *loop) drainSome(n int) int {
+// drainSome closes sessions that are not on their way out yet: up to n of those that listen, and all others, whose clients do not come
+// back because of it.
+func (l *loop) drainSome(n int, d *drained) {
 	var refs []sessionRef
+	told, left := 0, 0
 	l.slab.each(func(s *Session) {
-		if len(refs) < n && !s.is(flagOwn) && s.state != stateFlushing && s.state != stateClosing && s.state != stateWaiting {
-			refs = append(refs, s.ref())
+		switch s.state {
+		case stateFlushing, stateClosing, stateWaiting, stateClosed:
+			return
+		case stateLive, stateParked, stateReplaying:
+			if s.is(flagOwn) {
+				return
+			}
+			if told == n {
+				left++
+				return
+			}
+			told++
 		}
+		refs = append(refs, s.ref())
 	})
 	for _, ref := range refs {
 		if s := l.slab.at(ref); s != nil {
 			l.end(s, CloseDrain)
 		}
 	}
-	return len(refs)
+	d.told.Add(int64(told))
+	d.others.Add(int64(len(refs) - told))
+	d.left.Add(int64(left))
 }
 
 // end closes a session in the way that its client understands.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"net"
 	"strings"
 	"testing"
@@ -154,4 +155,66 @@ func TestDrainCountsWhatIsLost(t *testing.T) {
 	}
 	f(nil, 0)
 	f(errors.New("away"), 2)
+}
+
+// Clients are told at a pace, so that they do not come back all at once; those for whom there is no time are counted.
+func TestDrainHasAPace(t *testing.T) {
+	t.Parallel()
+	const n = 10
+	var log bytes.Buffer
+	e := startMemory(t, func(o *Options) { o.DrainPace = 4; o.Logger = slog.New(slog.NewTextHandler(&log, nil)) })
+	for range n {
+		subscribed(t, e, query("", newItem()))
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	drained := make(chan error, 1)
+	go func() { drained <- e.Drain(ctx) }()
+	testclient.Await(t, "some are told", func() bool { return e.Stats().WebSockets < n })
+	left := e.Stats().WebSockets
+	if left == 0 {
+		t.Error("all were told at once")
+	}
+	cancel()
+	if err := testclient.AwaitFrom(t, "the drain ends", drained); err != nil {
+		t.Error(err)
+	}
+	if !strings.Contains(log.String(), "cut off without a goodbye") {
+		t.Errorf("%d are cut off, and nobody says so:\n%s", left, log.String())
+	}
+}
+
+func TestPaceOfDrain(t *testing.T) {
+	e := startMemory(t, nil)
+	f := func(pace int, encrypted int64, given time.Duration, connections int, least, most float64) {
+		t.Helper()
+		e.o.DrainPace = pace
+		e.tlsConns.Store(encrypted)
+		ctx, cancel := context.WithTimeout(t.Context(), given)
+		defer cancel()
+		if got := e.drainPace(ctx, connections); got < least || got > most {
+			t.Errorf("%v a second, want %v to %v", got, least, most)
+		}
+	}
+	defer e.tlsConns.Store(0)
+	f(0, 0, time.Hour, 1000, 12_000, 13_000)
+	f(0, 1000, time.Hour, 1000, 450, 550)
+	f(50, 0, time.Hour, 1000, 50, 50)
+	f(50, 0, 10*time.Second, 3000, 400, 420)                // the time would not be enough
+	f(50, 0, time.Nanosecond, 100, 10_000, math.MaxFloat64) // at once
+}
+
+// A drain that was announced has begun for whoever asks, and for nobody else.
+func TestAnnouncedDrain(t *testing.T) {
+	e := startMemory(t, nil)
+	e.Announce()
+	if err := e.Problem(); !errors.Is(err, errDraining) {
+		t.Errorf("ready: %v", err)
+	}
+	a := newItem()
+	c := subscribed(t, e, query("", a))
+	publish(t, e, "still here", 60, private(a))
+	if got := c.Bodies(1)[0]; got != "still here" {
+		t.Error(got)
+	}
 }

@@ -73,6 +73,7 @@ type Engine struct {
 	subscriptions atomic.Uint64 // made so far
 	running       atomic.Bool
 	stopping      atomic.Bool
+	leaving       atomic.Bool // a drain was announced
 	failed        chan error
 	ctx           context.Context
 	cancel        context.CancelFunc
@@ -214,7 +215,7 @@ func (e *Engine) Problem() error {
 	switch {
 	case !e.running.Load():
 		return errStarting
-	case e.stopping.Load(), e.admission.closed.Load():
+	case e.stopping.Load(), e.leaving.Load(), e.admission.closed.Load():
 		return errDraining
 	}
 	if bus, ok := e.bus.(interface{ Health() error }); ok {

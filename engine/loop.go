@@ -411,6 +411,7 @@ func (l *loop) close(s *Session, reason CloseReason) {
 		l.stats.closes[s.reason].Add(1)
 	}
 	l.noteClosed(s)
+	l.rememberClosed(s)
 	l.swept = append(l.swept, s.index)
 }
 

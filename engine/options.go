@@ -11,6 +11,7 @@ import (
 	"runtime/debug"
 	"time"
 
+	"push-server/engine/closed"
 	"push-server/engine/feed"
 	"push-server/poll"
 	"push-server/protocol"
@@ -57,6 +58,7 @@ type Options struct {
 	OnlineTTL      time.Duration // of shared online marks; a keep-alive poll renews its mark after a quarter of it; default 130 s
 	EchoInterval   time.Duration // between two probes of the bus; default 1 s
 	TurnBudget     time.Duration // of writes, before a loop serves its sockets again; default 2 ms
+	DrainPace      int           // connections closed in a second at the end; default: so that those who come back cost half a core
 
 	// What is kept.
 	HistoryPerChannel int // replayed per channel, the newest; default 100
@@ -83,8 +85,9 @@ type Options struct {
 	Logger *slog.Logger
 	// ErrorLog gets one line per refused request and the address of its sender; nil: none. Called from any goroutine.
 	ErrorLog func(text, addr string)
-	TestKey  string // requests with this testKey are refused without a line; "": there are none
-	Trace    Trace  // nil: nobody is followed
+	TestKey  string       // requests with this testKey are refused without a line; "": there are none
+	Closed   *closed.Ring // gets sessions that end while they listen; nil: they are not remembered
+	Trace    Trace        // nil: nobody is followed
 	// StatAllow is whose connections may ask for the statistics page; empty: everybody's.
 	StatAllow []netip.Prefix
 	PubAllow  []netip.Prefix // the same for publishing, and for questions who is online

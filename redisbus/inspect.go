@@ -63,24 +63,31 @@ type Record struct {
 	Remaining   time.Duration         // until it expires; 0: never, or it has
 }
 
-// Records returns the newest entries of the history of a channel, ascending, at most limit.
-func (b *Bus) Records(ctx context.Context, ch protocol.ChannelID, limit int) ([]Record, error) {
+// Latest returns the newest entry of the history of a channel. ok is false where there is none.
+func (b *Bus) Latest(ctx context.Context, ch protocol.ChannelID) (r Record, ok bool, err error) {
 	x := &index{indexKey: indexKey{channel: ch}}
-	err := b.reads.call(func(c rueidis.Client) error {
+	if err := b.reads.call(func(c rueidis.Client) error { return x.take(c.Do(ctx, x.command(c, b.keys.historyOf(ch), 1)), 1) }); err != nil || len(x.ids) == 0 {
+		return r, false, err
+	}
+	r, err = b.Record(ctx, x.ids[0])
+	return r, true, err
+}
+
+// Living returns the ids in the history of a channel above since that are stored still, ascending, at most limit, the newest.
+func (b *Bus) Living(ctx context.Context, ch protocol.ChannelID, since protocol.MessageID, limit int) ([]protocol.MessageID, error) {
+	x := &index{indexKey: indexKey{channel: ch}, since: since}
+	if err := b.reads.call(func(c rueidis.Client) error {
 		return x.take(c.Do(ctx, x.command(c, b.keys.historyOf(ch), limit)), limit)
-	})
+	}); err != nil {
+		return nil, err
+	}
+	stored, err := b.exist(ctx, x.ids)
 	if err != nil {
 		return nil, err
 	}
-	records := make([]Record, 0, len(x.ids))
-	for _, id := range x.ids {
-		r, err := b.Record(ctx, id)
-		if err != nil {
-			return nil, err
-		}
-		records = append(records, r)
-	}
-	return records, nil
+	n := 0
+	x.forget(func(protocol.MessageID) bool { n++; return !stored[n-1] })
+	return x.ids, nil
 }
 
 // Record returns what is stored under an id.
@@ -89,18 +96,16 @@ func (b *Bus) Record(ctx context.Context, id protocol.MessageID) (Record, error)
 	err := b.reads.call(func(c rueidis.Client) error {
 		answers := c.DoMulti(ctx, c.B().Get().Key(b.keys.messageOf(id)).Build(), c.B().Pttl().Key(b.keys.messageOf(id)).Build())
 		text, err := answers[0].AsBytes()
-		switch {
-		case rueidis.IsRedisNil(err), isWrongType(err):
+		if rueidis.IsRedisNil(err) || isWrongType(err) {
 			return nil
-		case err != nil:
+		}
+		if err != nil {
 			return err
 		}
-		p := &protocol.Publication{}
-		if err := protocol.ParseOutgoing(text, p); err != nil {
-			return nil //nolint:nilerr // what is no publication is nobody's
-		}
 		ms, err := answers[1].AsInt64()
-		r.Publication, r.Remaining = p, time.Duration(max(ms, 0))*time.Millisecond
+		if p := (&protocol.Publication{}); protocol.ParseOutgoing(text, p) == nil { // what is no publication is nobody's
+			r.Publication, r.Remaining = p, time.Duration(max(ms, 0))*time.Millisecond
+		}
 		return err
 	})
 	return r, err

@@ -18,6 +18,7 @@ func TestDirections(t *testing.T) {
 		accept     = "push-server/engine/accept"
 		budget     = "push-server/engine/budget"
 		channels   = "push-server/engine/channels"
+		closed     = "push-server/engine/closed"
 		latency    = "push-server/engine/latency"
 		outage     = "push-server/engine/outage"
 		recorder   = "push-server/engine/recorder"
@@ -53,10 +54,11 @@ func TestDirections(t *testing.T) {
 	f(recorder, protocol)
 	f(view, protocol)
 	f(channels, protocol)
+	f(closed, protocol)
 	f(feed, protocol, budget, outage)
 	f("push-server/engine/membus", protocol)
-	f(engine, accept, budget, channels, latency, outage, recorder, view, feed, probe, protocol, poll, fasthttp, gnet)
-	f("push-server/engine/ops", engine, accept, budget, channels, latency, outage, recorder, view, feed, probe, protocol, poll, fasthttp, gnet)
+	f(engine, accept, budget, channels, closed, latency, outage, recorder, view, feed, probe, protocol, poll, fasthttp, gnet)
+	f("push-server/engine/ops", engine, accept, budget, channels, closed, latency, outage, recorder, view, feed, probe, protocol, poll, fasthttp, gnet)
 	f("push-server/configs", protocol)
 	f("push-server/bench/...", protocol)
 }

@@ -50,6 +50,7 @@ var mutants = []mutant{
 	{17, "redisbus/rights.go", "if !isForbidden(err) {", "if true {", "./redisbus", "TestRightsAreLookedAt/-zadd"},
 	{18, "engine/feed/history.go", "entries[i] = append(entries[i], e)", "_ = e", "./cmd/push-server", "TestFaults/server_killed"},
 	{19, "engine/drain.go", "\te.flush(serving)", "\t_ = serving", "./engine", "TestDrainStoresFirst"},
+	{19, "engine/drain.go", "if told == n {", "if false {", "./engine", "TestDrainHasAPace"},
 	{20, "engine/output.go", "if buffered+len(b) > int(s.slack)+l.o.MaxBuffered {", "if false {", "./engine", "TestSlowReaderIsClosed"},
 	{15, "redisbus/cluster.go", `if s.moved == "" {`, "if true {", "./redisbus", "TestSlotMoves"},
 	{15, "redisbus/cluster.go", "c.learn(best.server)", "_ = maxPeers", "./redisbus", "TestClusterFailover/killed"},

@@ -44,6 +44,7 @@ func engineOptions(s *server, key []byte) engine.Options {
 		IdleTimeout:       p.IdleTimeout,
 		CloseTimeout:      p.CloseTimeout,
 		AcceptTimeout:     p.AcceptTimeout,
+		DrainPace:         p.DrainPace,
 		StatInterval:      c.Storage.StatTTL,
 		StatMaxAge:        c.Storage.StatTTL + c.Storage.StatDelta,
 		HistoryPerChannel: p.HistoryPerChannel,
@@ -65,6 +66,7 @@ func engineOptions(s *server, key []byte) engine.Options {
 	if s.trace != nil {
 		o.Trace = s.trace
 	}
+	o.Closed = s.closed
 	o.StatAllow, _ = configs.Prefixes(p.StatAllow) // those that are none did not pass the check
 	o.PubAllow, _ = configs.Prefixes(p.PubAllow)
 	return o

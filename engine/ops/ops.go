@@ -7,6 +7,7 @@
 //	                still or delivers nothing, and from the beginning of a drain
 //	/overview       JSON: all that is watched live
 //	/connections    JSON: who is connected; below it, what happened on a connection, and what happens (events.go)
+//	/closes         JSON: connections of a channel that have ended
 //	/warnings       JSON: the latest warnings and errors
 //	/config         JSON: the configuration as it counts, without secrets
 //	/debug/pprof/   profiles of the Go runtime
@@ -29,6 +30,7 @@ import (
 
 	"push-server/engine"
 	"push-server/engine/accept"
+	"push-server/engine/closed"
 	"push-server/engine/latency"
 	"push-server/engine/recorder"
 	"push-server/engine/view"
@@ -62,6 +64,7 @@ type Options struct {
 	Warnings *Warnings
 	Page     http.Handler // answers / and /assets/; nil: there is no page
 	Tester   http.Handler // answers /tester/; nil: there is none
+	Closed   *closed.Ring // connections that have ended; nil: they are not shown
 
 	// What else there is to say about the process; Config is written as JSON.
 	Version     string
@@ -142,6 +145,9 @@ func guarded(source Source, o *Options, readOnly bool) http.Handler {
 	mux.HandleFunc("GET /connections/{id}/events", c.events)
 	mux.HandleFunc("GET /connections/{id}/follow", c.follow)
 	mux.HandleFunc("POST /connections/{id}/close", c.close)
+	if o.Closed != nil {
+		mux.HandleFunc("GET /closes", closer{o.Closed}.serve)
+	}
 	mux.HandleFunc("GET /warnings", o.Warnings.serve)
 	mux.HandleFunc("GET /config", func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK, o.Config) })
 	mux.Handle("GET /metrics", exposition(source, o.Version))

@@ -254,7 +254,7 @@ func (s *store) others(ctx context.Context) {
 // sample.
 func (s *store) portals(ctx context.Context) (names []string, err error) {
 	cursor := "0"
-	for range 20 {
+	for range 10 {
 		answer, err := s.bus.Ask(ctx, "SCAN", cursor, "MATCH", s.bus.MessagePattern(), "COUNT", "500")
 		if err != nil {
 			return nil, err
