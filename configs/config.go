@@ -81,8 +81,20 @@ type Limits struct {
 
 // Security is what channel ids are signed with.
 type Security struct {
-	Key  string // never print it. "": no signature is right
-	Algo string // name of a digest; "" is sha1
+	Key       string   // never print it. "": no signature is right
+	OlderKeys []string // what is signed with one of these is right, too
+	Algo      string   // name of a digest; "" is sha1
+}
+
+// All are all keys, the newest first.
+func (s *Security) All() (keys [][]byte) {
+	if s.Key != "" {
+		keys = append(keys, []byte(s.Key))
+	}
+	for _, key := range s.OlderKeys {
+		keys = append(keys, []byte(key))
+	}
+	return keys
 }
 
 // Debug is the section debug, as it stands in the file.

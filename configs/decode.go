@@ -164,6 +164,9 @@ func (d *decoder) assign(path string, o *option, target, v any) {
 	}
 	switch t := target.(type) {
 	case *string:
+		if list, ok := v.([]any); ok && o.key == "security.key" {
+			v = d.keys(path, list)
+		}
 		d.text(path, t, v)
 	case *bool:
 		d.flag(path, t, v)
@@ -176,6 +179,26 @@ func (d *decoder) assign(path string, o *option, target, v any) {
 	default:
 		panic(fmt.Sprintf("BUG: %s has a target of type %T", path, target))
 	}
+}
+
+// keys notes all keys but the first, which it returns.
+func (d *decoder) keys(path string, list []any) (first string) {
+	if len(list) == 0 {
+		d.fail(path, `write "key": ["the newest", "an older one"]`, "is an empty array")
+		return ""
+	}
+	for i, v := range list {
+		key, ok := v.(string)
+		switch {
+		case !ok || key == "":
+			d.fail(fmt.Sprintf("%s[%d]", path, i), "", "must be a text that is not empty")
+		case i == 0:
+			first = key
+		default:
+			d.config.Security.OlderKeys = append(d.config.Security.OlderKeys, key)
+		}
+	}
+	return first
 }
 
 func (d *decoder) text(path string, t *string, v any) {

@@ -55,6 +55,10 @@ func (j *joiner) add(c *Config) {
 		j.problems = append(j.problems, Problem{File: c.File, Key: "storage.tls", Severity: Error,
 			Text: "is only in one of " + j.first.File + " and this file", Suggestion: "all files of one process must agree"})
 	}
+	if !slices.Equal(c.Security.OlderKeys, j.sum.Security.OlderKeys) && c.Security.Key == j.sum.Security.Key {
+		j.problems = append(j.problems, Problem{File: c.File, Key: "security.key", Severity: Error,
+			Text: "differs from " + j.first.File + " in the older keys", Suggestion: "all files of one process must agree"})
+	}
 	j.limits(c)
 }
 

@@ -54,6 +54,7 @@ func TestJoinReportsConflicts(t *testing.T) {
 	f(`"storage":{"port":1}`, `"storage":{"port":2}`, "b.json: storage.port: error: differs from a.json: 2 against 1 (all files of one process must agree)")
 	f(`"storage":{"port":6379}`, `"storage":{}`, "")
 	f(`"security":{"key":"one"}`, `"security":{"key":"two"}`, "b.json: security.key: error: differs from a.json (all files of one process must agree)")
+	f(`"security":{"key":["one","two"]}`, `"security":{"key":"one"}`, "b.json: security.key: error: differs from a.json in the older keys (all files of one process must agree)")
 	f(`"storage":{"password":"one"}`, `"storage":{"password":"two"}`, "b.json: storage.password: error: differs from a.json (all files of one process must agree)")
 	f(`"storage":{"tls":{}}`, `"storage":{}`, "b.json: storage.tls: error: is only in one of a.json and this file (all files of one process must agree)")
 	f(`"limits":{"maxPayload":1}`, `"limits":{"maxPayload":2}`, "b.json: limits.maxPayload: warning: differs from a.json: 2 against 1 (the first counts)")

@@ -216,6 +216,13 @@ func TestProblemsOfSecurity(t *testing.T) {
 	f("127.0.0.1", `"key":"secret"`, "security.key: warning: has 6 characters")
 	f("127.0.0.1", `"key":"0123456789abcdef","algo":"SHA256"`, "")
 	f("127.0.0.1", `"key":"0123456789abcdef","algo":"crc"`, "security.algo: error")
+	f("127.0.0.1", `"key":["0123456789abcdef","fedcba9876543210"]`, "")
+	f("127.0.0.1", `"key":["0123456789abcdef","secret"]`, "security.key[1]: warning: has 6 characters")
+	f("127.0.0.1", `"key":["0123456789abcdef","0123456789abcdef"]`, "security.key[1]: warning: is there twice")
+	f("0.0.0.0", `"key":["0123456789abcdef","`+ExampleKey+`"]`, "security.key[1]: warning: is the one of the examples")
+	f("127.0.0.1", `"key":["0123456789abcdef",5]`, "security.key[1]: error: must be a text that is not empty")
+	f("127.0.0.1", `"key":[]`, "security.key: error: is an empty array")
+	f("127.0.0.1", `"key":["key 1 of a portal"`+strings.Repeat(`,"another one"`, 8)+`]`, "security.key: error: has 9 keys, at most 8")
 }
 
 func TestProblemsOfServers(t *testing.T) {

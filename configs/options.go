@@ -112,7 +112,7 @@ var options = []option{
 	{key: "limits.maxRequestsPerSecond", remark: "has no effect, as in the Node server"},
 
 	{key: "security.key", of: func(c *Config) any { return &c.Security.Key },
-		doc: "key that channel ids are signed with, the same as in the portal; absent: a random one, with which no subscription works"},
+		doc: "key that channel ids are signed with, the same as in the portal, or an array of keys, the [newest first](../configs/MIGRATION.md#changing-the-key); absent: a random one, with which no subscription works"},
 	{key: "security.algo", of: func(c *Config) any { return &c.Security.Algo }, doc: "digest of signatures: `sha1`, `sha256`, `md5`, …"},
 
 	{key: "debug.folderName", of: func(c *Config) any { return &c.Debug.FolderName },

@@ -158,6 +158,7 @@ func (v *validator) window() {
 
 func (v *validator) security() {
 	key := v.c.Security.Key
+	v.olderKeys()
 	if _, err := protocol.NewSigner(v.c.Security.Algo, []byte("any key")); err != nil {
 		v.add(Error, "security.algo", "sha1 is what portals use", "%v", err)
 	}
@@ -168,6 +169,28 @@ func (v *validator) security() {
 		v.add(Warning, "security.key", "make your own", "is the one of the examples: everyone who can reach the ports can read and publish")
 	case len(key) < minKey:
 		v.add(Warning, "security.key", fmt.Sprintf("take at least %d characters", minKey), "has %d characters, which can be guessed", len(key))
+	}
+}
+
+// maxKeys is that of the engine.
+const maxKeys = 8
+
+func (v *validator) olderKeys() {
+	if n := len(v.c.Security.All()); n > maxKeys {
+		v.add(Error, "security.key", "remove those that nobody uses any more: push_connections_by_key counts", "has %d keys, at most %d", n, maxKeys)
+	}
+	before := []string{v.c.Security.Key}
+	for i, key := range v.c.Security.OlderKeys {
+		at := fmt.Sprintf("security.key[%d]", i+1)
+		switch {
+		case slices.Contains(before, key):
+			v.add(Warning, at, "remove it", "is there twice")
+		case key == ExampleKey && !v.loopback():
+			v.add(Warning, at, "remove it", "is the one of the examples: everyone who can reach the ports can read and publish")
+		case len(key) < minKey:
+			v.add(Warning, at, fmt.Sprintf("take at least %d characters", minKey), "has %d characters, which can be guessed", len(key))
+		}
+		before = append(before, key)
 	}
 }
 

@@ -86,7 +86,7 @@ func New(o Options, bus Bus) (*Engine, error) {
 	if err := o.Validate(); err != nil {
 		return nil, err
 	}
-	signer, err := protocol.NewSigner(o.Algo, o.Key)
+	signer, err := protocol.NewSigner(o.Algo, append([][]byte{o.Key}, o.OlderKeys...)...)
 	if err != nil {
 		return nil, fmt.Errorf("engine: %w", err)
 	}

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"sync"
 	"testing"
@@ -221,4 +222,40 @@ func TestPublicIDOfJoinedChannels(t *testing.T) {
 	if s.has(hasPublicID) || l.table.Len() != 0 {
 		t.Errorf("%d channels are left", l.table.Len())
 	}
+}
+
+// Clients whose channels are signed with an older key are served, and counted until there are none.
+func TestConnectionsByKey(t *testing.T) {
+	const older = "the key of yesterday"
+	e := startMemory(t, func(o *Options) { o.OlderKeys = [][]byte{[]byte("a key of last year"), []byte(older)} })
+	f := func(want ...int) {
+		t.Helper()
+		testclient.Await(t, fmt.Sprint("connections by key ", want), func() bool { return slices.Equal(e.Stats().ByKey, want) })
+	}
+	f(0, 0, 0)
+	a, b := newItem(), newItem()
+	with := func(key string, it protocol.Item) string {
+		return "?CHANNEL_ID=" + testclient.ChannelOf(key, it).Signed()
+	}
+	old := subscribed(t, e, with(older, a))
+	subscribed(t, e, with(testKey, b))
+	f(1, 0, 1)
+	publish(t, e, "x", 60, private(a))
+	if got := old.Bodies(1)[0]; got != "x" {
+		t.Error(got)
+	}
+	c := dial(t, e)
+	c.Get(testSub + with(older, b))
+	f(1, 0, 2)
+	publish(t, e, "y", 60, private(b))
+	c.Reply("GET")
+	f(1, 0, 1)
+	c.Get(testSub + with(testKey, b)) // the same connection, another portal's page
+	f(2, 0, 1)
+	_ = old.Close()
+	f(2, 0, 0)
+	if code := webSocket(t, e, with("no key at all", a)).End(); code != 4010 {
+		t.Errorf("a channel signed with another key: close code %d", code)
+	}
+	f(2, 0, 0)
 }

@@ -21,6 +21,7 @@ func (s *Session) speak(sub *poll.Subscription) {
 	if sub.Binary {
 		s.dialect = dialectProtobuf
 	}
+	s.key = uint8(sub.Key)
 }
 
 // startPoll subscribes the poll in l.head and answers it, or lets it wait. more: it was answered.

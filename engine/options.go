@@ -33,6 +33,7 @@ type Options struct {
 	// What is checked.
 	Algo           string          // HMAC algorithm of signatures; default sha1
 	Key            []byte          // security key; required
+	OlderKeys      [][]byte        // what is signed with one of these is right, too; at most MaxKeys with Key
 	Limits         protocol.Limits // defaults: 1 MiB, 100 messages, 100 channels
 	MaxConnections int             // connections of the process; default, and at most: what the descriptor limit leaves, which may change
 	// MaxConnPerChannel bounds the connections of a private channel that has a public id, in this process; default 100.
@@ -92,6 +93,9 @@ type Options struct {
 	StatAllow []netip.Prefix
 	PubAllow  []netip.Prefix // the same for publishing, and for questions who is online
 }
+
+// MaxKeys is how many keys may be right at the same time.
+const MaxKeys = 8
 
 // withDefaults fills in what is zero.
 func (o Options) withDefaults() Options {
@@ -191,6 +195,7 @@ func (o *Options) Validate() error {
 		}
 	}
 	say(len(o.Key) == 0, "Key is empty")
+	say(len(o.OlderKeys) >= MaxKeys, "there are %d keys, at most %d", 1+len(o.OlderKeys), MaxKeys)
 	say(o.Loops < 0, "Loops is %d", o.Loops)
 	say(o.WindowCount < 2 || o.WindowCount&(o.WindowCount-1) != 0, "WindowCount is %d, not a power of two", o.WindowCount)
 	say(o.WindowBytes < o.Limits.MaxPayload, "WindowBytes (%d) is below MaxPayload (%d)", o.WindowBytes, o.Limits.MaxPayload)

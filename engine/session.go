@@ -98,6 +98,7 @@ type request struct {
 	mid       protocol.MessageID // that a poll has said, or that a WebSocket was sent last
 	forwarded [4]byte            // the client's address of version 4, if a proxy said so
 	asks      uint8              // flags
+	key       uint8              // that its channels are signed with
 	assembly  *protocol.Assembly // a message of a client that has not come in one piece
 	replay    *feed.Replay       // while replaying
 }

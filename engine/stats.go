@@ -26,6 +26,7 @@ type loopStats struct {
 	replaysWindow  atomic.Uint64
 	replaysHistory atomic.Uint64
 	listening      [transports][feed.Dialects]atomic.Int64
+	keys           [MaxKeys]atomic.Int64 // what listens, by key
 	channels       atomic.Int64
 	turns          atomic.Uint64
 	turnTime       atomic.Int64 // nanoseconds
@@ -83,6 +84,7 @@ type Stats struct {
 	Closes            map[string]uint64 // by reason
 	Held              []Held            // what is bounded in bytes, by kind
 	Silence           time.Duration     // how long no echo of the bus has come
+	ByKey             []int             // connections that listen, by the key that their channels are signed with, the newest first
 	Connected         bool              // echoes come
 	BusErrors         map[string]uint64 // failed operations of the bus, by operation
 }
@@ -152,6 +154,7 @@ func (e *Engine) Stats() Stats {
 	length, bytes := e.feed.Window()
 	st.WindowLength, st.WindowBytes = length, int(bytes)
 	st.Held, st.Listening = e.held(), e.listening()
+	st.ByKey = make([]int, 1+len(e.o.OlderKeys))
 	st.Silence = e.feed.Silence()
 	st.Connected = e.feed.Stats.Heard.Load() != 0 && st.Silence < e.o.silence()
 	if bus, ok := e.bus.(interface{ Errors() map[string]uint64 }); ok {
@@ -169,6 +172,9 @@ func (e *Engine) Stats() Stats {
 		st.ReplaysHistory += s.replaysHistory.Load()
 		st.Turns += s.turns.Load()
 		st.TurnTime += time.Duration(s.turnTime.Load())
+		for i := range st.ByKey {
+			st.ByKey[i] += int(s.keys[i].Load())
+		}
 		for r := range s.closes {
 			st.Closes[CloseReason(r).String()] += s.closes[r].Load()
 		}

@@ -37,6 +37,7 @@ func (l *loop) subscribe(s *Session, items []protocol.Item) {
 		}
 	}
 	l.listening(s).Add(1)
+	l.stats.keys[s.key].Add(1)
 	l.note(s, recorder.Subscribed, 0, uint16(min(len(s.subs), 1<<16-1)))
 }
 
@@ -126,6 +127,9 @@ func (l *loop) unsubscribe(s *Session) {
 	}
 	s.subs = nil
 	l.listening(s).Add(-1)
+	if !s.is(flagOwn) {
+		l.stats.keys[s.key].Add(-1)
+	}
 }
 
 // listening is the counter of what s is.

@@ -16,6 +16,7 @@ type Subscription struct {
 	Mid    protocol.MessageID // the last message that the client knows
 	HasMid bool
 	Binary bool // protobuf instead of text
+	Key    int  // that the last item is signed with, counted from 0
 }
 
 // Parse reads the parameters of req and checks the signatures with s. Items is used again; nothing aliases req. The error is
@@ -28,5 +29,6 @@ func (sub *Subscription) Parse(req *Request, s *protocol.Signer) *protocol.Error
 	if !ok {
 		return protocol.ErrWrongChannel
 	}
+	sub.Key = s.Used()
 	return nil
 }

@@ -34,6 +34,15 @@ func TestChannelsDoNotAllocate(t *testing.T) {
 			t.Fatal("the item is refused")
 		}
 	})
+	several, err := NewSigner("sha1", []byte("the newest"), []byte("another one"), []byte(exampleKey))
+	if err != nil {
+		t.Fatal(err)
+	}
+	noAllocations(t, "ValidItem with several keys", func() {
+		if !several.ValidItem(&item, signature) {
+			t.Fatal("the item is refused")
+		}
+	})
 	id, raw := unhex(t, publicB), unhex(t, signaturePublicB)
 	noAllocations(t, "ValidPublic", func() {
 		if !s.ValidPublic(id, raw) {

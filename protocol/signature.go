@@ -82,19 +82,22 @@ func unkeyed(construct func(key []byte) (hash.Hash, error)) func() hash.Hash {
 
 // Signer makes and checks the HMACs of channel ids. It keeps the state of its key, so that a check does not allocate, and
 // therefore is not safe for concurrent use: each loop or goroutine has a Clone of its own.
+//
+// While a portal changes its key there are several: what is signed with any of them is right, and the first one signs.
 type Signer struct {
 	digest func() hash.Hash
-	key    []byte
+	keys   [][]byte
 
-	mac     hash.Hash
+	macs    []hash.Hash
+	used    int    // the key of the last signature that was right
 	message []byte // scratch
 	sum     []byte // scratch
 	digits  []byte // scratch
 }
 
-// NewSigner makes a Signer of a digest and a key. The digest is named as OpenSSL does, in any case; "" is sha1. The error
-// for an unknown name lists the known ones. The key must not be empty.
-func NewSigner(algo string, key []byte) (*Signer, error) {
+// NewSigner makes a Signer of a digest and keys, the newest first. The digest is named as OpenSSL does, in any case; "" is sha1. The error
+// for an unknown name lists the known ones. There must be a key, and none may be empty.
+func NewSigner(algo string, keys ...[]byte) (*Signer, error) {
 	name := strings.TrimPrefix(strings.ToLower(algo), "rsa-")
 	if canonical, ok := digestAliases[name]; ok {
 		name = canonical
@@ -104,32 +107,48 @@ func NewSigner(algo string, key []byte) (*Signer, error) {
 		known := strings.Join(slices.Sorted(maps.Keys(digests)), ", ")
 		return nil, fmt.Errorf("protocol: unknown signature algorithm %q, known are %s", algo, known)
 	}
-	if len(key) == 0 {
+	if len(keys) == 0 || slices.ContainsFunc(keys, func(key []byte) bool { return len(key) == 0 }) {
 		return nil, ErrEmptyKey
 	}
-	return newSigner(digest, bytes.Clone(key)), nil
+	own := make([][]byte, len(keys))
+	for i, key := range keys {
+		own[i] = bytes.Clone(key)
+	}
+	return newSigner(digest, own), nil
 }
 
-func newSigner(digest func() hash.Hash, key []byte) *Signer {
-	mac := hmac.New(digest, key)
+func newSigner(digest func() hash.Hash, keys [][]byte) *Signer {
+	macs := make([]hash.Hash, len(keys))
+	for i, key := range keys {
+		macs[i] = hmac.New(digest, key)
+	}
 	return &Signer{
 		digest:  digest,
-		key:     key,
-		mac:     mac,
+		keys:    keys,
+		macs:    macs,
 		message: make([]byte, 0, 2*idDigits+1),
-		sum:     make([]byte, 0, mac.Size()),
-		digits:  make([]byte, 0, hex.EncodedLen(mac.Size())),
+		sum:     make([]byte, 0, macs[0].Size()),
+		digits:  make([]byte, 0, hex.EncodedLen(macs[0].Size())),
 	}
 }
 
-// Clone makes a Signer of the same digest and key for another goroutine. It may be called from any goroutine.
-func (s *Signer) Clone() *Signer { return newSigner(s.digest, s.key) }
+// Clone makes a Signer of the same digest and keys for another goroutine. It may be called from any goroutine.
+func (s *Signer) Clone() *Signer { return newSigner(s.digest, s.keys) }
+
+// Keys is the number of keys.
+func (s *Signer) Keys() int { return len(s.keys) }
+
+// Used is the key of the last signature that was right, counted from 0, which is the newest.
+func (s *Signer) Used() int { return s.used }
 
 // AppendSum appends the raw signature of message.
-func (s *Signer) AppendSum(dst, message []byte) []byte {
-	s.mac.Reset()
-	s.mac.Write(message)
-	return s.mac.Sum(dst)
+func (s *Signer) AppendSum(dst, message []byte) []byte { return s.appendSum(dst, message, 0) }
+
+func (s *Signer) appendSum(dst, message []byte, key int) []byte {
+	mac := s.macs[key]
+	mac.Reset()
+	mac.Write(message)
+	return mac.Sum(dst)
 }
 
 // AppendHex appends the signature of message in lower-case hex.
@@ -141,15 +160,28 @@ func (s *Signer) AppendHex(dst, message []byte) []byte {
 // ValidItem says whether signature, in lower-case hex, belongs to the item: to "priv", or to "priv:pub" if it has a public id.
 func (s *Signer) ValidItem(it *Item, signature []byte) bool {
 	s.message = it.appendText(s.message[:0])
-	s.digits = s.AppendHex(s.digits[:0], s.message)
-	return subtle.ConstantTimeCompare(s.digits, signature) == 1
+	for i := range s.macs {
+		s.sum = s.appendSum(s.sum[:0], s.message, i)
+		s.digits = hex.AppendEncode(s.digits[:0], s.sum)
+		if subtle.ConstantTimeCompare(s.digits, signature) == 1 {
+			s.used = i
+			return true
+		}
+	}
+	return false
 }
 
 // ValidPublic says whether signature, the raw bytes, allows to publish to the public channel id.
 func (s *Signer) ValidPublic(id, signature []byte) bool {
 	s.message = appendPublicText(s.message[:0], id)
-	s.sum = s.AppendSum(s.sum[:0], s.message)
-	return subtle.ConstantTimeCompare(s.sum, signature) == 1
+	for i := range s.macs {
+		s.sum = s.appendSum(s.sum[:0], s.message, i)
+		if subtle.ConstantTimeCompare(s.sum, signature) == 1 {
+			s.used = i
+			return true
+		}
+	}
+	return false
 }
 
 // SignItem is the item as its owner writes it into CHANNEL_ID: "priv[:pub].signature".

@@ -175,3 +175,38 @@ func TestSignerClone(t *testing.T) {
 		t.Fatalf("the clone made %s", got)
 	}
 }
+
+// While a portal changes its key, what is signed with the older one is right, too; what we sign, we sign with the newest.
+func TestOlderKeys(t *testing.T) {
+	s, err := NewSigner("sha1", []byte("the newest"), []byte(exampleKey))
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := func(key string, used int, want bool) {
+		t.Helper()
+		signer, err := NewSigner("sha1", []byte(key))
+		if err != nil {
+			t.Fatal(err)
+		}
+		item := Item{Private: mustID(t, privateA)}
+		_, signature, _ := strings.Cut(signer.SignItem(item), ".")
+		if got := s.ValidItem(&item, []byte(signature)); got != want || got && s.Used() != used {
+			t.Errorf("a channel signed with %q: %v, key %d", key, got, s.Used())
+		}
+		if got := s.ValidPublic(item.Private[:], signer.SignPublic(item.Private)); got != want || got && s.Used() != used {
+			t.Errorf("a right to publish signed with %q: %v, key %d", key, got, s.Used())
+		}
+		if got := s.Clone().SignItem(item) == signer.SignItem(item); got != (want && used == 0) {
+			t.Errorf("signs as %q does: %v", key, got)
+		}
+	}
+	f("the newest", 0, true)
+	f(exampleKey, 1, true)
+	f("the newest", 0, true)
+	f("another one", 0, false)
+	for _, keys := range [][][]byte{nil, {[]byte("one"), nil}} {
+		if _, err := NewSigner("sha1", keys...); !errors.Is(err, ErrEmptyKey) {
+			t.Errorf("%q: %v", keys, err)
+		}
+	}
+}

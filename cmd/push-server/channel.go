@@ -86,7 +86,7 @@ func newSigner(c *configs.Config) (*protocol.Signer, error) {
 	if c.Security.Key == "" {
 		return nil, errors.New("security.key is absent: nothing can be signed")
 	}
-	return protocol.NewSigner(c.Security.Algo, []byte(c.Security.Key))
+	return protocol.NewSigner(c.Security.Algo, c.Security.All()...)
 }
 
 func randomItem() protocol.Item {

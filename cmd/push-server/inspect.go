@@ -55,6 +55,12 @@ func inspectItem(w io.Writer, signer *protocol.Signer, text string) bool {
 	}
 	ok := signer.ValidItem(&it, signature)
 	verdict := "right"
+	if n := signer.Keys(); n > 1 {
+		verdict = fmt.Sprintf("right, signed with key %d of %d", signer.Used()+1, n)
+		if signer.Used() > 0 {
+			verdict += ", an older one"
+		}
+	}
 	if !ok {
 		verdict = whyInvalid(signer, it, signature)
 	}

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"push-server/configs"
 	"push-server/protocol"
 )
 
@@ -80,4 +81,20 @@ func TestChannelNeedsAChannel(t *testing.T) {
 	f(exitFailure, "no parameter CHANNEL_ID", "http://127.0.0.1/")
 	f(exitFailure, "no parameter CHANNEL_ID", "http://127.0.0.1/?mid=1")
 	f(exitUsage, "unexpected argument", exampleSigned, exampleSigned)
+}
+
+// With several keys it is said which one a channel id is signed with.
+func TestChannelSaysWhichKey(t *testing.T) {
+	f := func(text string, keys ...string) {
+		t.Helper()
+		c := standalone(t)
+		c["security"] = map[string]any{"key": keys}
+		out, _, err := execute(t, append(append([]string{"channel"}, writeConfigs(t, c)...), exampleSigned)...)
+		if err != nil || !strings.Contains(out, "signature   "+text+"\n") {
+			t.Errorf("%v\n%s", err, out)
+		}
+	}
+	f("right", configs.ExampleKey)
+	f("right, signed with key 1 of 2", configs.ExampleKey, "another key, also long")
+	f("right, signed with key 2 of 3, an older one", "another key, also long", configs.ExampleKey, "and one more, long as well")
 }

@@ -56,6 +56,8 @@ var mutants = []mutant{
 	{15, "redisbus/cluster.go", "c.learn(best.server)", "_ = maxPeers", "./redisbus", "TestClusterFailover/killed"},
 	{21, "engine/loop.go", "if l.intricate {\n\t\t\tpanic(r)", "if true {\n\t\t\tpanic(r)", "./engine", "TestPanicEndsOneConnection"},
 	{22, "engine/engine.go", "return e.undelivered()", "return nil", "./engine", "TestLoopThatDoesNotTurn"},
+	{27, "protocol/signature.go", "s.digits = hex.AppendEncode(s.digits[:0], s.sum)", "if i > 0 { return false }; s.digits = hex.AppendEncode(s.digits[:0], s.sum)",
+		"./engine", "TestConnectionsByKey"},
 	{22, "engine/feed/probe.go", "bus.Reconnect()", "_ = bus", "./cmd/push-server", "TestHealthKnowsThatRedisIsSilent"},
 	{23, "engine/http.go", "s.skip = uint32(l.head.ContentLength)", "s.skip = 0", "./engine", "TestRequestsAreReadAsByNginx"},
 	{23, "poll/gate.go", "if h.hasLength || h.body == chunked || h.http10", "if h.body == chunked || h.http10", "./poll", "TestRequestsAreReadAsByGo"},

@@ -30,6 +30,7 @@ func engineOptions(s *server, key []byte) engine.Options {
 		Loops:             loops(p),
 		Algo:              c.Security.Algo,
 		Key:               key,
+		OlderKeys:         c.Security.All()[min(1, len(c.Security.All())):],
 		Limits:            limits(c),
 		MaxConnections:    p.MaxConnections,
 		MaxConnPerChannel: c.Limits.MaxConnPerChannel,

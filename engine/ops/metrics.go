@@ -3,6 +3,7 @@ package ops
 import (
 	"net/http"
 	"runtime"
+	"strconv"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
@@ -28,6 +29,7 @@ func exposition(source Source, version string) http.Handler {
 var (
 	sessions        = name("push_sessions", "Connections that listen now.", "transport")
 	dialects        = name("push_sessions_by_dialect", "The same, by how messages look to them.", "transport", "dialect")
+	byKey           = name("push_connections_by_key", "Connections that listen now, by the key that their channels are signed with: 1 is the first of security.key.", "key")
 	connected       = name("push_connections", "Connections to subscribers' ports now.")
 	connectionsFree = name("push_connections_free", "Connections that descriptors, or push.maxConnections, leave room for.")
 	encrypted       = name("push_tls_connections", "Connections over TLS now, with those that are saying hello.")
@@ -83,6 +85,9 @@ func (c collector) Collect(to chan<- prometheus.Metric) {
 	gauge(sessions, st.Polls, "poll")
 	for _, l := range st.Listening {
 		gauge(dialects, l.Connections, l.Transport, l.Dialect)
+	}
+	for i, n := range st.ByKey {
+		gauge(byKey, n, strconv.Itoa(i+1))
 	}
 	gauge(connected, st.Connections)
 	gauge(connectionsFree, st.Free)

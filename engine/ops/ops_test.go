@@ -116,7 +116,7 @@ func TestMetrics(t *testing.T) {
 	s := open(t, &server{ready: true, stats: engine.Stats{
 		WebSockets: 1, Polls: 2, Connections: 3, Free: 4, Encrypted: 19, HandshakesFailed: 20, AcceptFailures: 21, Channels: 5, Opened: 6, Frames: 7, Published: 8, Delivered: 9,
 		ReplaysWindow: 10, ReplaysHistory: 11, Gaps: 12, Lags: 13, PublishQueue: 14, PublishRetries: 15, PublishRejected: 16,
-		ProbeFailures: 24, BusRebuilds: 26,
+		ByKey: []int{27, 28}, ProbeFailures: 24, BusRebuilds: 26,
 		Listening: []engine.Listening{{Transport: "websocket", Dialect: "protobuf", Connections: 23}},
 		Closes:    map[string]uint64{"peer": 17, "slow_reader": 18}, BusErrors: map[string]uint64{"publish": 22, "put_statistics": 0},
 	}})
@@ -154,6 +154,8 @@ func TestMetrics(t *testing.T) {
 	f(`push_bus_errors_total\{operation="publish"\} 22`)
 	f(`push_bus_errors_total\{operation="put_statistics"\} 0`)
 	f(`push_probe_seconds_count 0`)
+	f(`push_connections_by_key\{key="1"\} 27`)
+	f(`push_connections_by_key\{key="2"\} 28`)
 	f(`push_probe_failures_total 24`)
 	f(`push_bus_rebuilds_total 26`)
 	f(`push_ready 1`)
