@@ -40,7 +40,7 @@ export class Plot {
 	options() {
 		const axis = { stroke: () => color("--muted"), font: "11px system-ui, sans-serif", ticks: { show: false } };
 		return {
-			...this.size(), legend: { show: false }, padding: [8, 8, 0, 0],
+			...this.size(), legend: { show: false }, padding: [8, 24, 0, 0],
 			cursor: { y: false, drag: { x: false, y: false }, points: { size: 5 }, sync: { key: "overview" } },
 			scales: {
 				x: { range: (u, min, max) => [Math.max(max - span, Math.min(min, max - shortest)), max] },
