@@ -25,7 +25,7 @@ func (x *examination) exposed(l *location) {
 		for _, d := range b.own("listen") {
 			if len(d.Args) > 0 && !loopback(d.Args[0]) {
 				x.add(Warning, "nginx-pub-open", at(d), fmt.Sprintf("everybody who reaches %s reaches %s", d.Args[0], l.sent),
-					"who does may publish to everybody, without a signature; a firewall in front of it does, too, but is not seen here", "listen 127.0.0.1:8895;")
+					"who does may publish to everybody, without a signature; a firewall in front is not seen here", "listen 127.0.0.1:8895;")
 			}
 		}
 		return

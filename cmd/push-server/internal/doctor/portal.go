@@ -234,7 +234,7 @@ func (p *pull) through(path, route string) bool {
 		if l.sent == "" || !strings.HasPrefix(path, l.sent) && !strings.HasPrefix(path+"/", l.sent) {
 			return false
 		}
-		return slices.ContainsFunc(l.servers, func(u upstreamServer) bool {
+		return l.target == nil || slices.ContainsFunc(l.servers, func(u upstreamServer) bool {
 			s := p.listener(u.addr)
 			return s != nil && slices.Contains(reachable(l, s), route)
 		})

@@ -80,6 +80,10 @@ func (x *examination) routes() {
 	reached := map[string]bool{}
 	for _, l := range x.site.locations {
 		names, ours := x.leads(l)
+		if name := x.wanted(l.sent); l.target == nil && name != "" {
+			x.add(Note, "nginx-variable", at(l.pass), "where "+l.sent+" leads depends on variables", "it could not be looked at", "")
+			reached[name] = true
+		}
 		for _, name := range names {
 			reached[name] = reached[name] || ours
 			x.headers(l, name)
@@ -117,6 +121,7 @@ func (x *examination) leads(l *location) (names []string, ours bool) {
 			continue
 		}
 		ours = true
+		x.scheme(l, listener, s)
 		found := reachable(l, listener)
 		if len(found) == 0 {
 			found = x.mistaken(l, listener, s)
@@ -140,6 +145,18 @@ func (x *examination) leads(l *location) (names []string, ours bool) {
 		}
 	}
 	return names, ours
+}
+
+// scheme looks whether both ends speak TLS, or neither.
+func (x *examination) scheme(l *location, s *configs.Server, to upstreamServer) {
+	want := "http"
+	if s.SSL != nil {
+		want = "https"
+	}
+	if l.target.Scheme != want {
+		x.add(Error, "nginx-scheme", at(l.pass), fmt.Sprintf("%s is spoken to in %s, and port %d expects %s", to.addr, l.target.Scheme, s.Port, want),
+			"every request is answered 502", fmt.Sprintf("proxy_pass %s://%s%s;", want, l.target.Host, l.target.Path))
+	}
 }
 
 // mistaken is about a location that leads to one of our ports with a path that nobody there serves.
@@ -208,11 +225,7 @@ func (x *examination) headers(l *location, name string) {
 		}
 	}
 	if d := &x.Config.Debug; d.TrustProxy && (name == "sub" || name == "rest") && l.header("X-Forwarded-For") == "" {
-		s := Note
-		if len(d.IP) > 0 {
-			s = Warning
-		}
-		x.add(s, "nginx-forwarded-for", where, "the header X-Forwarded-For is not passed on, and debug.trustProxy is true",
+		x.add(Note, "nginx-forwarded-for", where, "the header X-Forwarded-For is not passed on, and debug.trustProxy is true",
 			"debug.ip finds nobody, and refusals have the address of nginx", "proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;")
 	}
 }

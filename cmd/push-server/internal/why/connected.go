@@ -150,7 +150,7 @@ func (i *inquiry) gone(ctx context.Context, o *overview) {
 		c := &all.Closes[n]
 		i.say("  closed at %s: %s from %s, reason %s%s", c.Time.Local().Format(time.DateTime), c.Transport, c.Address, c.Reason, meanings[c.Reason])
 		if known && cutOff[c.Reason] && !c.Time.Before(i.created()) {
-			i.say("  it was cut off after the message was published: what was on its way to it is lost there, and comes again when it returns with its mid")
+			i.say("  it was cut off after the message was published: whether it had read that by then cannot be known, and what it had not comes again when it returns with its mid")
 			i.judge(CutOff)
 		}
 	}

@@ -28,8 +28,8 @@ const (
 	OtherChannel   Verdict = "other-channel"   // it is stored, for others
 	Expired        Verdict = "expired"         // it was stored, and its time is over
 	NotStored      Verdict = "not-stored"      // nothing is left of it
-	CutOff         Verdict = "cut-off"         // a connection was closed meanwhile because it did not read
 	Delivered      Verdict = "delivered"       // stored, and sent to all connections of now
+	CutOff         Verdict = "cut-off"         // stored, and a connection was closed afterwards because it did not read
 	BeyondLimit    Verdict = "beyond-limit"    // stored, but too far back for clients that return
 	Away           Verdict = "away"            // stored, nobody was there who could be seen
 )
