@@ -27,6 +27,7 @@ func startWhy(t *testing.T, redis *redistest.Server, options map[string]any) *wh
 	c := standalone(t)
 	c["storage"] = map[string]any{"type": "redis", "socket": redis.Addr()}
 	c["clusterMode"] = true
+	c.option("acceptTimeout", "10s") // a busy machine is no reason for a 202
 	c.option("metrics", fmt.Sprintf("127.0.0.1:%d", freePort(t)))
 	for key, value := range options {
 		c.option(key, value)
@@ -148,6 +149,7 @@ func (w *whyCase) wrongKey(t *testing.T) {
 func (w *whyCase) otherDatabase(t *testing.T) {
 	other := standalone(t)
 	other["storage"] = map[string]any{"type": "redis", "socket": "unix://" + w.redis.Addr() + "?db=1"}
+	other.option("acceptTimeout", "10s")
 	x := &whyCase{t: t, config: other, redis: w.redis, args: writeConfigs(t, other), http: w.http}
 	start(t, other)
 	ch := w.channel()
@@ -226,7 +228,7 @@ func TestWhyOfASlowReader(t *testing.T) {
 // While Redis is away nothing is known of what is stored, but the server knows what waits.
 func TestWhyWhileRedisIsAway(t *testing.T) {
 	t.Parallel()
-	w := startWhy(t, startRedis(t), nil)
+	w := startWhy(t, startRedis(t), map[string]any{"acceptTimeout": "300ms"})
 	ch := w.channel()
 	w.redis.Kill()
 	w.publish(t, http.StatusAccepted, ch, `{"a":1}`, 60)

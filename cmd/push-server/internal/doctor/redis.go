@@ -82,9 +82,12 @@ func (s *store) rights(ctx context.Context) {
 	}
 	for _, err := range missing {
 		s.add(Error, "redis-rights", err.Error(), "without it publications are not stored, not delivered, or nobody counts as online",
-			"ACL SETUSER NAME "+s.bus.UserRules()+" +@read +@write +@pubsub +@scripting +@connection +info +time")
+			"ACL SETUSER NAME "+neededRights)
 	}
 }
+
+// neededRights are enough.
+const neededRights = ""
 
 // ask reads what Redis says about itself.
 func (s *store) ask(ctx context.Context) bool {
