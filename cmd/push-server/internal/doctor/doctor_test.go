@@ -26,6 +26,17 @@ func TestHealthyInstallations(t *testing.T) {
 	f("memory", memory(t))
 }
 
+// What is led to a location with a name is not known, and not held against anybody.
+func TestLocationsWithNames(t *testing.T) {
+	t.Parallel()
+	s := container(t, "")
+	s.in.Redis = nil
+	s.replace(main, "location ~* ^/bitrix/rest/ {", "location ~* ^/bitrix/rest/ { try_files /none @rest; }\n\t\tlocation @rest {")
+	if r := s.examine(); r.Count(Error)+r.Count(Warning) > 0 {
+		t.Error(s.text(r))
+	}
+}
+
 // fault is one thing that is wrong with an installation that is healthy otherwise.
 type fault struct {
 	code, where string // where is a part of it

@@ -237,6 +237,9 @@ func (l *location) sample() string {
 		if strings.HasPrefix(b.dir.Args[0], "~") {
 			path = strings.ReplaceAll(literal.FindStringSubmatch(path)[1], `\`, "")
 		}
+		if strings.HasPrefix(path, "@") {
+			return "" // a name
+		}
 		return path
 	}
 	return ""

@@ -79,6 +79,10 @@ func (x *examination) wanted(path string) string {
 func (x *examination) routes() {
 	reached := map[string]bool{}
 	for _, l := range x.site.locations {
+		if l.sent == "" {
+			x.unseen(l, reached)
+			continue
+		}
 		names, ours := x.leads(l)
 		if name := x.wanted(l.sent); l.target == nil && name != "" {
 			x.add(Note, "nginx-variable", at(l.pass), "where "+l.sent+" leads depends on variables", "it could not be looked at", "")
@@ -102,6 +106,17 @@ func (x *examination) routes() {
 		}
 	}
 	x.unused()
+}
+
+// unseen takes a location with a name for one that leads wherever it can: what is sent there, other directives decide.
+func (x *examination) unseen(l *location, reached map[string]bool) {
+	for _, to := range l.servers {
+		for _, r := range allRoutes {
+			if s := x.listener(to.addr); s != nil && r.path(&s.Routes) != "" {
+				reached[r.name] = true
+			}
+		}
+	}
 }
 
 // lost is what does not work without a route.
