@@ -20,6 +20,7 @@
 //	  limits, notices, presence
 //	Engine.input, output         accounts of the process (package budget), any goroutine
 //	Engine.prober                any goroutine; each loop has one session (flagOwn) of which only it knows
+//	Options.Closed               any goroutine; under its mutex, once per session that ends
 //	Options                      nobody changes them after New
 //	feed.Entry and its frames    shared by all loops, never changed
 //	followed                     nothing of it changes, so any goroutine may write lines
