@@ -82,12 +82,9 @@ func (s *store) rights(ctx context.Context) {
 	}
 	for _, err := range missing {
 		s.add(Error, "redis-rights", err.Error(), "without it publications are not stored, not delivered, or nobody counts as online",
-			"ACL SETUSER NAME "+neededRights)
+			"ACL SETUSER NAME "+s.bus.UserRules()+" +@read +@write +@pubsub +@scripting +@connection +info +time")
 	}
 }
-
-// neededRights are enough.
-const neededRights = ""
 
 // ask reads what Redis says about itself.
 func (s *store) ask(ctx context.Context) bool {

@@ -59,18 +59,6 @@ func TestBrokenRedis(t *testing.T) {
 	sick(t, fault{code: "redis-databases", severity: Note}, nil, []string{"SET", "a", "b"}, []string{"MOVE", "a", "1"}, []string{"SET", "a", "b"})
 }
 
-// A user who has the rights that are suggested, and no others, lacks nothing.
-func TestSuggestedRightsAreEnough(t *testing.T) {
-	t.Parallel()
-	server := redistest.Start(t, "--appendonly", "yes")
-	server.Do(append([]string{"ACL", "SETUSER", "portal", "on", ">secret", "-@all"}, strings.Fields(neededRights)...)...)
-	s := container(t, server.Addr())
-	s.in.Redis.User, s.in.Redis.Password = "portal", "secret"
-	if r := s.examine(); r.Count(Error)+r.Count(Warning) > 0 {
-		t.Error(s.text(r))
-	}
-}
-
 func TestRedisThatIsElsewhere(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t, "--appendonly", "yes")
