@@ -35,7 +35,7 @@ type Server struct {
 
 // Routes are the paths of a listener. "" serves nothing.
 type Routes struct {
-	Pub, Sub, Rest, Stat string
+	Pub, Sub, Rest, Stat, API string
 }
 
 // The values of Storage.Type.
@@ -144,6 +144,15 @@ type Push struct {
 	LogLevel  string   // debug, info, warn or error
 	Metrics   string   // address of the operator's window, "host:port"; "": none
 	Operators Operators
+	V5        V5
+}
+
+// V5 is version 5 of the protocol.
+type V5 struct {
+	Enabled      bool
+	PingInterval time.Duration // between pings of a client
+	DeadAfter    time.Duration // without a word of a client that is pinged
+	ExpiryGrace  time.Duration // that a connection outlives its token
 }
 
 // Default returns what counts for keys that a file does not have. It has no servers and no key.
@@ -188,6 +197,7 @@ func Default() *Config {
 			MemoryBytes:       256 << 20,
 			LogLevel:          "info",
 			Operators:         Operators{Profiles: true},
+			V5:                V5{PingInterval: 10 * time.Second, DeadAfter: time.Minute, ExpiryGrace: 5 * time.Minute},
 		},
 		given: map[string]bool{},
 	}

@@ -219,11 +219,11 @@ func (v *validator) servers() {
 	v.problems = append(v.problems, sameAddress(v.c)...)
 }
 
-// routes finds paths that can never be reached: they are tried in the order pub, sub, rest, stat, for each method, and the first
+// routes finds paths that can never be reached: they are tried in the order pub, sub, rest, stat, api, for each method, and the first
 // that is a prefix of the target wins.
 func (v *validator) routes(key string, r *Routes) {
 	all := []struct{ name, path, methods string }{
-		{"pub", r.Pub, "POST GET"}, {"sub", r.Sub, "GET OPTIONS"}, {"rest", r.Rest, "POST"}, {"stat", r.Stat, "GET"},
+		{"pub", r.Pub, "POST GET"}, {"sub", r.Sub, "GET OPTIONS"}, {"rest", r.Rest, "POST"}, {"stat", r.Stat, "GET"}, {"api", r.API, "POST"},
 	}
 	for i, route := range all {
 		if route.path != "" && route.path[0] != '/' {

@@ -40,6 +40,7 @@ const (
 	CloseBug                        // its input made us panic
 	CloseRate                       // the client published or asked more than it may
 	CloseOperator                   // an operator wanted it to end
+	CloseExpired                    // the token is out of date
 	closeReasons
 )
 
@@ -77,6 +78,7 @@ var closeTable = [closeReasons]closeRow{
 	CloseOutputTotal:    {label: "output_total", notice: "connections closed, all together read too slowly for push.outputBytes"},
 	CloseInputTotal:     {label: "input_total", notice: "connections closed, all together sent too much that is not complete for push.inputBytes"},
 	CloseBug:            {label: "bug"},
+	CloseExpired:        {label: "expired"},
 	CloseRate: {label: "rate", wsCode: 1013, wsText: "1013: Too many requests",
 		notice: "connections closed, their clients publish and ask more than push.clientRate"},
 	CloseOperator: {label: "operator", wsCode: 1001, notice: "connections closed by an operator"},

@@ -18,6 +18,7 @@ const (
 	timerPoll          // end of a long poll
 	timerGrace         // a poll whose newest id has been asked for
 	timerPing          // next ping, or the pong to the last one
+	timerPulse         // next ping of version 5
 	timerClose         // the peer's close frame
 	timerLinger        // the peer's end of an HTTP connection
 	timers
@@ -46,7 +47,7 @@ func newDeadlines(slab *sessionSlab, o *Options, ring func()) deadlines {
 	d := deadlines{slab: slab, begun: time.Now(), next: noAlarm, alarm: time.AfterFunc(math.MaxInt64, ring)}
 	for k, length := range map[timer]time.Duration{
 		timerHead: o.HeadTimeout, timerBody: o.BodyTimeout, timerIdle: o.IdleTimeout, timerRequest: o.RequestTimeout,
-		timerPoll: o.PollTimeout, timerGrace: o.PollGrace, timerPing: o.PingInterval, timerClose: o.CloseTimeout,
+		timerPoll: o.PollTimeout, timerGrace: o.PollGrace, timerPing: o.PingInterval, timerPulse: o.V5.PingInterval, timerClose: o.CloseTimeout,
 		timerLinger: lingerTime,
 	} {
 		d.length[k] = uint32((length + tick - 1) / tick)
@@ -177,6 +178,8 @@ func (l *loop) expired(s *Session, k timer) {
 		l.graceExpired(s)
 	case timerPing:
 		l.pingExpired(s)
+	case timerPulse:
+		l.pulseExpired(s)
 	case timerClose, timerLinger:
 		l.close(s, CloseLinger)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"net"
 	"sync"
 	"sync/atomic"
@@ -16,6 +17,7 @@ import (
 	"push-server/engine/accept"
 	"push-server/engine/budget"
 	"push-server/engine/feed"
+	"push-server/engine/lastseen"
 	"push-server/engine/latency"
 	"push-server/engine/outage"
 	"push-server/engine/probe"
@@ -36,8 +38,9 @@ type Engine struct {
 	loops        []*loop
 	publishing   *publishQueue
 	limits       *channelLimits
-	presence     *presence  // nil: marks are not shared
-	shared       Statistics // nil: statistics are not shared
+	presence     *presence       // nil: marks are not shared
+	lastSeen     *lastseen.Queue // nil: version 5 is not spoken
+	shared       Statistics      // nil: statistics are not shared
 	admission    admission
 	publishers   publishers
 	requests     requests
@@ -86,7 +89,7 @@ func New(o Options, bus Bus) (*Engine, error) {
 	if err := o.Validate(); err != nil {
 		return nil, err
 	}
-	signer, err := protocol.NewSigner(o.Algo, append([][]byte{o.Key}, o.OlderKeys...)...)
+	signer, err := protocol.NewSigner(o.Algo, o.keys()...)
 	if err != nil {
 		return nil, fmt.Errorf("engine: %w", err)
 	}
@@ -119,6 +122,9 @@ func New(o Options, bus Bus) (*Engine, error) {
 		Publisher: e, Clients: clientPublisher{engine: e}, Presence: e, Statistics: e, Counters: e.Counters, Limits: o.Limits,
 		NewSigner: signer.Clone, Timeout: o.RequestTimeout, ErrorLog: o.ErrorLog, TestKey: o.TestKey,
 		StatAllow: o.StatAllow, PubAllow: o.PubAllow,
+	}
+	if o.V5.Enabled {
+		e.speakV5()
 	}
 	for i := range e.o.Listeners {
 		l := &e.o.Listeners[i]
@@ -158,6 +164,9 @@ func (e *Engine) Start(ctx context.Context) error {
 	if e.presence != nil {
 		e.background(e.presence.run)
 	}
+	if e.lastSeen != nil {
+		e.background(e.lastSeen.Run)
+	}
 	if e.shared != nil {
 		e.background(e.shareStatistics)
 	}
@@ -170,6 +179,11 @@ func (e *Engine) Start(ctx context.Context) error {
 		e.background(e.feed.Pulse)
 	}
 	return nil
+}
+
+// minutes are those from the start of the engine to t, from 1 to 65,535.
+func (e *Engine) minutes(t time.Time) uint16 {
+	return uint16(min(max(t.Sub(e.started)/time.Minute+1, 1), math.MaxUint16))
 }
 
 // subscribes says whether this process delivers: one without a subscribers' port does not listen to the bus.

@@ -18,7 +18,10 @@ const pipelined = poll.MaxHead + 2
 
 // speak notes in which dialect s gets its messages.
 func (s *Session) speak(sub *poll.Subscription) {
-	if sub.Binary {
+	switch {
+	case sub.JSONRPC:
+		s.dialect = dialectJSONRPC
+	case sub.Binary:
 		s.dialect = dialectProtobuf
 	}
 	s.key = uint8(sub.Key)
@@ -26,7 +29,8 @@ func (s *Session) speak(sub *poll.Subscription) {
 
 // startPoll subscribes the poll in l.head and answers it, or lets it wait. more: it was answered.
 func (l *loop) startPoll(s *Session) (more bool) {
-	if e := l.sub.Parse(&l.head, l.signer); e != nil {
+	if e := l.sub.Parse(&l.head, l.signer, l.tokens); e != nil {
+		l.countToken()
 		l.noteRefused(s)
 		l.refusePoll(s, e)
 		return true
@@ -41,6 +45,7 @@ func (l *loop) startPoll(s *Session) (more bool) {
 	l.deadlines.start(s, timerPoll)
 	l.catchUp()
 	l.subscribe(s, l.sub.Items)
+	l.rememberUser(s)
 	l.touchPoll(s)
 	if l.sub.HasMid {
 		l.startReplay(s, l.sub.Mid)
@@ -102,16 +107,14 @@ func (l *loop) answerPoll(s *Session, es []*feed.Entry) {
 	if s.has(isTraced) {
 		l.traceSend(s, es)
 	}
-	enc := &s.speaks().Encoding
+	d := s.speaks()
 	size := 0
 	for _, e := range es {
-		size += len(l.reader.Frame(e, enc).Payload())
+		size += len(l.frame(s, e).Payload())
 	}
 	l.endPoll(s)
-	l.scratch = poll.AppendPollReplyHead(l.scratch[:0], s.replyOptions(), s.speaks().binary, size)
-	for _, e := range es {
-		l.scratch = append(l.scratch, l.reader.Frame(e, enc).Payload()...)
-	}
+	l.scratch = poll.AppendPollReplyHead(l.scratch[:0], s.replyOptions(), d.binary, d.joint.size(len(es), size))
+	l.scratch = l.appendPayloads(l.scratch, s, es)
 	l.countSent(s, len(es), es[len(es)-1], size)
 	l.reply(s, l.scratch)
 	l.trimScratch()

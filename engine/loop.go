@@ -78,6 +78,7 @@ type loop struct {
 	sub     poll.Subscription
 	frames  protocol.FrameReader
 	signer  *protocol.Signer
+	tokens  *protocol.TokenReader // nil: version 5 is not spoken
 	request protocol.Request
 }
 
@@ -89,6 +90,9 @@ func newLoop(e *Engine, id int, signer *protocol.Signer) *loop {
 	}
 	l.deadlines = newDeadlines(&l.slab, l.o, l.ring)
 	l.reader = e.feed.NewReader(l, nil)
+	if l.o.V5.Enabled {
+		l.tokens = protocol.NewTokenReader(l.o.keys()...)
+	}
 	l.backlog.budget = e.output
 	return l
 }

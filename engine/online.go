@@ -70,16 +70,21 @@ func (p *presence) run(ctx context.Context) {
 
 // write tries until the marks are there.
 func (p *presence) write(ctx context.Context, chs []protocol.ChannelID) {
+	untilDone(ctx, p.outage, func(ctx context.Context) error { return p.marks.Touch(ctx, chs) })
+}
+
+// untilDone calls the bus until it has done what f asks of it, or ctx ends.
+func untilDone(ctx context.Context, o *outage.Outage, f func(ctx context.Context) error) {
 	retry := newRetry(100*time.Millisecond, 2*time.Second)
 	for ctx.Err() == nil {
 		attempt, cancel := context.WithTimeout(ctx, busTimeout)
-		err := p.marks.Touch(attempt, chs)
+		err := f(attempt)
 		cancel()
 		if err == nil {
-			p.outage.Over()
+			o.Over()
 			return
 		}
-		p.outage.Failed(err)
+		o.Failed(err)
 		sleep(ctx, retry.NextBackOff())
 	}
 }
@@ -112,4 +117,64 @@ func (e *Engine) online(ctx context.Context, chs []protocol.ChannelID) ([]bool, 
 		}
 	})
 	return online, err
+}
+
+// seeUser notes that the user of s is there, if it has one.
+func (l *loop) seeUser(s *Session) {
+	if s.user != 0 && l.engine.lastSeen != nil {
+		l.engine.lastSeen.Note(s.user, time.Now())
+	}
+}
+
+// See notes when users were seen elsewhere. It may be called from any goroutine.
+func (e *Engine) See(ctx context.Context, seen map[uint64]int64) error {
+	if e.lastSeen == nil {
+		return nil
+	}
+	now := time.Now().Unix()
+	for user, at := range seen {
+		seen[user] = min(at, now)
+	}
+	return e.lastSeen.See(ctx, seen)
+}
+
+// SecondsSinceSeen returns of each user how long ago it was seen: 0 if it is connected, -1 if nobody knows. It may be called from any goroutine.
+func (e *Engine) SecondsSinceSeen(ctx context.Context, users []uint64) ([]int64, error) {
+	chs := make([]protocol.ChannelID, len(users))
+	for i, user := range users {
+		chs[i] = protocol.UserChannel(user)
+	}
+	online, err := e.online(ctx, chs)
+	if err != nil {
+		return nil, err
+	}
+	seconds := make([]int64, len(users))
+	seen := make([]int64, len(users))
+	if e.lastSeen != nil {
+		if seen, err = e.lastSeen.LastSeen(ctx, users); err != nil {
+			return nil, err
+		}
+	}
+	now := time.Now().Unix()
+	for i := range users {
+		switch {
+		case online[i]:
+		case seen[i] == 0:
+			seconds[i] = -1
+		default:
+			seconds[i] = max(0, now-seen[i])
+		}
+	}
+	return seconds, nil
+}
+
+// lastSeenAnswer answers the question of a client.
+func (e *Engine) lastSeenAnswer(id []byte, users []uint64) []byte {
+	ctx, cancel := context.WithTimeout(e.ctx, e.o.RequestTimeout)
+	defer cancel()
+	seconds, err := e.SecondsSinceSeen(ctx, users)
+	if err != nil {
+		return protocol.AppendRPCError(nil, id, protocol.ErrRPCInternal)
+	}
+	return protocol.AppendResult(nil, id, protocol.AppendSeconds(nil, users, seconds))
 }

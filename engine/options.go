@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -83,6 +84,8 @@ type Options struct {
 	// those of clientBurst seconds, and those of the largest request in any case. Default 100, negative: no limit.
 	ClientRate int
 
+	V5 V5
+
 	Logger *slog.Logger
 	// ErrorLog gets one line per refused request and the address of its sender; nil: none. Called from any goroutine.
 	ErrorLog func(text, addr string)
@@ -97,6 +100,24 @@ type Options struct {
 // MaxKeys is how many keys may be right at the same time.
 const MaxKeys = 8
 
+// keys are all keys, the newest first.
+func (o *Options) keys() [][]byte { return append([][]byte{o.Key}, o.OlderKeys...) }
+
+// V5 is version 5 of the protocol: tokens and JSON-RPC.
+type V5 struct {
+	Enabled      bool
+	PingInterval time.Duration // default 10 s; clients give up 20 s after a ping that is followed by no other
+	DeadAfter    time.Duration // without a word from a client that is pinged; default 60 s
+	ExpiryGrace  time.Duration // that a connection outlives its token; default 5 min
+}
+
+func (v V5) withDefaults() V5 {
+	v.PingInterval = cmp.Or(v.PingInterval, 10*time.Second)
+	v.DeadAfter = cmp.Or(v.DeadAfter, time.Minute)
+	v.ExpiryGrace = cmp.Or(v.ExpiryGrace, 5*time.Minute)
+	return v
+}
+
 // withDefaults fills in what is zero.
 func (o Options) withDefaults() Options {
 	orInt := func(v *int, d int) {
@@ -109,6 +130,7 @@ func (o Options) withDefaults() Options {
 			*v = d
 		}
 	}
+	o.V5 = o.V5.withDefaults()
 	orInt(&o.Loops, runtime.GOMAXPROCS(0))
 	orInt(&o.Limits.MaxPayload, 1<<20)
 	orInt(&o.Limits.MaxMessages, 100)
@@ -149,14 +171,19 @@ func (o Options) withDefaults() Options {
 		o.ProcessID = "push-server"
 	}
 	if o.StatLimits == nil {
-		o.StatLimits = []byte(fmt.Sprintf(
-			`{"maxPayload":%d,"maxConnPerChannel":%d,"maxMessagesPerRequest":%d,"maxChannelsPerRequest":%d}`,
-			o.Limits.MaxPayload, o.MaxConnPerChannel, o.Limits.MaxMessages, o.Limits.MaxChannels))
+		o.StatLimits = o.statLimits()
 	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
 	return o
+}
+
+// statLimits is what statistics show of limits.
+func (o *Options) statLimits() []byte {
+	return []byte(fmt.Sprintf(
+		`{"maxPayload":%d,"maxConnPerChannel":%d,"maxMessagesPerRequest":%d,"maxChannelsPerRequest":%d}`,
+		o.Limits.MaxPayload, o.MaxConnPerChannel, o.Limits.MaxMessages, o.Limits.MaxChannels))
 }
 
 // share is what the process may hold of one kind: a sixteenth of the memory that it may have, or 64 MiB where nobody says. There are

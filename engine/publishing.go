@@ -96,7 +96,7 @@ func newPublishQueue(bus Bus, o *Options, stats *publishStats) *publishQueue {
 const publicationOverhead = 256
 
 func publicationBytes(p *protocol.Publication) int {
-	return publicationOverhead + len(p.Body) + len(p.Receivers)*64
+	return publicationOverhead + p.Size() + len(p.Receivers)*64
 }
 
 func publicationsBytes(ps []*protocol.Publication) (n int) {

@@ -60,6 +60,7 @@ type Session struct {
 	flags  uint8
 
 	listener uint16 // whose routes hold
+	expires  uint16 // minutes after the start of the engine, when the token of a WebSocket does; 0: there is none
 
 	// Deadline list, intrusive.
 	prev, next uint32
@@ -91,6 +92,7 @@ type request struct {
 	publicAt  uint16 // index in subs of the first public id, which is the sender of what it publishes
 	transport transportKind
 	dialect   dialectKind
+	user      uint64 // of version 5; 0: nobody
 
 	subs  []channels.Subscription // what it listens to
 	since uint64                  // order of subscriptions in the process; the oldest makes room
@@ -99,6 +101,8 @@ type request struct {
 	forwarded [4]byte            // the client's address of version 4, if a proxy said so
 	asks      uint8              // flags
 	key       uint8              // that its channels are signed with
+	pulses    uint8              // pings of version 5 without an answer
+	faults    uint8              // messages of version 5 that were no JSON
 	assembly  *protocol.Assembly // a message of a client that has not come in one piece
 	replay    *feed.Replay       // while replaying
 }

@@ -16,12 +16,15 @@ import (
 	"push-server/engine/feed"
 	"push-server/engine/latency"
 	"push-server/engine/outage"
+	"push-server/protocol"
 )
 
 // loopStats are the counters of one loop, read by anybody.
 type loopStats struct {
 	opened         atomic.Uint64
 	frames         atomic.Uint64
+	acknowledged   atomic.Uint64                            // messages of version 5
+	tokensRefused  [len(protocol.TokenFaults)]atomic.Uint64 // by fault, in the order of protocol.TokenFaults
 	delivered      atomic.Uint64
 	replaysWindow  atomic.Uint64
 	replaysHistory atomic.Uint64
@@ -55,16 +58,18 @@ type publishStats struct {
 
 // Stats is a snapshot of the counters of a process.
 type Stats struct {
-	WebSockets, Polls int           // connections that listen now
-	Listening         []Listening   // the same, by dialect
-	Connections       int           // all connections now
-	Encrypted         int           // those of them that came over TLS, or are about to
-	Free              int           // connections that there is room for
-	Channels          int           // private channels with a connection; one whose connections are on several loops counts on each
-	Opened            uint64        // connections since the start
-	HandshakesFailed  uint64        // of TLS
-	AcceptFailures    uint64        // connections that could not be accepted, on any port
-	Frames            uint64        // WebSocket frames received
+	WebSockets, Polls int         // connections that listen now
+	Listening         []Listening // the same, by dialect
+	Connections       int         // all connections now
+	Encrypted         int         // those of them that came over TLS, or are about to
+	Free              int         // connections that there is room for
+	Channels          int         // private channels with a connection; one whose connections are on several loops counts on each
+	Opened            uint64      // connections since the start
+	HandshakesFailed  uint64      // of TLS
+	AcceptFailures    uint64      // connections that could not be accepted, on any port
+	Frames            uint64      // WebSocket frames received
+	Acknowledged      uint64      // messages that clients of version 5 say they have
+	TokensRefused     map[protocol.TokenFault]uint64
 	Published         uint64        // publications that came from the bus
 	Delivered         uint64        // publications times receivers
 	ReplaysWindow     uint64        // answered from memory
@@ -148,7 +153,7 @@ func (e *Engine) Stats() Stats {
 		HandshakesFailed: e.tlsFailed.Load(), AcceptFailures: e.acceptFailures.Count(), Published: e.feed.Stats.Published.Load(),
 		Gaps: e.feed.Stats.Gaps.Load(), Lags: e.feed.Stats.Lags.Load(), Resets: e.feed.Stats.Rewinds.Load(),
 		PublishQueue: e.publishing.length(), PublishRetries: e.publishStats.retries.Load(), PublishRejected: e.publishStats.rejected.Load(),
-		BusLag: time.Duration(e.feed.Stats.BusLag.Load()), Closes: make(map[string]uint64),
+		BusLag: time.Duration(e.feed.Stats.BusLag.Load()), TokensRefused: make(map[protocol.TokenFault]uint64), Closes: make(map[string]uint64),
 		ProbeFailures: e.prober.Failures.Load(), BusRebuilds: e.feed.Stats.Rebuilds.Load(),
 	}
 	length, bytes := e.feed.Window()
@@ -167,6 +172,10 @@ func (e *Engine) Stats() Stats {
 		st.Channels += int(s.channels.Load())
 		st.Opened += s.opened.Load()
 		st.Frames += s.frames.Load()
+		st.Acknowledged += s.acknowledged.Load()
+		for i, fault := range protocol.TokenFaults {
+			st.TokensRefused[fault] += s.tokensRefused[i].Load()
+		}
 		st.Delivered += s.delivered.Load()
 		st.ReplaysWindow += s.replaysWindow.Load()
 		st.ReplaysHistory += s.replaysHistory.Load()

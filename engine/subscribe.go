@@ -3,6 +3,7 @@ package engine
 import (
 	"slices"
 	"sync/atomic"
+	"time"
 
 	"push-server/engine/channels"
 	"push-server/engine/recorder"
@@ -31,7 +32,7 @@ func (l *loop) subscribe(s *Session, items []protocol.Item) {
 	}
 	s.subs = make([]channels.Subscription, 0, n)
 	for i := range items {
-		l.join(s, protocol.ChannelID{Bytes: items[i].Private, Private: true}, items[i].HasPublic)
+		l.join(s, protocol.ChannelID{Bytes: items[i].Private, Private: true}, items[i].HasPublic || i == 0 && l.sub.Token.User != 0)
 		if items[i].HasPublic {
 			l.join(s, protocol.ChannelID{Bytes: items[i].Public}, false)
 		}
@@ -39,6 +40,13 @@ func (l *loop) subscribe(s *Session, items []protocol.Item) {
 	l.listening(s).Add(1)
 	l.stats.keys[s.key].Add(1)
 	l.note(s, recorder.Subscribed, 0, uint16(min(len(s.subs), 1<<16-1)))
+}
+
+// rememberUser notes whose connection s is, if a token has said it.
+func (l *loop) rememberUser(s *Session) {
+	if t := &l.sub.Token; t.Expires != 0 {
+		s.user, s.expires = t.User, l.engine.minutes(time.Unix(t.Expires, 0))
+	}
 }
 
 // join has s listen to ch from now on. limited: where ch has too many subscribers, the oldest makes room; a session is as old as the last
@@ -126,6 +134,7 @@ func (l *loop) unsubscribe(s *Session) {
 		l.leave(s, l.table.Channel(s.subs[i]))
 	}
 	s.subs = nil
+	l.seeUser(s)
 	l.listening(s).Add(-1)
 	if !s.is(flagOwn) {
 		l.stats.keys[s.key].Add(-1)
@@ -147,6 +156,7 @@ func (l *loop) sessionChannels(s *Session) (chs []protocol.ChannelID, shared []b
 
 // touchOnline marks the first item of s as online for other processes.
 func (l *loop) touchOnline(s *Session) {
+	l.seeUser(s)
 	if l.engine.presence == nil || len(s.subs) == 0 {
 		return
 	}
@@ -159,6 +169,7 @@ func (l *loop) touchOnline(s *Session) {
 // touchPoll is touchOnline for a poll: on a connection that polls again and again, a quarter of the mark's life is often enough.
 func (l *loop) touchPoll(s *Session) {
 	if l.engine.presence == nil {
+		l.seeUser(s)
 		return
 	}
 	first := l.table.Channel(s.subs[0])

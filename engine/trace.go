@@ -115,7 +115,7 @@ func (l *loop) traceSend(s *Session, es []*feed.Entry) {
 		kind = "WEBSOCKET"
 	}
 	for i, e := range es {
-		size += len(l.reader.Frame(e, &s.speaks().Encoding).Payload())
+		size += len(l.frame(s, e).Payload())
 		ids[i] = `"` + e.Publication.ID.String() + `"`
 	}
 	l.traced[s.index].say("[%s-SEND] %dB {\"outgoingMessages\":%d} [%s]", kind, size, len(es), strings.Join(ids, ","))

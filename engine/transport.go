@@ -52,9 +52,55 @@ func (r *request) via() *transport { return &transportTable[r.transport] }
 type dialect struct {
 	feed.Encoding
 	label  string
-	binary bool // a poll's reply is no text
+	binary bool  // a poll's reply is no text
+	joint  joint // of messages that leave together
 	// hear takes a message of a client; nil: what clients say is read by nobody, and is dropped as it comes.
-	hear func(l *loop, s *Session, payload []byte)
+	hear     func(l *loop, s *Session, payload []byte)
+	textOnly bool // what comes in binary frames is dropped
+	// own makes the frame of a publication that has something for one client alone; nil: there is no such thing.
+	own   func(s *Session, p *protocol.Publication) (frame feed.Frame, ok bool)
+	pulse []byte // the frame with which clients are pinged; nil: a ping of WebSocket
+}
+
+// joint is what stands around and between messages that leave together.
+type joint struct{ open, between, close string }
+
+// size is the length of n messages of size bytes.
+func (j *joint) size(n, size int) int {
+	if n < 2 {
+		return size
+	}
+	return size + len(j.open) + (n-1)*len(j.between) + len(j.close)
+}
+
+// frame is e as s gets it: shared by all of its dialect, as long as nothing in it is for one of them alone.
+func (l *loop) frame(s *Session, e *feed.Entry) feed.Frame {
+	d := s.speaks()
+	if d.own != nil && e.Publication.Extra != nil {
+		if f, ok := d.own(s, e.Publication); ok {
+			return f
+		}
+	}
+	return l.reader.Frame(e, &d.Encoding)
+}
+
+// appendPayloads appends what a client finds in one piece.
+func (l *loop) appendPayloads(dst []byte, s *Session, es []*feed.Entry) []byte {
+	j := &s.speaks().joint
+	several := len(es) > 1
+	if several {
+		dst = append(dst, j.open...)
+	}
+	for i, e := range es {
+		if i > 0 {
+			dst = append(dst, j.between...)
+		}
+		dst = append(dst, l.frame(s, e).Payload()...)
+	}
+	if several {
+		dst = append(dst, j.close...)
+	}
+	return dst
 }
 
 type dialectKind uint8
@@ -62,6 +108,7 @@ type dialectKind uint8
 const (
 	dialectText dialectKind = iota
 	dialectProtobuf
+	dialectJSONRPC
 	dialects
 )
 

@@ -49,14 +49,19 @@ func (l *loop) startWebSocket(s *Session) {
 		l.rememberForwarded(s, l.head.List("X-Forwarded-For"))
 		l.rememberTest(s)
 	}
-	e := l.sub.Parse(&l.head, l.signer)
+	e := l.sub.Parse(&l.head, l.signer, l.tokens)
 	s.speak(&l.sub)
+	if s.speaks().pulse != nil {
+		l.deadlines.start(s, timerPulse)
+	}
 	if e != nil {
+		l.countToken()
 		l.noteRefused(s)
 		l.sayGoodbye(s, CloseProtocol, e.Code, e.Reason())
 		return
 	}
 	l.subscribe(s, l.sub.Items)
+	l.rememberUser(s)
 	l.touchOnline(s)
 	if s.has(isTraced) {
 		l.traceWebSocket(s)
@@ -102,10 +107,9 @@ func (l *loop) deliverFrames(s *Session, first uint32) {
 	if s.has(isTraced) {
 		l.traceChain(s, first)
 	}
-	enc := &s.speaks().Encoding
 	n := &l.outbox.links[first-1]
 	if n.next == 0 {
-		frame := l.reader.Frame(n.entry, enc).Bytes
+		frame := l.frame(s, n.entry).Bytes
 		l.countSent(s, 1, n.entry, len(frame))
 		l.write(s, frame)
 		return
@@ -113,7 +117,7 @@ func (l *loop) deliverFrames(s *Session, first uint32) {
 	l.scratch = l.scratch[:0]
 	for i := first; i != 0; i = l.outbox.links[i-1].next {
 		e := l.outbox.links[i-1].entry
-		frame := l.reader.Frame(e, enc).Bytes
+		frame := l.frame(s, e).Bytes
 		l.scratch = append(l.scratch, frame...)
 		l.countSent(s, 1, e, len(frame))
 		if len(l.scratch) >= scratchLimit {
@@ -148,14 +152,12 @@ func (l *loop) giveFrames(s *Session, es []*feed.Entry, more bool) {
 	for len(es) > 0 && s.state == stateReplaying {
 		n, size := 0, 0
 		for ; n < len(es) && (n == 0 || size < replayFrame); n++ {
-			size += len(l.reader.Frame(es[n], &d.Encoding).Payload())
+			size += len(l.frame(s, es[n]).Payload())
 		}
-		l.scratch = protocol.AppendFrameHeader(l.scratch[:0], d.OpCode, size)
-		for _, e := range es[:n] {
-			l.scratch = append(l.scratch, l.reader.Frame(e, &d.Encoding).Payload()...)
-		}
+		l.scratch = protocol.AppendFrameHeader(l.scratch[:0], d.OpCode, d.joint.size(n, size))
+		l.scratch = l.appendPayloads(l.scratch, s, es[:n])
 		if first {
-			if n == len(es) {
+			if n == len(es) && !hasOwn(es, d) {
 				l.joined.keep(es, d, l.scratch)
 			}
 			l.write(s, l.scratch)
@@ -175,6 +177,11 @@ func (l *loop) giveFrames(s *Session, es []*feed.Entry, more bool) {
 		l.dropReplay(s)
 		s.state = stateLive
 	}
+}
+
+// hasOwn says whether one of es may differ from client to client.
+func hasOwn(es []*feed.Entry, d *dialect) bool {
+	return d.own != nil && slices.ContainsFunc(es, func(e *feed.Entry) bool { return e.Publication.Extra != nil })
 }
 
 // joined is the last frame of replayed messages: those who lose their connections at once miss the same. It lasts for a turn.
@@ -238,7 +245,7 @@ func (l *loop) readFrame(s *Session, buf []byte) (n int, more bool) {
 	case ws.OpPong:
 		l.hearPong(s)
 	case ws.OpText, ws.OpBinary:
-		if hear != nil {
+		if hear != nil && (m.OpCode == ws.OpText || !s.speaks().textOnly) {
 			hear(l, s, m.Payload)
 		}
 	}

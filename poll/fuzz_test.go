@@ -65,7 +65,7 @@ func FuzzCheckHead(f *testing.F) {
 			t.Fatalf("path %q of %q", req.Path, req.Target)
 		}
 		var sub Subscription
-		if err := sub.Parse(&req, newSigner()); (err == nil) != (len(sub.Items) > 0) {
+		if err := sub.Parse(&req, newSigner(), nil); (err == nil) != (len(sub.Items) > 0) {
 			t.Fatalf("%v, %v", err, sub.Items)
 		}
 		testRoutes.Match(req.Header.Method(), req.Target)

@@ -39,6 +39,10 @@ type Handlers struct {
 	Limits     protocol.Limits         // MaxPayload of POSTs (0: none), the others of protobuf requests and questions
 	NewSigner  func() *protocol.Signer // makes a Signer for one goroutine
 
+	// Users answers calls of version 5; nil: it is not spoken.
+	Users   Users
+	Repeats Repeats
+
 	// StatAllow is whose connections may ask for the statistics. Empty: everybody's.
 	StatAllow []netip.Prefix
 	// PubAllow is whose connections may publish as back ends do, and ask who is online. Empty: everybody's.
@@ -137,12 +141,15 @@ func (c *call) serve(routes *Routes) {
 	_, query := splitTarget(header.RequestURI())
 	c.query.ParseBytes(query)
 	action := routes.Match(header.Method(), header.RequestURI())
-	if (action == ActionPublish || action == ActionOnline) && !c.mayUse(c.PubAllow) {
+	if (action == ActionPublish || action == ActionOnline || action == ActionAPI) && !c.mayUse(c.PubAllow) {
 		c.forbid("Publishing is not allowed.")
 		return
 	}
+	if action == ActionPublish && c.Users != nil && isAPI(header) {
+		action = ActionAPI
+	}
 	switch action {
-	case ActionPublish, ActionRest:
+	case ActionPublish, ActionRest, ActionAPI:
 		c.serveBody(action)
 	case ActionOnline:
 		c.online()
@@ -160,12 +167,23 @@ func (c *call) serve(routes *Routes) {
 
 func (c *call) serveBody(action Action) {
 	switch {
-	case !c.readBody():
+	case !c.readBody(c.maxBody(action)):
+	case action == ActionAPI && c.Users != nil:
+		c.api()
+	case action == ActionAPI:
+		c.empty(fasthttp.StatusNotFound)
 	case action == ActionPublish:
 		c.publish()
 	default:
 		c.serveRest()
 	}
+}
+
+func (c *call) maxBody(action Action) int {
+	if action == ActionAPI {
+		return apiFactor * c.Limits.MaxPayload
+	}
+	return c.Limits.MaxPayload
 }
 
 var continue100 = []byte("100-continue")

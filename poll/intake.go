@@ -22,21 +22,21 @@ const firstBody = 4 << 10
 // errNoRoom says that the bodies under way have all the memory that they may.
 var errNoRoom = errors.New("poll: no room for a body")
 
-// readBody makes the body of the request c.payload. It answers the request itself if that fails.
-func (c *call) readBody() (ok bool) {
+// readBody makes the body of the request, of limit bytes at most (0: any number), c.payload. It answers the request itself if that fails.
+func (c *call) readBody(limit int) (ok bool) {
 	announced := c.Request.Header.ContentLength()
-	if c.Limits.MaxPayload > 0 && announced > c.Limits.MaxPayload || len(c.Request.Header.PeekBytes(bodyRefused)) > 0 {
+	if limit > 0 && announced > limit || len(c.Request.Header.PeekBytes(bodyRefused)) > 0 {
 		c.tooLarge()
 		return false
 	}
 	stream := c.RequestBodyStream()
 	if stream == nil { // the whole request was in memory
 		c.payload = c.PostBody()
-	} else if err := c.readStream(stream, announced); err != nil {
+	} else if err := c.readStream(stream, announced, limit); err != nil {
 		c.notRead(err)
 		return false
 	}
-	if c.Limits.MaxPayload > 0 && len(c.payload) > c.Limits.MaxPayload {
+	if limit > 0 && len(c.payload) > limit {
 		c.tooLarge()
 		return false
 	}
@@ -44,14 +44,14 @@ func (c *call) readBody() (ok bool) {
 }
 
 // readStream reads until the end, or until it is more than it may be.
-func (c *call) readStream(stream io.Reader, announced int) error {
+func (c *call) readStream(stream io.Reader, announced, limit int) error {
 	if n := cap(c.room); c.Bodies == nil || c.Bodies.Take(n) {
 		c.room, c.taken = c.room[:0], n
 	} else {
 		c.room = nil
 	}
 	c.payload = c.room
-	for c.Limits.MaxPayload <= 0 || len(c.room) <= c.Limits.MaxPayload {
+	for limit <= 0 || len(c.room) <= limit {
 		if len(c.room) == cap(c.room) {
 			if err := c.growBody(announced); err != nil {
 				return err

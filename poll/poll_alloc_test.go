@@ -28,7 +28,7 @@ func TestPollAllocatesNothing(t *testing.T) {
 		if err != nil || r.Read(head[skip:skip+n], &req) != nil || testRoutes.Match(req.Header.Method(), req.Target) != ActionPoll {
 			t.Fatal("the head was not read")
 		}
-		if err := sub.Parse(&req, signer); err != nil || req.Upgrade {
+		if err := sub.Parse(&req, signer, nil); err != nil || req.Upgrade {
 			t.Fatal(err)
 		}
 		handshake := req.Handshake(testRoutes.Sub)

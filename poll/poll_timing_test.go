@@ -29,7 +29,7 @@ func BenchmarkPoll(b *testing.B) {
 	signer := newSigner()
 	b.ReportAllocs()
 	for b.Loop() {
-		if _, _, err := CheckHead(head); err != nil || r.Read(head, &req) != nil || sub.Parse(&req, signer) != nil {
+		if _, _, err := CheckHead(head); err != nil || r.Read(head, &req) != nil || sub.Parse(&req, signer, nil) != nil {
 			b.Fatal("not read")
 		}
 		dst = AppendPollReplyHead(dst[:0], ReplyOptions{}, sub.Binary, 100)

@@ -12,6 +12,7 @@ type Routes struct {
 	Sub  string // long polls, WebSockets, and what browsers ask before (OPTIONS)
 	Rest string // publications and questions of clients (POST)
 	Stat string // statistics (GET)
+	API  string // calls of back ends of version 5 (POST)
 }
 
 // Action is what a request asks for.
@@ -26,12 +27,13 @@ const (
 	ActionOptions
 	ActionRest
 	ActionStat
+	ActionAPI
 	ActionRefuse // 400: the path means something else to a proxy
 )
 
 // Validate says which path stands twice for one method.
 func (r *Routes) Validate() error {
-	for _, pair := range [][2]string{{r.Pub, r.Sub}, {r.Pub, r.Rest}, {r.Pub, r.Stat}, {r.Sub, r.Stat}} {
+	for _, pair := range [][2]string{{r.Pub, r.Sub}, {r.Pub, r.Rest}, {r.Pub, r.Stat}, {r.Sub, r.Stat}, {r.Pub, r.API}, {r.Rest, r.API}} {
 		if pair[0] != "" && pair[0] == pair[1] {
 			return fmt.Errorf("%w: %s", ErrSamePath, pair[0])
 		}
@@ -66,6 +68,8 @@ func (r *Routes) match(method, target []byte) Action {
 			return ActionPublish
 		case hasPath(target, r.Rest):
 			return ActionRest
+		case hasPath(target, r.API):
+			return ActionAPI
 		}
 	case http.MethodOptions:
 		if hasPath(target, r.Sub) {

@@ -13,6 +13,7 @@ import (
 // ServerOptions are the bounds of a fasthttp.Server. Zero means the default.
 type ServerOptions struct {
 	MaxPayload   int           // bytes of a body; 1 MiB
+	V5           bool          // requests of version 5 may be larger
 	IdleTimeout  time.Duration // between requests; 5 s, as Node
 	HeadTimeout  time.Duration // until a head is complete; 60 s
 	BodyTimeout  time.Duration // from there until the body is complete; 300 s
@@ -42,7 +43,7 @@ func NewServer(h fasthttp.RequestHandler, o ServerOptions) *fasthttp.Server {
 		Logger:         quietLogger{o.Log},
 
 		ReadBufferSize:     MaxHead + len(crlf)*64, // empty lines in front of a head do not count
-		MaxRequestBodySize: cmp.Or(o.MaxPayload, 1<<20),
+		MaxRequestBodySize: serving(o).most(),
 		StreamRequestBody:  true, // the handler reads it, see intake.go
 		ReadTimeout:        cmp.Or(o.HeadTimeout, 60*time.Second),
 		IdleTimeout:        cmp.Or(o.IdleTimeout, 5*time.Second),
@@ -78,13 +79,30 @@ func (s serving) beginBody(h *fasthttp.RequestHeader) fasthttp.RequestConfig {
 	n := h.ContentLength()
 	h.DelBytes(bodyRefused)
 	switch {
-	case n > cmp.Or(s.MaxPayload, 1<<20):
+	case n > s.limit(h):
 		h.SetBytesKV(bodyRefused, bodyRefused)
 		skipBody(h)
 	case (n > firstBody || n == chunked) && s.Routes != nil && s.Routes.Match(h.Method(), h.RequestURI()) == ActionNotFound:
 		skipBody(h)
 	}
 	return fasthttp.RequestConfig{ReadTimeout: cmp.Or(s.BodyTimeout, 300*time.Second)}
+}
+
+// limit is how large the body of this request may be.
+func (s serving) limit(h *fasthttp.RequestHeader) int {
+	if s.V5 && isAPI(h) {
+		return s.most()
+	}
+	return cmp.Or(s.MaxPayload, 1<<20)
+}
+
+// most is how large the body of any request may be.
+func (s serving) most() int {
+	n := cmp.Or(s.MaxPayload, 1<<20)
+	if s.V5 {
+		n *= apiFactor
+	}
+	return n
 }
 
 // bodyRefused is the name of a header by which the handler learns that the body was too large, and was not read.

@@ -10,7 +10,7 @@ import (
 func subscription(t *testing.T, query string) (*Subscription, *protocol.Error) {
 	t.Helper()
 	sub := &Subscription{}
-	err := sub.Parse(readHead(t, "GET /sub/?"+query+" HTTP/1.1\nHost: a\n\n"), newSigner())
+	err := sub.Parse(readHead(t, "GET /sub/?"+query+" HTTP/1.1\nHost: a\n\n"), newSigner(), nil)
 	return sub, err
 }
 
@@ -107,7 +107,7 @@ func TestSubscriptionIsUsedAgain(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := sub.Parse(readHead(t, "GET /sub/ HTTP/1.1\nHost: a\n\n"), newSigner()); err != protocol.ErrWrongChannel {
+	if err := sub.Parse(readHead(t, "GET /sub/ HTTP/1.1\nHost: a\n\n"), newSigner(), nil); err != protocol.ErrWrongChannel {
 		t.Errorf("without channels: %v", err)
 	}
 	if len(sub.Items) > 0 || sub.HasMid || sub.Binary {

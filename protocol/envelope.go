@@ -5,9 +5,9 @@ package protocol
 var notificationSchema = schema{1: {1: {1: {1: {}, 3: outgoingSchema}}, 2: {1: {1: {}}}}}
 
 // AppendNotification appends the envelope in which processes tell each other of a publication: a NotificationBatch with one
-// IPCMessage. It ends with the bytes that AppendOutgoing makes.
+// IPCMessage. It ends with the publication as it is stored.
 func AppendNotification(dst []byte, p *Publication) []byte {
-	outgoing := SizeOutgoing(p)
+	outgoing := SizeStored(p)
 	n := sizeBytes(outgoing)
 	for i := range p.Receivers {
 		n += sizeBytes(sizeReceiver(&p.Receivers[i]))
@@ -21,7 +21,7 @@ func AppendNotification(dst []byte, p *Publication) []byte {
 		dst = appendReceiver(dst, r)
 	}
 	dst = appendLength(dst, 3, outgoing)
-	return AppendOutgoing(dst, p)
+	return appendStored(dst, p)
 }
 
 func appendReceiver(dst []byte, r *Receiver) []byte {

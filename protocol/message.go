@@ -41,8 +41,14 @@ type Publication struct {
 	Created   uint32 // Unix seconds; given by the bus
 	Sender    Sender
 	Type      string // for statistics only; neither stored nor delivered
-	Stray     bool   // its id is of another counter than that of the bus: it says nothing about positions
+	// Extra is what version 5 sends beside the body, a JSON object {"user_params":…,"dictionary":…}; nil: nothing. Body has the dictionary
+	// in its params already, for clients of other versions.
+	Extra []byte
+	Stray bool // its id is of another counter than that of the bus: it says nothing about positions
 }
+
+// Size is how many bytes of text p carries: what bounds on memory count.
+func (p *Publication) Size() int { return len(p.Body) + len(p.Extra) }
 
 // usualReceivers is how many receivers most publications have at most: the private and the public channel of a user.
 const usualReceivers = 2

@@ -4,8 +4,8 @@ import (
 	"google.golang.org/protobuf/encoding/protowire"
 )
 
-// AppendOutgoing appends the publication as an OutgoingMessage, the form in which it is stored and sent. Fields with their
-// default are written as well, because the clients of old read them without looking whether they are there.
+// AppendOutgoing appends the publication as an OutgoingMessage, the form in which it is sent. Fields with their default are written as
+// well, because the clients of old read them without looking whether they are there.
 func AppendOutgoing(dst []byte, p *Publication) []byte {
 	dst = appendBytes(dst, 1, p.ID[:])
 	dst = appendBytes(dst, 2, p.Body)
@@ -15,6 +15,27 @@ func AppendOutgoing(dst []byte, p *Publication) []byte {
 	dst = appendLength(dst, 5, sizeSender(&p.Sender))
 	return appendSender(dst, &p.Sender)
 }
+
+// appendStored appends the publication as it is stored and brought from process to process: with what no client gets as it is.
+func appendStored(dst []byte, p *Publication) []byte {
+	dst = AppendOutgoing(dst, p)
+	if p.Extra != nil {
+		dst = appendBytes(dst, fieldExtra, p.Extra)
+	}
+	return dst
+}
+
+// SizeStored is the length of the publication as it is stored.
+func SizeStored(p *Publication) int {
+	n := SizeOutgoing(p)
+	if p.Extra != nil {
+		n += sizeBytes(len(p.Extra))
+	}
+	return n
+}
+
+// fieldExtra is a field that others pass over. Its tag takes one byte, as all of them do.
+const fieldExtra = 15
 
 // SizeOutgoing is the length of what AppendOutgoing appends.
 func SizeOutgoing(p *Publication) int {
@@ -103,7 +124,7 @@ func appendCommand(dst []byte, number protowire.Number, n int) []byte {
 // outgoingSchema: 5 is the sender.
 var outgoingSchema = schema{5: {}}
 
-// ParseOutgoing reads an OutgoingMessage into ID, Body, Expiry, Created and Sender of p. Body and Sender.ID alias b, except
+// ParseOutgoing reads an OutgoingMessage into ID, Body, Expiry, Created, Sender and Extra of p. Body, Sender.ID and Extra alias b, except
 // that a body that is not UTF-8 is replaced by a corrected copy. A missing sender is a back end. The id must be one.
 func ParseOutgoing(b []byte, p *Publication) error {
 	if !outgoingSchema.valid(b) || !p.readOutgoing(b) {
@@ -114,7 +135,7 @@ func ParseOutgoing(b []byte, p *Publication) error {
 
 // readOutgoing reads a valid OutgoingMessage.
 func (p *Publication) readOutgoing(b []byte) (hasID bool) {
-	p.Body, p.Expiry, p.Created, p.Sender = nil, 0, 0, Sender{Type: SenderBackend}
+	p.Body, p.Expiry, p.Created, p.Sender, p.Extra = nil, 0, 0, Sender{Type: SenderBackend}, nil
 	for f := range fields(b) {
 		switch {
 		case f.isBytes(1):
@@ -127,6 +148,8 @@ func (p *Publication) readOutgoing(b []byte) (hasID bool) {
 			p.Created = uint32(f.scalar)
 		case f.isBytes(5):
 			p.Sender = readSender(f.bytes)
+		case f.isBytes(fieldExtra):
+			p.Extra = f.bytes
 		}
 	}
 	p.Body = validText(p.Body)

@@ -184,6 +184,18 @@ func (s *Signer) ValidPublic(id, signature []byte) bool {
 	return false
 }
 
+// ValidText says whether signature, in lower-case hex, belongs to text.
+func (s *Signer) ValidText(text, signature []byte) bool {
+	for i := range s.macs {
+		s.sum = s.appendSum(s.sum[:0], text, i)
+		s.digits = hex.AppendEncode(s.digits[:0], s.sum)
+		if subtle.ConstantTimeCompare(s.digits, signature) == 1 {
+			return true
+		}
+	}
+	return false
+}
+
 // SignItem is the item as its owner writes it into CHANNEL_ID: "priv[:pub].signature".
 func (s *Signer) SignItem(it Item) string {
 	text := it.appendText(nil)

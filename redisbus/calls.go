@@ -56,7 +56,7 @@ func (c *calls) envelope(p *protocol.Publication) (head, tail string) {
 	c.bytes = protocol.AppendNotification(c.bytes, p)
 	all := c.cut(from)
 	const before = 2 // tag and length of the id
-	at := len(all) - protocol.SizeOutgoing(p) + before
+	at := len(all) - protocol.SizeStored(p) + before
 	return all[:at], all[at+len(p.ID):]
 }
 

@@ -6,10 +6,11 @@ import (
 	"push-server/protocol"
 )
 
-// keys are the names of an installation in Redis. They are those of the Node server, but for sequences and echoes, which it does not have.
+// keys are the names of an installation in Redis. They are those of the Node server, but for sequences, echoes and what version 5 needs, which it does not have.
 // In a cluster all begin with a hash tag, so that they are in one slot and no other installation hears what is published there.
 type keys struct {
 	counter, startdate, statistics string
+	lastSeen                       string // of version 5
 
 	message, sequence             string // what further names begin with
 	privateHistory, publicHistory string
@@ -29,6 +30,7 @@ func newKeys(tag string) keys {
 		counter:        tag + "server:messagecounter",
 		startdate:      tag + "server:startdate",
 		statistics:     tag + "stats",
+		lastSeen:       tag + "server:lastseen",
 		message:        tag + "message:",
 		sequence:       tag + "server:sequence:",
 		privateHistory: tag + "channel:messages:",

@@ -80,7 +80,7 @@ func nextBatch(ps []*protocol.Publication) []*protocol.Publication {
 // commandBytes is about the size of the call for p: a receiver takes a key and a place in the envelope.
 func commandBytes(p *protocol.Publication) int {
 	const perReceiver = 128
-	return len(p.Body) + perReceiver*len(p.Receivers)
+	return p.Size() + perReceiver*len(p.Receivers)
 }
 
 func (b *Bus) publishBatch(ctx context.Context, ps []*protocol.Publication) (stored int, err error) {

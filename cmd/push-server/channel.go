@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"strings"
 	"text/template"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -16,29 +17,38 @@ import (
 )
 
 func channelCommand(files *[]string) *cobra.Command {
-	return &cobra.Command{
+	var user uint64
+	cmd := &cobra.Command{
 		Use:   "channel --config FILE [CHANNEL_ID]",
 		Short: "Make a signed channel id, or verify one",
 		Long: `Without an argument: make a signed channel and print how to listen to it and publish to it.
 
 With one: take a channel id apart and verify its signature with security.key of the configuration. CHANNEL_ID is a single id, the whole
 value of the parameter CHANNEL_ID (several ids, percent-encoded or not), or a URL that contains it, as copied from a browser. The exit code
-is 0 if a subscriber may use all of it, otherwise 1.`,
+is 0 if a subscriber may use all of it, otherwise 1.
+
+With --user: make a token of version 5 for this user, which is good for an hour, and print how to use it.`,
 		Example: `  push-server channel --config configs/standalone.json
   push-server channel --config configs/standalone.json ` + exampleSigned + `
-  push-server channel --config configs/standalone.json 'ws://127.0.0.1:8010/bitrix/subws/?CHANNEL_ID=` + exampleSigned + `&revision=19'`,
+  push-server channel --config configs/standalone.json 'ws://127.0.0.1:8010/bitrix/subws/?CHANNEL_ID=` + exampleSigned + `&revision=19'
+  push-server channel --config configs/standalone.json --user 17`,
 		Args: between(0, 1, ""),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			c, err := configuration(*files, cmd.ErrOrStderr())
 			if err != nil {
 				return err
 			}
-			if len(args) > 0 {
+			switch {
+			case len(args) > 0:
 				return inspectChannels(cmd.OutOrStdout(), c, args[0])
+			case user != 0:
+				return printToken(cmd.OutOrStdout(), c, user, time.Now())
 			}
 			return printChannel(cmd.OutOrStdout(), c)
 		},
 	}
+	cmd.Flags().Uint64Var(&user, "user", 0, "make a token of version 5 for the user with this id")
+	return cmd
 }
 
 // The channel of README.md, signed with the key of configs/standalone.json.

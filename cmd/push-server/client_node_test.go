@@ -224,7 +224,7 @@ func openPortal(t *testing.T, in *installation) *portal {
 
 // listen sorts events by client. Clients have to be added before.
 func (p *portal) listen(stdout io.Reader) {
-	for _, version := range []int{3, 4} {
+	for _, version := range []int{3, 4, 5} {
 		p.events[fmt.Sprintf("websocket-%d", version)] = make(chan event, 1000)
 		p.events[fmt.Sprintf("poll-%d", version)] = make(chan event, 1000)
 	}
@@ -282,7 +282,7 @@ func (p *portal) start(u *user) {
 			"signature": hex.EncodeToString(other.channel.PublicReceiver().Signature), "start": begin, "end": end,
 		}
 	}
-	p.order(map[string]any{"start": u.name, "user": u.id, "config": map[string]any{
+	config := map[string]any{
 		"api": map[string]any{"revision_web": 19, "revision_mobile": 3},
 		"channels": map[string]any{
 			"shared":  map[string]any{"id": p.shared.Alone(), "start": begin, "end": end, "type": "shared"},
@@ -294,7 +294,13 @@ func (p *portal) start(u *user) {
 			"long_polling": "http://" + u.relay.Addr() + subPath, "websocket_enabled": u.websocket,
 			"websocket": "ws://" + u.relay.Addr() + subPath, "publish_enabled": true, "publish": "http://" + p.in.pub + restPath,
 		},
-	}})
+	}
+	if u.version == 5 {
+		expires := time.Now().Add(time.Hour).Unix()
+		config["jwt"] = testclient.Token(testKey, expires, u.id, p.shared.Private)
+		config["exp"] = expires
+	}
+	p.order(map[string]any{"start": u.name, "user": u.id, "config": config})
 }
 
 // installedModules is the node_modules of testdata/client, installed once for each state of its lock file.

@@ -340,19 +340,29 @@ func onEachBus(t *testing.T, f func(t *testing.T, redis *redistest.Server)) {
 // process for all.
 func install(t *testing.T, group string, redis *redistest.Server, subscribers int) *installation {
 	t.Helper()
+	return installWith(t, group, redis, subscribers, func(config) {})
+}
+
+// installWith is install with other configurations.
+func installWith(t *testing.T, group string, redis *redistest.Server, subscribers int, change func(c config)) *installation {
+	t.Helper()
 	in := &installation{redis: redis}
+	add := func(c config) {
+		change(c)
+		in.add(t, c)
+	}
 	_, err := os.Stat(filepath.Join("testdata", "conversations", "configs", group+".json"))
 	switch {
 	case err == nil:
-		in.add(t, recordedConfig(t, group, socketOf(redis)))
+		add(recordedConfig(t, group, socketOf(redis)))
 	case redis == nil:
-		in.add(t, joined(recordedConfig(t, group+"-sub", ""), recordedConfig(t, group+"-pub", "")))
+		add(joined(recordedConfig(t, group+"-sub", ""), recordedConfig(t, group+"-pub", "")))
 	default:
-		in.add(t, recordedConfig(t, group+"-pub", socketOf(redis)))
+		add(recordedConfig(t, group+"-pub", socketOf(redis)))
 		for i := range subscribers {
 			c := recordedConfig(t, group+"-sub", socketOf(redis))
 			c["processUniqueId"] = fmt.Sprintf("%s-sub-%d", group, i)
-			in.add(t, c)
+			add(c)
 		}
 	}
 	if group != "sha256" {

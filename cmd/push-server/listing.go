@@ -20,6 +20,7 @@ func printListener(w io.Writer, s *configs.Server, addr string) {
 		{http, s.Routes.Pub, "publishing by back ends, who is online"},
 		{http, s.Routes.Rest, "publishing by clients"},
 		{http, s.Routes.Stat, "statistics"},
+		{http, s.Routes.API, "publishing by back ends of version 5"},
 	} {
 		if line.path != "" {
 			fmt.Fprintf(w, "  %-42s %s\n", line.scheme+"://"+at+line.path, line.what)

@@ -44,6 +44,7 @@ func newPublishPort(s *server, l *configs.Server, secured *tls.Config) (*publish
 	p.server = poll.NewServer(s.engine.Handler(routes), poll.ServerOptions{
 		Routes:      &routes,
 		MaxPayload:  s.config.Limits.MaxPayload,
+		V5:          push.V5.Enabled,
 		IdleTimeout: push.IdleTimeout,
 		HeadTimeout: push.HeadTimeout,
 		BodyTimeout: push.BodyTimeout,

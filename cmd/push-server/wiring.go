@@ -40,6 +40,7 @@ func engineOptions(s *server, key []byte) engine.Options {
 		StatLimits:        c.LimitsJSON(),
 		PollTimeout:       p.PollTimeout,
 		PingInterval:      p.PingInterval,
+		V5:                engine.V5(p.V5),
 		HeadTimeout:       p.HeadTimeout,
 		BodyTimeout:       p.BodyTimeout,
 		IdleTimeout:       p.IdleTimeout,

@@ -35,7 +35,7 @@ const (
 )
 
 func (b *entryBlock) next(p *protocol.Publication) *Entry {
-	if len(p.Body) > largeBody {
+	if p.Size() > largeBody {
 		return new(Entry)
 	}
 	if len(b.free) == 0 {
@@ -69,7 +69,7 @@ func (e *Entry) size() int {
 }
 
 func sizeOf(p *protocol.Publication) int {
-	return entryOverhead + (1+usualDialects)*(len(p.Body)+frameOverhead) + len(p.Receivers)*receiverSize
+	return entryOverhead + (1+usualDialects)*(p.Size()+frameOverhead) + len(p.Receivers)*receiverSize
 }
 
 const (
@@ -80,7 +80,7 @@ const (
 
 // Dialects is the number of ways in which a publication can be framed; usualDialects of them are at work at the same time.
 const (
-	Dialects      = 3
+	Dialects      = 4 // those of the product, and one of tests
 	usualDialects = 2
 )
 
@@ -151,6 +151,12 @@ func (b *Frames) build(p *protocol.Publication, enc *Encoding) Frame {
 	f.Bytes = slices.Clip(f.Bytes)
 	b.free = b.free[min(len(b.free), f.end()):]
 	return f
+}
+
+// NewFrame is a frame of its own, for one session.
+func NewFrame(op ws.OpCode, payload []byte) Frame {
+	b := protocol.AppendFrameHeader(make([]byte, 0, maxFrameHeader+len(payload)), op, len(payload))
+	return Frame{Bytes: append(b, payload...), payload: len(b)}
 }
 
 // buildFrame appends a frame to dst, which is empty.

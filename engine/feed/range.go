@@ -97,7 +97,7 @@ func (f *Feed) readRange(ctx context.Context, chs []protocol.ChannelID, query pr
 			q := *p
 			byID[p.ID] = &q
 			part = append(part, stored{Publication: &q})
-			left -= len(p.Body)
+			left -= p.Size()
 		}
 		if maxBytes > 0 && (answers[0].More || left <= 0) {
 			return nil, false, nil

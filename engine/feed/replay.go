@@ -109,7 +109,7 @@ func (r *Reader) Keep(q *Replay, e *Entry) bool {
 	if q.overflown {
 		return false
 	}
-	size := len(e.Publication.Body) + pendingOverhead
+	size := e.Publication.Size() + pendingOverhead
 	if q.bytes+size > r.feed.o.PendingBytes || !r.feed.o.Pending.Take(size) {
 		r.Cancel(q)
 		q.overflown = true
@@ -252,7 +252,7 @@ func (r *Reader) cut(q *Replay, es []*Entry) (part []*Entry, more bool) {
 	}
 	bytes := 0
 	for i, e := range es[:n] {
-		if bytes += len(e.Publication.Body); bytes > r.feed.o.AnswerBytes && i > 0 {
+		if bytes += e.Publication.Size(); bytes > r.feed.o.AnswerBytes && i > 0 {
 			return es[:i], true
 		}
 	}
@@ -269,7 +269,7 @@ func (q *Replay) keepRest(r *Reader, es []*Entry, more bool) {
 			if e.Publication.ID.Compare(q.mid) > 0 {
 				kept = append(kept, e)
 			} else {
-				given += len(e.Publication.Body) + pendingOverhead
+				given += e.Publication.Size() + pendingOverhead
 			}
 		}
 		clear(q.pending[len(kept):])

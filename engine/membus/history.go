@@ -263,7 +263,7 @@ func (l *channelLog) drop(i int) {
 // a log and a share of the log and of its place in the map.
 func entryBytes(p *protocol.Publication) int64 {
 	const fixed, perReceiver = 280, 180
-	n := fixed + len(p.Body) + len(p.Sender.ID) + len(p.Type) + perReceiver*len(p.Receivers)
+	n := fixed + p.Size() + len(p.Sender.ID) + len(p.Type) + perReceiver*len(p.Receivers)
 	for i := range p.Receivers {
 		n += len(p.Receivers[i].Signature)
 	}
@@ -295,10 +295,10 @@ func (c *cut) take(ps []*protocol.Publication) int {
 		if _, ok := c.seen[p.ID]; ok {
 			continue
 		}
-		if len(p.Body) > c.left && !c.first {
+		if p.Size() > c.left && !c.first {
 			return i
 		}
-		c.left -= len(p.Body)
+		c.left -= p.Size()
 		c.seen[p.ID] = struct{}{}
 		c.first = false
 	}

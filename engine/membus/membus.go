@@ -55,6 +55,7 @@ func (o Options) withDefaults() Options {
 // Publish and Echo call the Handler themselves, before they return and under the lock that gives out ids: the order of ids is
 // the order of delivery. A Handler therefore must not call the bus.
 type Bus struct {
+	lastSeen  lastSeen
 	now       func() time.Time
 	maxExpiry uint32 // seconds
 	startdate uint64

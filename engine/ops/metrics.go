@@ -39,6 +39,8 @@ var (
 	opened          = name("push_connections_opened_total", "Connections to subscribers' ports since the start.")
 	closes          = name("push_closes_total", "Connections that ended, by reason.", "reason")
 	frames          = name("push_frames_received_total", "WebSocket frames from clients.")
+	acknowledged    = name("push_acknowledged_total", "Messages that clients of version 5 said they have.")
+	tokensRefused   = name("push_tokens_refused_total", "Tokens of version 5 that were refused, by reason.", "reason")
 	published       = name("push_published_total", "Publications that came from the bus.")
 	delivered       = name("push_delivered_total", "Publications times the connections that they were sent to.")
 	replays         = name("push_replays_total", "Returning clients, by where what they missed came from.", "source")
@@ -100,6 +102,10 @@ func (c collector) Collect(to chan<- prometheus.Metric) {
 		counter(closes, n, reason)
 	}
 	counter(frames, st.Frames)
+	counter(acknowledged, st.Acknowledged)
+	for fault, n := range st.TokensRefused {
+		counter(tokensRefused, n, string(fault))
+	}
 	counter(published, st.Published)
 	counter(delivered, st.Delivered)
 	counter(replays, st.ReplaysWindow, "window")

@@ -1,0 +1,234 @@
+package engine
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/gobwas/ws"
+
+	"push-server/engine/feed"
+	"push-server/engine/lastseen"
+	"push-server/engine/outage"
+	"push-server/poll"
+	"push-server/protocol"
+)
+
+// The dialect of version 5.
+func init() {
+	dialectTable[dialectJSONRPC] = dialect{
+		label: "json-rpc", joint: joint{"[", ",", "]"}, pulse: protocol.AppendFrame(nil, ws.OpText, []byte("ping")), hear: (*loop).hearJSON,
+		textOnly: true, own: ownFrame,
+		Encoding: feed.Encoding{Slot: int(dialectJSONRPC), OpCode: ws.OpText, Append: func(dst []byte, p *protocol.Publication) []byte {
+			return protocol.AppendIncoming(dst, p, 0)
+		}},
+	}
+}
+
+// speakV5 lets back ends call, and remembers who was seen, where the bus can.
+func (e *Engine) speakV5() {
+	e.http.Users = e
+	if memory, ok := e.bus.(lastseen.Memory); ok {
+		failing := outage.New(e.o.Logger, "the time that users were seen cannot be written", "trying again")
+		e.lastSeen = lastseen.New(memory, func(ctx context.Context, f func(ctx context.Context) error) { untilDone(ctx, failing, f) })
+	}
+}
+
+// ownFrame is the frame of a publication that has something for the user of s alone; ok is false if all get the same.
+func ownFrame(s *Session, p *protocol.Publication) (frame feed.Frame, ok bool) {
+	if p.ParamsOf(s.user) == nil {
+		return frame, false
+	}
+	return feed.NewFrame(ws.OpText, protocol.AppendIncoming(nil, p, s.user)), true
+}
+
+// What clients of version 5 may send besides JSON.
+var (
+	wordPong = []byte("pong")
+	wordAck  = []byte("mack:")
+	wordNull = []byte("null") // of a client whose codec has no form for what it was to send
+)
+
+// hearJSON does what a client of version 5 says.
+func (l *loop) hearJSON(s *Session, payload []byte) {
+	switch {
+	case bytes.Equal(payload, wordPong):
+		l.hearPong(s)
+	case bytes.HasPrefix(payload, wordAck):
+		if _, ok := protocol.ParseMessageID(payload[len(wordAck):]); ok {
+			l.stats.acknowledged.Add(1)
+		}
+	case bytes.Equal(payload, wordNull):
+	default:
+		l.hearCalls(s, payload)
+	}
+}
+
+// maxFaults is how many messages that are no JSON a connection may send.
+const maxFaults = 10
+
+func (l *loop) hearCalls(s *Session, payload []byte) {
+	calls, batch, e := protocol.ParseCalls(payload)
+	if e != nil {
+		if e == protocol.ErrRPCParse {
+			if s.faults++; s.faults >= maxFaults {
+				l.sayGoodbye(s, CloseProtocol, uint16(ws.StatusPolicyViolation), "")
+				return
+			}
+		}
+		l.answerCall(s, protocol.AppendRPCError(nil, nil, e))
+		return
+	}
+	var answers []byte
+	for i := range calls {
+		answer := l.doCall(s, &calls[i])
+		if s.state == stateClosed || s.state == stateClosing {
+			return
+		}
+		switch {
+		case answer == nil || calls[i].ID == nil:
+		case answers == nil:
+			answers = answer
+		default:
+			answers = append(append(answers, ','), answer...)
+		}
+	}
+	switch {
+	case answers == nil:
+	case batch:
+		l.answerCall(s, append(append([]byte{'['}, answers...), ']'))
+	default:
+		l.answerCall(s, answers)
+	}
+}
+
+func (l *loop) answerCall(s *Session, text []byte) {
+	l.scratch = protocol.AppendFrame(l.scratch[:0], ws.OpText, text)
+	l.write(s, l.scratch)
+}
+
+// doCall does what is asked for. The answer is nil if there is none, or none yet.
+func (l *loop) doCall(s *Session, c *protocol.Call) []byte {
+	if c.Answers() {
+		return nil
+	}
+	result, e := l.resultOf(s, c)
+	switch {
+	case e != nil:
+		return protocol.AppendRPCError(nil, c.ID, e)
+	case result == nil:
+		return nil
+	}
+	return protocol.AppendResult(nil, c.ID, result)
+}
+
+// resultOf is nil without an error if the answer comes by mail.
+func (l *loop) resultOf(s *Session, c *protocol.Call) ([]byte, *protocol.RPCError) {
+	switch c.Method {
+	case "publish":
+		return l.publishCall(s, c)
+	case "getUsersLastSeen":
+		return l.askLastSeen(s, c)
+	case "ping":
+		return []byte(`"pong"`), nil
+	case "listChannels":
+		return l.listChannels(s), nil
+	case "":
+		return nil, protocol.ErrRPCRequest
+	}
+	return nil, protocol.ErrRPCMethod
+}
+
+func (l *loop) publishCall(s *Session, c *protocol.Call) ([]byte, *protocol.RPCError) {
+	if !l.mayAsk(s, 1) {
+		return nil, nil
+	}
+	now := float64(time.Now().UnixMicro()) / 1e6
+	p, e := c.ClientPublication(s.user, l.senderOf(s), l.signer, &l.o.Limits, now)
+	if e != nil {
+		return nil, e
+	}
+	if err := l.engine.publishing.enqueue(clients, []*protocol.Publication{p}, nil, l.followedOf(s)); errors.Is(err, poll.ErrQueueFull) {
+		return nil, protocol.ErrRPCTooMany
+	}
+	l.engine.Counters.CountRequest(protocol.CommandPublish)
+	l.engine.Counters.CountMessage(p.Type)
+	return []byte("true"), nil
+}
+
+// senderOf is who publishes: a user, or a guest by its public id.
+func (l *loop) senderOf(s *Session) protocol.Sender {
+	switch {
+	case s.user != 0:
+		return protocol.UserSender(s.user)
+	case s.has(hasPublicID):
+		id := l.table.Channel(s.subs[s.publicAt]).Bytes
+		return protocol.Sender{Type: protocol.SenderClient, ID: id[:]}
+	}
+	return protocol.Sender{Type: protocol.SenderClient}
+}
+
+// listChannels are the ids that s has named. The channel of its messages has none that anybody knows.
+func (l *loop) listChannels(s *Session) []byte {
+	own := protocol.UserChannel(s.user)
+	ids := []string{}
+	for _, sub := range s.subs {
+		if ch := l.table.Channel(sub); s.user == 0 || ch != own {
+			ids = append(ids, string(ch.AppendHex(nil)))
+		}
+	}
+	text, err := json.Marshal(ids)
+	if err != nil {
+		panic("BUG: engine: ids are no JSON: " + err.Error())
+	}
+	return text
+}
+
+// askLastSeen has the question answered by a goroutine.
+func (l *loop) askLastSeen(s *Session, c *protocol.Call) ([]byte, *protocol.RPCError) {
+	if s.user == 0 {
+		return nil, protocol.ErrRPCGuest
+	}
+	users, e := c.Users()
+	if e != nil || !l.mayAsk(s, 1) {
+		return nil, e
+	}
+	ref, id := s.ref(), append([]byte(nil), c.ID...)
+	if !l.engine.requests.start(func() {
+		text := l.engine.lastSeenAnswer(id, users)
+		l.post(mail{kind: mailReply, ref: ref, reply: protocol.AppendFrame(nil, ws.OpText, text)})
+	}) {
+		return nil, protocol.ErrRPCTooMany
+	}
+	return nil, nil
+}
+
+// pulseExpired pings a client of version 5 in its own words, or ends what is dead or out of date.
+func (l *loop) pulseExpired(s *Session) {
+	switch {
+	case s.expires != 0 && l.engine.minutes(time.Now().Add(-l.o.V5.ExpiryGrace)) > s.expires:
+		e := protocol.ErrWrongChannel
+		l.sayGoodbye(s, CloseExpired, e.Code, e.Reason())
+		return
+	case s.has(isPinged):
+		if s.pulses++; time.Duration(s.pulses)*l.o.V5.PingInterval >= l.o.V5.DeadAfter {
+			l.sayGoodbye(s, CloseNoPong, uint16(ws.StatusGoingAway), "")
+			return
+		}
+	}
+	s.mark(isPinged)
+	l.write(s, s.speaks().pulse)
+	if s.state != stateClosed {
+		l.deadlines.start(s, timerPulse)
+	}
+}
+
+// countToken counts why the token in l.sub was refused, if it was.
+func (l *loop) countToken() {
+	if i := slices.Index(protocol.TokenFaults[:], l.sub.Fault); i >= 0 {
+		l.stats.tokensRefused[i].Add(1)
+	}
+}
