@@ -141,6 +141,7 @@ type Push struct {
 
 	StatAllow []string // addresses and prefixes of those who may see the statistics; empty: everybody
 	PubAllow  []string // the same of those who may use the routes pub
+	Origins   []string // pages whose scripts may open WebSockets; empty: all
 	LogLevel  string   // debug, info, warn or error
 	Metrics   string   // address of the operator's window, "host:port"; "": none
 	Operators Operators

@@ -158,6 +158,14 @@ func TestProblems(t *testing.T) {
 	f(`"publishMode":true,"storage":{"type":"memory"}`, `f.json: publishMode: error: what this process publishes would reach nobody: storage.type is "memory" (use storage.type "redis")`)
 }
 
+func TestProblemsOfOrigins(t *testing.T) {
+	f := func(keys, want string) { t.Helper(); wantProblems(t, keys, want) }
+	f(`"push":{"origins":["https://portal.example","*.portal.example"]}`, "")
+	f(`"push":{"origins":["https://portal.example/x"]}`,
+		`f.json: push.origins: error: "https://portal.example/x" is neither an origin nor a host (for example ["https://portal.example", "*.portal.example"])`)
+	f(`"push":{"origins":[]}`, "f.json: push.origins: error: is empty: no page could open a WebSocket (remove it)")
+}
+
 // TestPingIntervalAndOnlineMarks: a ping renews the mark, so it must not come after its end.
 func TestPingIntervalAndOnlineMarks(t *testing.T) {
 	f := func(keys, want string) { t.Helper(); wantProblems(t, keys, want) }

@@ -176,6 +176,8 @@ var options = []option{
 		doc: "a client of version 5 that has said nothing for this long is gone"},
 	{key: "push.v5.expiryGrace", of: func(c *Config) any { return &c.Push.V5.ExpiryGrace }, max: maxMinutes,
 		doc: "a connection ends this long after its token, unless the client has come with a new one"},
+	{key: "push.origins", of: func(c *Config) any { return &c.Push.Origins },
+		doc: "pages whose scripts may open WebSockets, for example `[\"https://portal.example\", \"*.portal.example\"]`; a host alone stands for any scheme and port; who sends no Origin is no browser, and may; absent: all"},
 	{key: "push.logLevel", of: func(c *Config) any { return &c.Push.LogLevel }, doc: "`debug`, `info`, `warn` or `error`"},
 	{key: "push.metrics", of: func(c *Config) any { return &c.Push.Metrics },
 		doc: "address of the [operator's window](operate.md#the-operators-window), such as `127.0.0.1:9100`; at another address than a loopback one, set `push.operators.token`"},

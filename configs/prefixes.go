@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"push-server/poll"
 )
 
 // allowed wants a list of addresses and prefixes that is not empty.
@@ -17,6 +19,17 @@ func (v *validator) allowed(key string, list []string, remedy, empty string) {
 	}
 	if list != nil && len(list) == 0 {
 		v.add(Error, key, remedy, "%s", empty)
+	}
+}
+
+func (v *validator) origins() {
+	const key = "push.origins"
+	list := v.c.Push.Origins
+	if _, err := poll.NewOrigins(list); err != nil {
+		v.add(Error, key, `for example ["https://portal.example", "*.portal.example"]`, "%s", strings.ReplaceAll(err.Error(), "\n", "; "))
+	}
+	if list != nil && len(list) == 0 {
+		v.add(Error, key, "remove it", "is empty: no page could open a WebSocket")
 	}
 }
 

@@ -41,6 +41,7 @@ const (
 	CloseRate                       // the client published or asked more than it may
 	CloseOperator                   // an operator wanted it to end
 	CloseExpired                    // the token is out of date
+	CloseOrigin                     // a page that may not open a WebSocket
 	closeReasons
 )
 
@@ -81,6 +82,7 @@ var closeTable = [closeReasons]closeRow{
 	CloseExpired:        {label: "expired"},
 	CloseRate: {label: "rate", wsCode: 1013, wsText: "1013: Too many requests",
 		notice: "connections closed, their clients publish and ask more than push.clientRate"},
+	CloseOrigin:   {label: "origin", notice: "handshakes refused, push.origins does not have their page"},
 	CloseOperator: {label: "operator", wsCode: 1001, notice: "connections closed by an operator"},
 }
 

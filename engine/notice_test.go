@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"push-server/poll"
 	"push-server/protocol/testclient"
 )
 
@@ -107,4 +108,24 @@ func TestTroubleIsInTheLog(t *testing.T) {
 		dial(t, e)
 	}
 	told("push.maxConnections", "127.0.0.1")
+}
+
+// A page that is not listed is refused before it is a WebSocket, counted and told; a listed one and a program are let in.
+func TestOriginsOfPages(t *testing.T) {
+	t.Parallel()
+	e := startMemory(t, func(o *Options) { o.Origins, _ = poll.NewOrigins([]string{"*.portal.example"}) })
+	target := testSub + query("", newItem())
+	handshake := []string{"Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="}
+	c := dial(t, e)
+	c.Get(target, append(handshake, "Origin: https://portal.example.evil.test")...)
+	if resp := c.Reply("GET"); resp.Status != 403 {
+		t.Errorf("%+v", resp)
+	}
+	if n := e.Stats().Closes["origin"]; n > 1 {
+		t.Errorf("%d connections ended for their origin", n)
+	}
+	_ = c.Close()
+	testclient.Await(t, "the refusal to be counted", func() bool { return e.Stats().Closes["origin"] == 1 })
+	dial(t, e).Upgrade(target, "Origin: https://a.portal.example")
+	dial(t, e).Upgrade(target)
 }

@@ -29,6 +29,13 @@ func (l *loop) upgrade(s *Session, size int) (n int, more bool) {
 		l.scratch = protocol.AppendHandshakeRefusal(l.scratch[:0], refusal, l.head.Header.IsHead())
 		return l.refuse(s, size)
 	}
+	if !l.o.Origins.Allow(l.head.List("Origin")) {
+		l.scratch = protocol.AppendHandshakeRefusal(l.scratch[:0], protocol.RefusedOrigin, l.head.Header.IsHead())
+		s.reason = CloseOrigin
+		l.write(s, l.scratch)
+		l.finish(s)
+		return size, false
+	}
 	l.catchUp()
 	l.scratch = protocol.AppendSwitchingProtocols(l.scratch[:0], hs.Key, hs.Subprotocols)
 	l.write(s, l.scratch)

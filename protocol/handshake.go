@@ -44,6 +44,9 @@ var (
 	refusedSubprotocols = &HandshakeRefusal{http.StatusBadRequest, "Invalid Sec-WebSocket-Protocol header"}
 )
 
+// RefusedOrigin is for pages whose scripts may not open a WebSocket (RFC 6455, 4.2.2: an Origin that is not acceptable gets 403).
+var RefusedOrigin = &HandshakeRefusal{http.StatusForbidden, "Origin is not allowed"}
+
 // IsUpgrade says whether a request asks for another protocol: Connection contains the token "upgrade", and there is an Upgrade
 // header (not nil). Proxies add Upgrade alone to ordinary requests.
 func IsUpgrade(connection, upgrade []byte) bool {
