@@ -143,6 +143,7 @@ type Push struct {
 	PubAllow  []string // the same of those who may use the routes pub
 	Origins   []string // pages whose scripts may open WebSockets; empty: all
 	LogLevel  string   // debug, info, warn or error
+	LogFormat string   // LogText or LogJSON
 	Metrics   string   // address of the operator's window, "host:port"; "": none
 	Operators Operators
 	V5        V5
@@ -155,6 +156,12 @@ type V5 struct {
 	DeadAfter    time.Duration // without a word of a client that is pinged
 	ExpiryGrace  time.Duration // that a connection outlives its token
 }
+
+// The values of Push.LogFormat.
+const (
+	LogText = "text" // key=value
+	LogJSON = "json" // an object a line
+)
 
 // Default returns what counts for keys that a file does not have. It has no servers and no key.
 func Default() *Config {
@@ -197,6 +204,7 @@ func Default() *Config {
 			MemoryPerChannel:  1000,
 			MemoryBytes:       256 << 20,
 			LogLevel:          "info",
+			LogFormat:         LogText,
 			Operators:         Operators{Profiles: true},
 			V5:                V5{PingInterval: 10 * time.Second, DeadAfter: time.Minute, ExpiryGrace: 5 * time.Minute},
 		},

@@ -179,6 +179,7 @@ var options = []option{
 	{key: "push.origins", of: func(c *Config) any { return &c.Push.Origins },
 		doc: "pages whose scripts may open WebSockets, for example `[\"https://portal.example\", \"*.portal.example\"]`; a host alone stands for any scheme and port; who sends no Origin is no browser, and may; absent: all"},
 	{key: "push.logLevel", of: func(c *Config) any { return &c.Push.LogLevel }, doc: "`debug`, `info`, `warn` or `error`"},
+	{key: "push.logFormat", of: func(c *Config) any { return &c.Push.LogFormat }, doc: "form of the lines of the log: `text`, as `key=value`, or `json`, an object each"},
 	{key: "push.metrics", of: func(c *Config) any { return &c.Push.Metrics },
 		doc: "address of the [operator's window](operate.md#the-operators-window), such as `127.0.0.1:9100`; at another address than a loopback one, set `push.operators.token`"},
 	{key: "push.operators.token", of: func(c *Config) any { return &c.Push.Operators.Token },

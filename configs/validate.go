@@ -290,6 +290,9 @@ func (v *validator) level() {
 	if _, err := v.c.Push.Level(); err != nil {
 		v.add(Error, "push.logLevel", "write debug, info, warn or error", "%q is not a level", v.c.Push.LogLevel)
 	}
+	if f := v.c.Push.LogFormat; f != LogText && f != LogJSON && f != "" {
+		v.add(Error, "push.logFormat", "write text or json", "%q is not a format", f)
+	}
 }
 
 func (v *validator) debug() {

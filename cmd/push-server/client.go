@@ -33,10 +33,11 @@ func (a *address) configuration(w io.Writer) (*configs.Config, error) {
 	if len(*a.files) == 0 && a.url != "" {
 		return nil, nil
 	}
-	if len(*a.files) == 0 {
+	c, err := clientConfiguration(*a.files, w)
+	if errors.Is(err, errNoConfiguration) {
 		return nil, usage(errors.New("no server: give --config FILE or --url URL"))
 	}
-	return clientConfiguration(*a.files, w)
+	return c, err
 }
 
 // find is the URL of a route, and what to trust there. name is that of the route in the file.

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 
 	"push-server/configs"
 )
@@ -38,10 +39,16 @@ func loadConfiguration(files []string, w io.Writer, least configs.Severity) (*co
 	return c, nil
 }
 
-// readConfiguration returns a Config only if the problems are valid.
+var errNoConfiguration = errors.New("no configuration: give --config FILE, or PUSH_SUB_MODE=sub, PUSH_PUB_MODE=pub or both in the environment")
+
+// readConfiguration reads files, or the environment where none is named. It returns a Config only if the problems are valid.
 func readConfiguration(files []string) (*configs.Config, []configs.Problem, error) {
 	if len(files) == 0 {
-		return nil, nil, usage(errors.New("no configuration: give --config FILE"))
+		c, problems, ok := configs.Environment(os.LookupEnv)
+		if !ok {
+			return nil, nil, usage(errNoConfiguration)
+		}
+		return c, problems, nil
 	}
 	all, problems := configs.Load(files...)
 	if !configs.Valid(problems) {

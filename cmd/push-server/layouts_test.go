@@ -5,54 +5,29 @@ import (
 	"fmt"
 	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 
 	"push-server/protocol/testclient"
 	"push-server/redisbus/redistest"
 )
 
-// TestEntrypoint starts a container that does both from the names of variables that containers of the Node server have.
-func TestEntrypoint(t *testing.T) {
-	f := func(code int, want string, env ...string) {
-		t.Helper()
-		cmd := exec.Command("../../configs/docker/entrypoint.sh")
-		cmd.Env = append(os.Environ(), env...)
-		out, err := cmd.CombinedOutput()
-		if cmd.ProcessState.ExitCode() != code || !strings.Contains(string(out), want) {
-			t.Errorf("%q: got %v %s, want %q", env, err, out, want)
-		}
-	}
-	f(2, "PUSH_SUB_MODE=sub")
-	f(2, "PUSH_SECURITY_KEY is empty", "MODE=sub")
-	f(2, "REDIS_HOST is empty", "PUSH_PUB_MODE=pub", "SECURITY_KEY=x")
-	f(2, "MODE is both", "MODE=both", "SECURITY_KEY=x")
-	f(2, "REDIS_PORT is tcp:", "PUSH_SUB_MODE=sub", "SECURITY_KEY=x", "REDIS_HOST=r", "REDIS_PORT=tcp:x")
-	f(2, "LISTEN_PORT is 70000", "MODE=pub", "SECURITY_KEY=x", "LISTEN_PORT=70000")
-
-	t.Run("memory", func(t *testing.T) { serveEntrypoint(t, nil) })
+// TestEnvironment starts a container that does both from the names of variables that containers of the Node server have.
+func TestEnvironment(t *testing.T) {
+	t.Run("memory", func(t *testing.T) { serveEnvironment(t, nil) })
 	t.Run("Redis", func(t *testing.T) {
 		password := "a:b@c/d?e#f%20+="
 		_, port := redistest.StartTCP(t, "--requirepass", password)
-		serveEntrypoint(t, map[string]string{"REDIS_HOST": "127.0.0.1", "REDIS_PORT": fmt.Sprint(port), "REDIS_PASSWORD": password})
+		serveEnvironment(t, map[string]string{"REDIS_HOST": "127.0.0.1", "REDIS_PORT": fmt.Sprint(port), "REDIS_PASSWORD": password})
 	})
 }
 
-func serveEntrypoint(t *testing.T, env map[string]string) {
-	dir, sub, pub := t.TempDir(), freePort(t), freePort(t)
-	executable, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Symlink(executable, filepath.Join(dir, "push-server")); err != nil {
-		t.Fatal(err)
-	}
+func serveEnvironment(t *testing.T, env map[string]string) {
+	sub, pub := freePort(t), freePort(t)
 	key := `strange "key" with \ in it`
 	for name, value := range map[string]string{
-		asServer: "1", "PATH": dir + ":" + os.Getenv("PATH"), "RUN_DIR": filepath.Join(dir, "run"), "PUSH_SECURITY_KEY": key,
+		"PUSH_SECURITY_KEY": key, "LISTEN_HOSTNAME": "127.0.0.1",
 		"PUSH_SUB_MODE": "sub", "PUSH_SUB_PORT": fmt.Sprint(sub), "PUSH_PUB_MODE": "pub", "PUSH_PUB_PORT": fmt.Sprint(pub),
 	} {
 		t.Setenv(name, value)
@@ -60,16 +35,7 @@ func serveEntrypoint(t *testing.T, env map[string]string) {
 	for name, value := range env {
 		t.Setenv(name, value)
 	}
-	p := &process{t: t, cmd: exec.Command("../../configs/docker/entrypoint.sh"), done: make(chan struct{})}
-	p.cmd.Stdout, p.cmd.Stderr = &p.log, &p.log
-	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	if err := p.cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	go func() {
-		p.cmd.Wait()
-		close(p.done)
-	}()
+	p := launch(t)
 	t.Cleanup(p.finish)
 	in := &installation{subs: []string{fmt.Sprint("127.0.0.1:", sub)}, pub: fmt.Sprint("127.0.0.1:", pub)}
 	p.waitListening(in.subs[0])
@@ -150,40 +116,5 @@ func TestEveryInterface(t *testing.T) {
 			listener["hostname"] = hostname
 		}
 		start(t, c)
-	}
-}
-
-// TestEntrypointDefaults looks at the configuration that the script writes, with the defaults of the image whose variables are used.
-func TestEntrypointDefaults(t *testing.T) {
-	f := func(want []string, env ...string) {
-		t.Helper()
-		dir := t.TempDir()
-		if err := os.Symlink("/bin/true", filepath.Join(dir, "push-server")); err != nil {
-			t.Fatal(err)
-		}
-		cmd := exec.Command("../../configs/docker/entrypoint.sh")
-		cmd.Env = append([]string{"PATH=" + dir + ":" + os.Getenv("PATH"), "RUN_DIR=" + dir, "SECURITY_KEY=x"}, env...)
-		if out, err := cmd.CombinedOutput(); err != nil {
-			t.Errorf("%q: %v %s", env, err, out)
-			return
-		}
-		text, err := os.ReadFile(filepath.Join(dir, "config.json"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, part := range want {
-			if !strings.Contains(string(text), part) {
-				t.Errorf("%q: %s is missing in\n%s", env, part, text)
-			}
-		}
-	}
-	f([]string{`"name": "pub"`, `"port": "8010"`, `"host": "redis", "port": "6379"`}, "MODE=pub")
-	f([]string{`"name": "sub"`, `"port": "8010"`, `"host": "redis", "port": "6379"`}, "MODE=sub")
-	f([]string{`"port": "8800"`, `"host": "db"`}, "MODE=pub", "LISTEN_PORT=8800", "REDIS_HOST=db")
-	f([]string{`"name": "pub"`, `"port": "9010"`}, "PUSH_PUB_MODE=pub", "REDIS_HOST=db")
-	f([]string{`"host": "db", "port": "6380"`}, "PUSH_SUB_MODE=sub", "REDIS_HOST=db", "REDIS_PORT=tcp://172.17.0.2:6380")
-	f([]string{`"host": "172.17.0.2", "port": "6380"`}, "PUSH_SUB_MODE=sub", "REDIS_PORT=tcp://172.17.0.2:6380")
-	for _, yes := range []string{"1", "true", "yes", "on", "TRUE"} {
-		f([]string{`"name": "sub"`, `"port": "8010"`}, "PUSH_SUB_MODE="+yes, "REDIS_HOST=db")
 	}
 }

@@ -22,7 +22,7 @@ func openLogs(c *configs.Config, stderr io.Writer) (*logs, error) {
 	if err != nil {
 		panic("BUG: a level that was not validated: " + err.Error())
 	}
-	console := slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: level})
+	console := consoleHandler(stderr, c.Push.LogFormat, level)
 	l := &logs{warnings: ops.NewWarnings()}
 	l.log = slog.New(slog.NewMultiHandler(console, l.warnings))
 	if c.Debug.FolderName == "" {

@@ -31,7 +31,7 @@ func main() {
 	err := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
 	if err != nil {
 		last := newConsole()
-		fmt.Fprintln(last.to(os.Stderr), "push-server:", err)
+		fmt.Fprintln(last.to(os.Stderr), lastWords(err))
 		last.close()
 	}
 	os.Exit(exitCode(err))
