@@ -310,6 +310,23 @@ var (
 	errNoBus    = errors.New("the bus has not answered yet")
 )
 
+// Alive returns nil when every loop has answered, and neither the feed nor the queue of publications is held up; an error when ctx ends
+// before. What the bus does makes no difference. It may be called from any goroutine.
+func (e *Engine) Alive(ctx context.Context) error {
+	answered := make(chan error, 1)
+	go func() {
+		e.feed.Held()
+		e.publishing.length()
+		answered <- askLoops(ctx, e.loops, func(*loop) {})
+	}()
+	select {
+	case err := <-answered:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
 // silence is how long the bus may be silent before the engine says that it does not serve.
 func (o *Options) silence() time.Duration { return max(5*o.EchoInterval, 3*time.Second) }
 

@@ -261,18 +261,29 @@ func TestSystemdHears(t *testing.T) {
 	}
 	defer systemd.Close()
 	t.Setenv("NOTIFY_SOCKET", filepath.Join(dir, "s"))
+	t.Setenv("WATCHDOG_USEC", "400000")
 	c := standalone(t)
 	p := launch(t, writeConfigs(t, c)...)
+	// hear waits for a message. Those about life and connections come in between.
 	hear := func(want string) {
 		t.Helper()
 		systemd.SetReadDeadline(time.Now().Add(patience))
 		b := make([]byte, 1000)
-		n, err := systemd.Read(b)
-		if err != nil || !strings.HasPrefix(string(b[:n]), want) {
-			t.Fatalf("systemd hears %q, %v, want %q\n%s", b[:n], err, want, p.log.String())
+		for {
+			n, err := systemd.Read(b)
+			heard := string(b[:n])
+			switch {
+			case err == nil && strings.HasPrefix(heard, want):
+				return
+			case err != nil || !strings.HasPrefix(heard, "WATCHDOG=1") && !strings.HasPrefix(heard, "STATUS="):
+				t.Fatalf("systemd hears %q, %v, want %q\n%s", heard, err, want, p.log.String())
+			}
 		}
 	}
 	hear("READY=1")
+	hear("WATCHDOG=1")
+	hear("STATUS=serving 0 connections")
+	hear("WATCHDOG=1")
 	for _, route := range []string{"sub", "pub"} {
 		conn, err := net.Dial("tcp", c.addr(route))
 		if err != nil {

@@ -64,11 +64,26 @@ func serveLogged(ctx context.Context, c *configs.Config, logs *logs, stdout io.W
 	}
 	s.print(stdout)
 	notifyReady(logs.log)
+	defer inBackground(s.beat)() // also while it drains
 	if err := s.wait(ctx, reloads); err != nil {
 		logs.log.Error("shutting down", "err", err)
 		return errors.Join(err, s.drain(brokenTimeout))
 	}
 	return s.drainUntil(ends, c.Push.DrainTimeout, c.Push.DrainDelay)
+}
+
+// inBackground runs f until the function that it returns is called, which waits for its end.
+func inBackground(f func(ctx context.Context)) (stop func()) {
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		f(ctx)
+	}()
+	return func() {
+		cancel()
+		<-done
+	}
 }
 
 // brokenTimeout is how long a server that has lost an event loop or a port takes to store what it has accepted and to say goodbye:
