@@ -22,12 +22,14 @@ build: ## build bin/push-server, and bin/push-bench
 
 test: deps ## run all tests, but for those that take minutes; PUSH_TEST_REDIS=path: with another redis-server, or a valkey-server
 	go test -timeout 20m $(PACKAGES)
+	go test -C configs/package ./...
 
 model: ## run ten thousand schedules of each scenario of what can go wrong between the bus and the loops
 	go test ./engine/feed -count=1 -timeout 10m -run '^TestModel$$' -schedules 10000
 
-test-slow: deps ## run the recorded conversations with those that take minutes
+test-slow: deps ## run the recorded conversations with those that take minutes, and install the packages
 	PUSH_TEST_SLOW=1 go test -count=1 -timeout 15m -run 'TestConversations' ./cmd/push-server
+	PUSH_TEST_SLOW=1 go test -C configs/package -count=1 -timeout 15m ./...
 
 test-attacks: deps ## let strangers do what takes memory, and see that it is bounded and comes back
 	PUSH_TEST_SLOW=1 go test -count=1 -timeout 15m -run 'TestAttacks' ./cmd/push-server
@@ -46,13 +48,14 @@ mutants: deps ## take the rule behind each promise out of the source, and see th
 race: deps ## run the tests with the race detector
 	go test -race -timeout 30m $(PACKAGES)
 
-deps: ## install what tests talk to (Redis, nginx, Node, Chromium, curl, strace) where it is missing
+deps: ## install what tests talk to (Redis, nginx, Node, Chromium, curl, strace, rpm, …) where it is missing
 	@.ci/deps
 
 lint: $(GOLANGCI) ## check form and the usual mistakes
 	@test -z "$$(gofmt -l .)" || { echo "not formatted, run make fmt:"; gofmt -l .; exit 1; }
 	go vet ./...
 	$(GOLANGCI) run
+	cd configs/package && go vet ./... && $(CURDIR)/$(GOLANGCI) run
 
 $(GOLANGCI):
 	@mkdir -p bin
@@ -98,16 +101,12 @@ bench-code: ## run the benchmarks of the code COUNT times, for benchstat; PACKAG
 # Man pages have the date of the source, so that they are the same whenever they are made.
 DATE = $(shell git log -1 --format=%ct 2>/dev/null)
 
-# The server in the package may be for another machine than this one.
-package: build ## put the server and its files into dist/
-	rm -rf dist/share && mkdir -p dist/share/completions
-	env -u GOOS -u GOARCH go build -ldflags '$(LDFLAGS)' -o dist/share/push-server ./cmd/push-server
-	SOURCE_DATE_EPOCH=$(DATE) dist/share/push-server man dist/share/man/man1
-	for shell in bash zsh fish; do dist/share/push-server completion $$shell >dist/share/completions/push-server.$$shell || exit; done
-	rm dist/share/push-server
-	tar -czf dist/push-server-$(VERSION)-linux-$$(go env GOARCH).tar.gz --transform 's,^\(dist/\)\?,push-server/,' \
-		bin/push-server configs/*.json README.md docs LICENSE dist/share
-	@rm -r dist/share
+ARCHS ?= amd64 arm64
+
+package: ## put what is released into dist/: packages, tarballs, an image, licences, bills of materials, checksums
+	rm -rf dist
+	env -u GOOS -u GOARCH go run -C configs/package . -root $(CURDIR) -out $(CURDIR)/dist -version $(VERSION) \
+		-commits $$(git rev-list --count HEAD 2>/dev/null || echo 0) -date $(or $(DATE),0) $(ARCHS)
 	@ls dist
 
 # Where install puts things: in PREFIX what the next version replaces, in /etc what is the operator's and stays as it is.

@@ -1,0 +1,121 @@
+package main
+
+import (
+	"bytes"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// A machine is a root of its own, with all that this system has, in which whatever is done leaves no trace outside: its files are laid
+// over those of the system, its processes and its network are its own.
+type machine struct {
+	t    *testing.T
+	init *exec.Cmd
+	root string // as its processes see it
+}
+
+const bootScript = `set -eu
+mount -t tmpfs none "$1"
+mkdir "$1/upper" "$1/work" "$1/root"
+mount -t overlay overlay -o lowerdir=/,upperdir="$1/upper",workdir="$1/work" "$1/root"
+mount -t proc proc "$1/root/proc"
+mount --rbind /dev "$1/root/dev"
+mount -t tmpfs none "$1/root/run"
+mount -t tmpfs none "$1/root/tmp"
+ip link set lo up
+root=$1/root
+shift
+cp "$@" "$root/tmp"
+echo ready
+exec sleep infinity`
+
+// boot starts a machine with copies of files in /tmp.
+func boot(t *testing.T, files ...string) *machine {
+	t.Helper()
+	dir := t.TempDir()
+	m := &machine{t: t, root: filepath.Join(dir, "root")}
+	m.init = exec.Command("bash", append([]string{"-c", bootScript, "boot", dir}, files...)...)
+	m.init.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNS | syscall.CLONE_NEWPID | syscall.CLONE_NEWNET, Pdeathsig: syscall.SIGKILL}
+	var complaint bytes.Buffer
+	m.init.Stderr = &complaint
+	out, err := m.init.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := m.init.Start(); err != nil {
+		t.Skipf("a root of its own needs the right to mount: %v", err)
+	}
+	t.Cleanup(func() {
+		m.init.Process.Kill() // takes all other processes along
+		m.init.Wait()
+	})
+	line := make([]byte, 64)
+	if n, err := out.Read(line); string(line[:n]) != "ready\n" {
+		m.init.Wait()
+		t.Fatalf("the machine does not start: %v\n%s", err, complaint.String())
+	}
+	// What an operator has installed on this system is not there.
+	m.run(`rm -rf /etc/push-server /etc/default/push-server /etc/logrotate.d/push-server`)
+	return m
+}
+
+// try runs a script on the machine.
+func (m *machine) try(script string) (out string, err error) {
+	cmd := exec.Command("nsenter", "--target", strconv.Itoa(m.init.Process.Pid), "--mount", "--pid", "--net",
+		"chroot", m.root, "bash", "-euo", "pipefail", "-c", script)
+	cmd.Env = []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root", "LC_ALL=C", "DEBIAN_FRONTEND=noninteractive"}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	cmd.WaitDelay = time.Second // servers that were started keep the output
+	b, err := cmd.CombinedOutput()
+	return string(b), err
+}
+
+func (m *machine) run(script string) string {
+	m.t.Helper()
+	out, err := m.try(script)
+	if err != nil {
+		m.t.Fatalf("%s: %v\n%s", script, err, out)
+	}
+	return out
+}
+
+// says runs a script, which has to print these parts.
+func (m *machine) says(script string, parts ...string) {
+	m.t.Helper()
+	out := m.run(script)
+	for _, part := range parts {
+		if !strings.Contains(out, part) {
+			m.t.Errorf("%s: %q is missing in\n%s", script, part, out)
+		}
+	}
+}
+
+// await repeats a script until it succeeds.
+func (m *machine) await(script string) string {
+	m.t.Helper()
+	for end := time.Now().Add(time.Minute); ; {
+		out, err := m.try(script)
+		if err == nil {
+			return out
+		}
+		if time.Now().After(end) {
+			m.t.Fatalf("%s: %v\n%s", script, err, out)
+		}
+	}
+}
+
+func rootNeeded(t *testing.T) {
+	t.Helper()
+	if os.Getuid() != 0 {
+		t.Skip("only root can install packages")
+	}
+	if os.Getenv("PUSH_TEST_SLOW") == "" {
+		t.Skip("make test-slow runs it")
+	}
+}
