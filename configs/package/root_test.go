@@ -33,7 +33,7 @@ root=$1/root
 shift
 cp "$@" "$root/tmp"
 echo ready
-exec sleep infinity`
+while :; do sleep 60; done` // and bury what is orphaned
 
 // boot starts a machine with copies of files in /tmp.
 func boot(t *testing.T, files ...string) *machine {
