@@ -8,7 +8,7 @@ import (
 	"strconv"
 	"strings"
 
-	"push-server/poll"
+	"push-server/protocol"
 )
 
 // allowed wants a list of addresses and prefixes that is not empty.
@@ -25,7 +25,7 @@ func (v *validator) allowed(key string, list []string, remedy, empty string) {
 func (v *validator) origins() {
 	const key = "push.origins"
 	list := v.c.Push.Origins
-	if _, err := poll.NewOrigins(list); err != nil {
+	if _, err := protocol.NewOrigins(list); err != nil {
 		v.add(Error, key, `for example ["https://portal.example", "*.portal.example"]`, "%s", strings.ReplaceAll(err.Error(), "\n", "; "))
 	}
 	if list != nil && len(list) == 0 {

@@ -9,7 +9,7 @@ import (
 	"testing"
 	"time"
 
-	"push-server/poll"
+	"push-server/protocol"
 	"push-server/protocol/testclient"
 )
 
@@ -113,7 +113,7 @@ func TestTroubleIsInTheLog(t *testing.T) {
 // A page that is not listed is refused before it is a WebSocket, counted and told; a listed one and a program are let in.
 func TestOriginsOfPages(t *testing.T) {
 	t.Parallel()
-	e := startMemory(t, func(o *Options) { o.Origins, _ = poll.NewOrigins([]string{"*.portal.example"}) })
+	e := startMemory(t, func(o *Options) { o.Origins, _ = protocol.NewOrigins([]string{"*.portal.example"}) })
 	target := testSub + query("", newItem())
 	handshake := []string{"Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="}
 	c := dial(t, e)

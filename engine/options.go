@@ -94,8 +94,8 @@ type Options struct {
 	Trace    Trace        // nil: nobody is followed
 	// StatAllow is whose connections may ask for the statistics page; empty: everybody's.
 	StatAllow []netip.Prefix
-	Origins   poll.Origins   // pages whose scripts may open WebSockets
-	PubAllow  []netip.Prefix // the same for publishing, and for questions who is online
+	Origins   protocol.Origins // pages whose scripts may open WebSockets
+	PubAllow  []netip.Prefix   // the same for publishing, and for questions who is online
 }
 
 // MaxKeys is how many keys may be right at the same time.

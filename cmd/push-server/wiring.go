@@ -70,7 +70,7 @@ func engineOptions(s *server, key []byte) engine.Options {
 	}
 	o.Closed = s.closed
 	o.StatAllow, _ = configs.Prefixes(p.StatAllow) // those that are none did not pass the check
-	o.Origins, _ = poll.NewOrigins(p.Origins)
+	o.Origins, _ = protocol.NewOrigins(p.Origins)
 	o.PubAllow, _ = configs.Prefixes(p.PubAllow)
 	return o
 }
