@@ -66,6 +66,9 @@ var mutants = []mutant{
 	{25, "engine/ops/access.go", "case g.readOnly && !reads(r):", "case false:", "./cmd/push-server", "TestTesterOfAReadOnlyWindow"},
 	{25, "cmd/push-server/internal/tester/channel.go", "\tc := t.find(ask.ID)", "\tc := &channel{private: ask.ID}", "./cmd/push-server", "TestTesterKnowsItsOwnChannelsOnly"},
 	{26, "configs/effective.go", "case o.secret() && o.key != \"storage.socket\":", "case false:", "./cmd/push-server", "TestWindowKeepsSecrets"},
+	{26, "engine/connections.go", "c.Channels = append(c.Channels, view.Hash(&ch))", "c.Channels = append(c.Channels, string(ch.AppendHex(nil)))", "./cmd/push-server", "TestOperatorsSeeNoSecrets"},
+	{28, "engine/ops/access.go", "return subtle.ConstantTimeCompare(a[:], b[:]) == 1", "return true || subtle.ConstantTimeCompare(a[:], b[:]) == 1", "./engine/ops", "TestTokenIsAskedFor"},
+	{28, "engine/ops/access.go", "case g.origins.Check(r) != nil:", "case false:", "./engine/ops", "TestWritingIsGuarded"},
 }
 
 // inMutant is set for the tests of a mutant.

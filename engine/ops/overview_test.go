@@ -86,8 +86,9 @@ func TestWarnings(t *testing.T) {
 		fmt.Sprint(got[0].Attrs) != "map[g.err:away g.h.n:1 process:p]" {
 		t.Errorf("%+v", got)
 	}
+	message, value := strings.Repeat("x", 1<<20), strings.Repeat("é", 1<<20)
 	for i := range 2 * maxWarnings {
-		log.Error(strings.Repeat("x", 1<<20), "i", i, "long", strings.Repeat("é", 1<<20))
+		log.Error(message, "i", i, "long", value)
 	}
 	got = w.Recent()
 	if len(got) != maxWarnings || got[0].Attrs["g.i"] != fmt.Sprint(2*maxWarnings-1) || got[maxWarnings-1].Attrs["g.i"] != fmt.Sprint(maxWarnings) {
