@@ -15,8 +15,10 @@ import (
 	"github.com/gobwas/ws"
 
 	"push-server/engine/channels"
+	"push-server/engine/membus"
 	"push-server/engine/recorder"
 	"push-server/engine/view"
+	"push-server/poll"
 	"push-server/protocol"
 	"push-server/protocol/testclient"
 )
@@ -170,6 +172,46 @@ func TestFlightRecorder(t *testing.T) {
 	}
 	if f, err := e.Watch(t.Context(), id); f != nil || err != nil {
 		t.Error("a connection that is gone is followed")
+	}
+}
+
+// Operators may ask before the start, when no loop can be woken, and after the end.
+func TestOperatorsAskAtAnyTime(t *testing.T) {
+	t.Parallel()
+	var log lockedBuffer
+	bus := membus.New(membus.Options{})
+	t.Cleanup(bus.Close)
+	e, err := New(Options{
+		Listeners: []Listener{{Name: "test", Addr: "127.0.0.1:0", Routes: poll.Routes{Sub: testSub}}},
+		Key:       []byte(testKey), Loops: 1, Logger: slog.New(slog.NewTextHandler(&log, nil)),
+	}, bus)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ask := func(want error) {
+		t.Helper()
+		ctx, cancel := context.WithTimeout(t.Context(), patience)
+		defer cancel()
+		if _, err := e.Connections(ctx, view.Query{Limit: 1}); !errors.Is(err, want) {
+			t.Errorf("%v, want %v", err, want)
+		}
+		if _, err := e.Watch(ctx, view.ID{}); !errors.Is(err, want) {
+			t.Errorf("%v, want %v", err, want)
+		}
+	}
+	ask(errStarting)
+	if err := e.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	ask(nil)
+	if err := e.Stop(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := e.Events(t.Context(), view.ID{}); !errors.Is(err, errStopped) {
+		t.Error(err)
+	}
+	if text := log.String(); strings.Contains(text, "cannot be woken") {
+		t.Error(text)
 	}
 }
 

@@ -183,11 +183,14 @@ func askLoops(ctx context.Context, loops []*loop, f func(l *loop)) error {
 	}
 }
 
-// askLoop is askLoops of one loop, for callers who may come even when the engine has stopped.
+// askLoop is askLoops of one loop, for callers who may come before the engine has started, and when it has stopped.
 func (e *Engine) askLoop(ctx context.Context, l *loop, f func(l *loop)) error {
 	e.controls.RLock()
 	defer e.controls.RUnlock()
-	if e.controlsClosed {
+	switch {
+	case !e.running.Load():
+		return errStarting
+	case e.controlsClosed:
 		return errStopped
 	}
 	return askLoops(ctx, []*loop{l}, f)
