@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"time"
@@ -183,17 +184,17 @@ func following(t Trace, h fasthttp.RequestHandler) fasthttp.RequestHandler {
 	}
 }
 
-// traceTarget is a request target as lines show it: without signatures, which open channels to whoever reads them. Strangers choose its
-// bytes, so it is one pass over bytes, and what is percent-encoded is looked at as what it stands for.
+// traceTarget is a request target as lines show it: without signatures and tokens, which open channels to whoever reads them. Strangers choose
+// its bytes, so it is one pass over bytes, and what is percent-encoded is looked at as what it stands for.
 func traceTarget(target []byte) string {
 	shown := make([]byte, 0, len(target))
 	for i := 0; i < len(target); {
 		c, n := decoded(target[i:])
 		shown = append(shown, target[i:i+n]...)
-		if i += n; c != '.' {
+		if i += n; c != '.' && (c != '=' || !bytes.HasSuffix(shown, []byte("signature="))) {
 			continue
 		}
-		digits, length := hexDigits(target[i:])
+		digits, length := secretDigits(target[i:])
 		if digits >= minSignature {
 			shown = append(shown, '*')
 		} else {
@@ -204,20 +205,25 @@ func traceTarget(target []byte) string {
 	return string(shown)
 }
 
-// minSignature is the length of the shortest signature, in hexadecimal digits.
+// minSignature is the length of the shortest signature, in hexadecimal digits. Segments of tokens are longer.
 const minSignature = 32
 
-// hexDigits counts the hexadecimal digits at the beginning of b, and their bytes.
-func hexDigits(b []byte) (digits, length int) {
+// secretDigits counts the digits at the beginning of b that a signature or a segment of a token may consist of, and their bytes.
+func secretDigits(b []byte) (digits, length int) {
 	for length < len(b) {
 		c, n := decoded(b[length:])
-		if _, ok := hexValue(c); !ok {
+		if !isSecretDigit(c) {
 			break
 		}
 		digits++
 		length += n
 	}
 	return digits, length
+}
+
+// isSecretDigit says whether c is a digit of base64url (RFC 4648, 5), as those of hex are.
+func isSecretDigit(c byte) bool {
+	return '0' <= c && c <= '9' || 'a' <= c|0x20 && c|0x20 <= 'z' || c == '-' || c == '_'
 }
 
 // decoded is the first byte that b, which is not empty, stands for, and how many bytes that takes.

@@ -54,9 +54,11 @@ var (
 
 // hearJSON does what a client of version 5 says.
 func (l *loop) hearJSON(s *Session, payload []byte) {
+	s.unmark(isPinged)
+	s.pulses = 0
 	switch {
 	case bytes.Equal(payload, wordPong):
-		l.hearPong(s)
+		l.touchAgain(s)
 	case bytes.HasPrefix(payload, wordAck):
 		if _, ok := protocol.ParseMessageID(payload[len(wordAck):]); ok {
 			l.stats.acknowledged.Add(1)
@@ -187,14 +189,22 @@ func (l *loop) listChannels(s *Session) []byte {
 	return text
 }
 
+// maxAsked is how many users a client may ask about at once; back ends ask about all.
+const maxAsked = 1000
+
 // askLastSeen has the question answered by a goroutine.
 func (l *loop) askLastSeen(s *Session, c *protocol.Call) ([]byte, *protocol.RPCError) {
 	if s.user == 0 {
 		return nil, protocol.ErrRPCGuest
 	}
 	users, e := c.Users()
-	if e != nil || !l.mayAsk(s, 1) {
+	switch {
+	case e != nil:
 		return nil, e
+	case len(users) > maxAsked:
+		return nil, protocol.ErrRPCUsers
+	case !l.mayAsk(s, 1):
+		return nil, nil
 	}
 	ref, id := s.ref(), append([]byte(nil), c.ID...)
 	if !l.engine.requests.start(func() {

@@ -46,7 +46,7 @@ func (l *loop) startPoll(s *Session) (more bool) {
 	l.catchUp()
 	l.subscribe(s, l.sub.Items)
 	l.rememberUser(s)
-	l.touchPoll(s)
+	l.touchAgain(s)
 	if l.sub.HasMid {
 		l.startReplay(s, l.sub.Mid)
 	} else {

@@ -166,8 +166,8 @@ func (l *loop) touchOnline(s *Session) {
 	}
 }
 
-// touchPoll is touchOnline for a poll: on a connection that polls again and again, a quarter of the mark's life is often enough.
-func (l *loop) touchPoll(s *Session) {
+// touchAgain is touchOnline for what comes again and again, polls and the pongs of version 5: a quarter of the mark's life is often enough.
+func (l *loop) touchAgain(s *Session) {
 	if l.engine.presence == nil {
 		l.seeUser(s)
 		return

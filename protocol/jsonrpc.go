@@ -102,6 +102,9 @@ func rpcParams(text string) *RPCError { return &RPCError{-32602, text} }
 // ErrRPCGuest is for those who have no user id and ask for what needs one.
 var ErrRPCGuest = rpcParams("Only for users")
 
+// ErrRPCUsers is for those who ask about more users than a client may.
+var ErrRPCUsers = rpcParams("Too many users")
+
 // Call is a request of JSON-RPC. Its slices alias what was parsed.
 type Call struct {
 	Method string          `json:"method"`

@@ -1,0 +1,75 @@
+package engine
+
+import (
+	"testing"
+	"time"
+
+	"github.com/gobwas/ws"
+
+	"push-server/protocol"
+	"push-server/protocol/testclient"
+)
+
+// dialV5 opens a WebSocket of version 5 for a user, whose token expires after d.
+func dialV5(t *testing.T, e *Engine, d time.Duration) *testclient.Client {
+	t.Helper()
+	token := testclient.Token(testKey, time.Now().Add(d).Unix(), 17)
+	return webSocket(t, e, "?jsonRpc=true&token="+token)
+}
+
+// A client of version 5 that says something now and then stays, however late it is each time; one that says nothing is gone after a while.
+func TestPulses(t *testing.T) {
+	e := startMemory(t, func(o *Options) {
+		o.V5 = V5{Enabled: true, PingInterval: 100 * time.Millisecond, DeadAfter: 400 * time.Millisecond}
+	})
+	c := dialV5(t, e, time.Hour)
+	for range 4 {
+		for range 3 {
+			if f := c.Frame(); f.Header.OpCode != ws.OpText || string(f.Payload) != "ping" {
+				t.Fatalf("got %v %q", f.Header.OpCode, f.Payload)
+			}
+		}
+		c.SendFrame(ws.OpText, []byte("pong"))
+	}
+	for f := c.Frame(); string(f.Payload) == "ping"; f = c.Frame() {
+		continue
+	}
+	c.Close()
+	testclient.Await(t, "the end of a connection that says nothing", func() bool { return e.Stats().Closes[CloseNoPong.String()] == 1 })
+}
+
+// A connection does not outlive its token by much, and its client is told to ask for another one.
+func TestExpiredConnection(t *testing.T) {
+	e := startMemory(t, func(o *Options) {
+		o.V5 = V5{Enabled: true, PingInterval: 100 * time.Millisecond, ExpiryGrace: -70 * time.Second} // over before it begins
+	})
+	c := dialV5(t, e, time.Second)
+	f := c.Frame()
+	for string(f.Payload) == "ping" {
+		f = c.Frame()
+	}
+	if code, _ := ws.ParseCloseFrameData(f.Payload); f.Header.OpCode != ws.OpClose || uint16(code) != protocol.ErrWrongChannel.Code {
+		t.Errorf("got %v %d", f.Header.OpCode, code)
+	}
+	c.Close()
+	testclient.Await(t, "its reason to be counted", func() bool { return e.Stats().Closes[CloseExpired.String()] == 1 })
+}
+
+// Frames are shared by all who get the same, and what is for one user alone reaches nobody else.
+func TestOwnParams(t *testing.T) {
+	e := startMemory(t, func(o *Options) { o.V5.Enabled = true })
+	a := newItem()
+	mine, other := dialV5(t, e, time.Hour), subscribed(t, e, query("", a))
+	p := publication(`{"params":{}}`, 60, protocol.UserChannel(17), private(a))
+	p.Extra = []byte(`{"user_params":{"17":{"x":1},"18":{"secret":1}}}`)
+	if err := e.Publish(t.Context(), []*protocol.Publication{p}); err != nil {
+		t.Fatal(err)
+	}
+	const want = `,"body":{"params":{}},"sender":{"type":2,"id":""},"user_params":{"x":1}}}`
+	if got := string(mine.Frame().Payload); len(got) < len(want) || got[len(got)-len(want):] != want {
+		t.Errorf("the user gets %s", got)
+	}
+	if got := other.Bodies(1); got[0] != `{"params":{}}` {
+		t.Errorf("somebody else gets %s", got)
+	}
+}
