@@ -30,12 +30,16 @@ func (l *loop) subscribe(s *Session, items []protocol.Item) {
 			n++
 		}
 	}
+	place := s.since
 	s.subs = make([]channels.Subscription, 0, n)
 	for i := range items {
 		l.join(s, protocol.ChannelID{Bytes: items[i].Private, Private: true}, items[i].HasPublic || i == 0 && l.sub.Token.User != 0)
 		if items[i].HasPublic {
 			l.join(s, protocol.ChannelID{Bytes: items[i].Public}, false)
 		}
+	}
+	if place != 0 {
+		s.since = place
 	}
 	l.listening(s).Add(1)
 	l.stats.keys[s.key].Add(1)

@@ -37,6 +37,7 @@ func (l *loop) upgrade(s *Session, size int) (n int, more bool) {
 		return size, false
 	}
 	l.catchUp()
+	s.since = l.engine.subscriptions.Add(1) // before its client can open another connection, on another loop
 	l.scratch = protocol.AppendSwitchingProtocols(l.scratch[:0], hs.Key, hs.Subprotocols)
 	l.write(s, l.scratch)
 	if s.state == stateClosed {
