@@ -43,6 +43,14 @@ type Presence interface {
 	Online(ctx context.Context, chs []protocol.ChannelID) ([]bool, error)
 }
 
+// LastSeen is the optional ability of a bus to remember when users of version 5 were seen.
+type LastSeen interface {
+	// See notes when users were seen, in Unix seconds. An earlier time than the one that is known changes nothing.
+	See(ctx context.Context, seen map[uint64]int64) error
+	// LastSeen returns of each user when that was; 0: nobody knows.
+	LastSeen(ctx context.Context, users []uint64) ([]int64, error)
+}
+
 // Statistics is the optional ability of a bus to share one small record per process.
 type Statistics interface {
 	// PutStatistics stores the record of the process called name, replacing the last one.

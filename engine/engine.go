@@ -17,7 +17,6 @@ import (
 	"push-server/engine/accept"
 	"push-server/engine/budget"
 	"push-server/engine/feed"
-	"push-server/engine/lastseen"
 	"push-server/engine/latency"
 	"push-server/engine/outage"
 	"push-server/engine/probe"
@@ -38,9 +37,9 @@ type Engine struct {
 	loops        []*loop
 	publishing   *publishQueue
 	limits       *channelLimits
-	presence     *presence       // nil: marks are not shared
-	lastSeen     *lastseen.Queue // nil: version 5 is not spoken
-	shared       Statistics      // nil: statistics are not shared
+	presence     *presence  // nil: marks are not shared
+	lastSeen     *lastSeen  // nil: version 5 is not spoken
+	shared       Statistics // nil: statistics are not shared
 	admission    admission
 	publishers   publishers
 	requests     requests
@@ -162,10 +161,10 @@ func (e *Engine) Start(ctx context.Context) error {
 	e.background(e.trim)
 	e.background(e.watchDelivery)
 	if e.presence != nil {
-		e.background(e.presence.run)
+		e.background(e.presence.due.Run)
 	}
 	if e.lastSeen != nil {
-		e.background(e.lastSeen.Run)
+		e.background(e.lastSeen.due.Run)
 	}
 	if e.shared != nil {
 		e.background(e.shareStatistics)

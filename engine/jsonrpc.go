@@ -2,7 +2,6 @@ package engine
 
 import (
 	"bytes"
-	"context"
 	"encoding/json"
 	"errors"
 	"slices"
@@ -11,8 +10,6 @@ import (
 	"github.com/gobwas/ws"
 
 	"push-server/engine/feed"
-	"push-server/engine/lastseen"
-	"push-server/engine/outage"
 	"push-server/poll"
 	"push-server/protocol"
 )
@@ -31,9 +28,8 @@ func init() {
 // speakV5 lets back ends call, and remembers who was seen, where the bus can.
 func (e *Engine) speakV5() {
 	e.http.Users = e
-	if memory, ok := e.bus.(lastseen.Memory); ok {
-		failing := outage.New(e.o.Logger, "the time that users were seen cannot be written", "trying again")
-		e.lastSeen = lastseen.New(memory, func(ctx context.Context, f func(ctx context.Context) error) { untilDone(ctx, failing, f) })
+	if memory, ok := e.bus.(LastSeen); ok {
+		e.lastSeen = newLastSeen(memory, e.o.Logger)
 	}
 }
 

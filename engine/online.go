@@ -3,74 +3,44 @@ package engine
 import (
 	"context"
 	"log/slog"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
+	"push-server/engine/batch"
 	"push-server/engine/outage"
 	"push-server/protocol"
 )
 
-// presence marks the channels of connections as online for other processes, in batches: a wave of connections is a few commands.
+// presence marks the channels of connections as online for other processes. A mark that is dropped is renewed with the next pong.
 type presence struct {
-	marks   Presence
-	outage  *outage.Outage
-	mu      sync.Mutex
-	due     map[protocol.ChannelID]struct{}
-	arrived chan struct{}
+	marks Presence
+	due   *batch.Queue[protocol.ChannelID, struct{}]
 }
 
-const (
-	maxMarksDue = 1 << 20 // more are dropped: each is renewed with the next pong
-	marksBatch  = 1000
-)
-
 func newPresence(marks Presence, log *slog.Logger) *presence {
-	return &presence{marks: marks, outage: outage.New(log, "online marks cannot be written", "trying again"), due: make(map[protocol.ChannelID]struct{}), arrived: make(chan struct{}, 1)}
+	failing := outage.New(log, "online marks cannot be written", "trying again")
+	return &presence{marks, batch.New(func(ctx context.Context, some map[protocol.ChannelID]struct{}) {
+		chs := slices.Collect(maps.Keys(some))
+		untilDone(ctx, failing, func(ctx context.Context) error { return marks.Touch(ctx, chs) })
+	})}
 }
 
 // touch has ch marked soon. It does not block.
-func (p *presence) touch(ch protocol.ChannelID) {
-	p.mu.Lock()
-	if len(p.due) < maxMarksDue {
-		p.due[ch] = struct{}{}
-	}
-	p.mu.Unlock()
-	select {
-	case p.arrived <- struct{}{}:
-	default:
-	}
+func (p *presence) touch(ch protocol.ChannelID) { p.due.Put(ch, struct{}{}) }
+
+// lastSeen brings the bus what event loops see of the users of version 5. What is dropped comes again with the next word of the client.
+type lastSeen struct {
+	memory LastSeen
+	due    *batch.Queue[uint64, int64]
 }
 
-func (p *presence) take() (chs []protocol.ChannelID) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for ch := range p.due {
-		if len(chs) == marksBatch {
-			break
-		}
-		delete(p.due, ch)
-		chs = append(chs, ch)
-	}
-	return chs
-}
-
-// run writes marks until ctx ends.
-func (p *presence) run(ctx context.Context) {
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-p.arrived:
-		}
-		for chs := p.take(); len(chs) > 0; chs = p.take() {
-			p.write(ctx, chs)
-		}
-	}
-}
-
-// write tries until the marks are there.
-func (p *presence) write(ctx context.Context, chs []protocol.ChannelID) {
-	untilDone(ctx, p.outage, func(ctx context.Context) error { return p.marks.Touch(ctx, chs) })
+func newLastSeen(memory LastSeen, log *slog.Logger) *lastSeen {
+	failing := outage.New(log, "the time that users were seen cannot be written", "trying again")
+	return &lastSeen{memory, batch.New(func(ctx context.Context, some map[uint64]int64) {
+		untilDone(ctx, failing, func(ctx context.Context) error { return memory.See(ctx, some) })
+	})}
 }
 
 // untilDone calls the bus until it has done what f asks of it, or ctx ends.
@@ -122,7 +92,7 @@ func (e *Engine) online(ctx context.Context, chs []protocol.ChannelID) ([]bool, 
 // seeUser notes that the user of s is there, if it has one.
 func (l *loop) seeUser(s *Session) {
 	if s.user != 0 && l.engine.lastSeen != nil {
-		l.engine.lastSeen.Note(s.user, time.Now())
+		l.engine.lastSeen.due.Put(s.user, time.Now().Unix())
 	}
 }
 
@@ -135,7 +105,7 @@ func (e *Engine) See(ctx context.Context, seen map[uint64]int64) error {
 	for user, at := range seen {
 		seen[user] = min(at, now)
 	}
-	return e.lastSeen.See(ctx, seen)
+	return e.lastSeen.memory.See(ctx, seen)
 }
 
 // SecondsSinceSeen returns of each user how long ago it was seen: 0 if it is connected, -1 if nobody knows. It may be called from any goroutine.
@@ -151,7 +121,7 @@ func (e *Engine) SecondsSinceSeen(ctx context.Context, users []uint64) ([]int64,
 	seconds := make([]int64, len(users))
 	seen := make([]int64, len(users))
 	if e.lastSeen != nil {
-		if seen, err = e.lastSeen.LastSeen(ctx, users); err != nil {
+		if seen, err = e.lastSeen.memory.LastSeen(ctx, users); err != nil {
 			return nil, err
 		}
 	}

@@ -13,7 +13,7 @@ import (
 // seenFor is how long a user is remembered.
 const seenFor = 30 * 24 * time.Hour
 
-// See implements lastseen.Memory, in a sorted set of users by time. It looks first instead of ZADD GT, which is younger than the oldest Redis
+// See implements engine.LastSeen, in a sorted set of users by time. It looks first instead of ZADD GT, which is younger than the oldest Redis
 // that serves; two processes at the same moment write the same time.
 func (b *Bus) See(ctx context.Context, seen map[uint64]int64) error {
 	users := slices.Collect(maps.Keys(seen))
@@ -33,7 +33,7 @@ func (b *Bus) See(ctx context.Context, seen map[uint64]int64) error {
 	}))
 }
 
-// LastSeen implements lastseen.Memory.
+// LastSeen implements engine.LastSeen.
 func (b *Bus) LastSeen(ctx context.Context, users []uint64) ([]int64, error) {
 	seen := make([]int64, 0, len(users))
 	for some := range slices.Chunk(users, onlineChunk) {

@@ -21,7 +21,7 @@ func TestDirections(t *testing.T) {
 		closed     = "push-server/engine/closed"
 		latency    = "push-server/engine/latency"
 		outage     = "push-server/engine/outage"
-		lastseen   = "push-server/engine/lastseen"
+		batch      = "push-server/engine/batch"
 		recorder   = "push-server/engine/recorder"
 		view       = "push-server/engine/view"
 		feed       = "push-server/engine/feed"
@@ -50,7 +50,7 @@ func TestDirections(t *testing.T) {
 	f(accept)
 	f(budget)
 	f(latency)
-	f(lastseen)
+	f(batch)
 	f(outage)
 	f(probe, protocol)
 	f(recorder, protocol)
@@ -59,8 +59,8 @@ func TestDirections(t *testing.T) {
 	f(closed, protocol)
 	f(feed, protocol, budget, outage)
 	f("push-server/engine/membus", protocol)
-	f(engine, accept, budget, channels, closed, lastseen, latency, outage, recorder, view, feed, probe, protocol, poll, fasthttp, gnet)
-	f("push-server/engine/ops", engine, accept, budget, channels, closed, lastseen, latency, outage, recorder, view, feed, probe, protocol, poll, fasthttp, gnet)
+	f(engine, accept, budget, channels, batch, closed, latency, outage, recorder, view, feed, probe, protocol, poll, fasthttp, gnet)
+	f("push-server/engine/ops", engine, accept, budget, channels, batch, closed, latency, outage, recorder, view, feed, probe, protocol, poll, fasthttp, gnet)
 	f("push-server/configs", protocol)
 	f("push-server/bench/...", protocol)
 }

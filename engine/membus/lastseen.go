@@ -18,7 +18,7 @@ const (
 	maxUsers = 1 << 19             // of a generation: some 20 MB
 )
 
-// See implements lastseen.Memory.
+// See implements engine.LastSeen.
 func (b *Bus) See(_ context.Context, seen map[uint64]int64) error {
 	s := &b.lastSeen
 	s.mu.Lock()
@@ -32,7 +32,7 @@ func (b *Bus) See(_ context.Context, seen map[uint64]int64) error {
 	return nil
 }
 
-// LastSeen implements lastseen.Memory.
+// LastSeen implements engine.LastSeen.
 func (b *Bus) LastSeen(_ context.Context, users []uint64) ([]int64, error) {
 	s := &b.lastSeen
 	s.mu.Lock()
