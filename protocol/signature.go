@@ -160,28 +160,13 @@ func (s *Signer) AppendHex(dst, message []byte) []byte {
 // ValidItem says whether signature, in lower-case hex, belongs to the item: to "priv", or to "priv:pub" if it has a public id.
 func (s *Signer) ValidItem(it *Item, signature []byte) bool {
 	s.message = it.appendText(s.message[:0])
-	for i := range s.macs {
-		s.sum = s.appendSum(s.sum[:0], s.message, i)
-		s.digits = hex.AppendEncode(s.digits[:0], s.sum)
-		if subtle.ConstantTimeCompare(s.digits, signature) == 1 {
-			s.used = i
-			return true
-		}
-	}
-	return false
+	return s.ValidText(s.message, signature)
 }
 
 // ValidPublic says whether signature, the raw bytes, allows to publish to the public channel id.
 func (s *Signer) ValidPublic(id, signature []byte) bool {
 	s.message = appendPublicText(s.message[:0], id)
-	for i := range s.macs {
-		s.sum = s.appendSum(s.sum[:0], s.message, i)
-		if subtle.ConstantTimeCompare(s.sum, signature) == 1 {
-			s.used = i
-			return true
-		}
-	}
-	return false
+	return s.valid(s.message, signature)
 }
 
 // ValidText says whether signature, in lower-case hex, belongs to text.
@@ -190,6 +175,19 @@ func (s *Signer) ValidText(text, signature []byte) bool {
 		s.sum = s.appendSum(s.sum[:0], text, i)
 		s.digits = hex.AppendEncode(s.digits[:0], s.sum)
 		if subtle.ConstantTimeCompare(s.digits, signature) == 1 {
+			s.used = i
+			return true
+		}
+	}
+	return false
+}
+
+// valid says whether signature, the raw bytes, belongs to message.
+func (s *Signer) valid(message, signature []byte) bool {
+	for i := range s.macs {
+		s.sum = s.appendSum(s.sum[:0], message, i)
+		if subtle.ConstantTimeCompare(s.sum, signature) == 1 {
+			s.used = i
 			return true
 		}
 	}

@@ -2,12 +2,9 @@ package protocol
 
 import (
 	"bytes"
-	"crypto/hmac"
 	"crypto/sha256"
-	"crypto/subtle"
 	"encoding/base64"
 	"fmt"
-	"hash"
 	"strconv"
 	"time"
 
@@ -48,30 +45,19 @@ const (
 	clockSkew = 60
 )
 
-// TokenReader checks tokens with a list of keys. It is not safe for concurrent use: each loop or goroutine has a Clone.
+// TokenReader checks tokens with a list of keys. It is not safe for concurrent use: each loop or goroutine has one of its own.
 type TokenReader struct {
-	macs   []hash.Hash
-	keys   [][]byte
-	used   int    // the key of the last token that was right
+	signer *Signer
 	claims []byte // scratch
-	sum    []byte // scratch
 }
 
-// NewTokenReader makes a reader of tokens that are signed with one of keys, none of which is empty.
+// NewTokenReader makes a reader of tokens that are signed with one of keys, none of which is empty or changes.
 func NewTokenReader(keys ...[]byte) *TokenReader {
-	r := &TokenReader{}
-	for _, key := range keys {
-		r.keys = append(r.keys, bytes.Clone(key))
-		r.macs = append(r.macs, hmac.New(sha256.New, key))
-	}
-	return r
+	return &TokenReader{signer: newSigner(sha256.New, keys)}
 }
-
-// Clone makes a reader for another goroutine. It may be called from any goroutine.
-func (r *TokenReader) Clone() *TokenReader { return NewTokenReader(r.keys...) }
 
 // Used is the key of the last token that was right, counted from 0.
-func (r *TokenReader) Used() int { return r.used }
+func (r *TokenReader) Used() int { return r.signer.Used() }
 
 var tokenEncoding = base64.RawURLEncoding.Strict()
 
@@ -125,16 +111,7 @@ func (r *TokenReader) signed(message, signature []byte) bool {
 	if _, err := tokenEncoding.Decode(given[:], signature); err != nil {
 		return false
 	}
-	for i, mac := range r.macs {
-		mac.Reset()
-		mac.Write(message)
-		r.sum = mac.Sum(r.sum[:0])
-		if subtle.ConstantTimeCompare(r.sum, given[:]) == 1 {
-			r.used = i
-			return true
-		}
-	}
-	return false
+	return r.signer.valid(message, given[:])
 }
 
 func isObject(b []byte) bool {
@@ -221,9 +198,7 @@ func pseudoChannel(prefix string, user uint64) ChannelID {
 func SignToken(key []byte, user uint64, issued, expires time.Time) string {
 	claims := fmt.Sprintf(`{"iat":%d,"exp":%d,"sub":"%d"}`, issued.Unix(), expires.Unix(), user)
 	text := tokenEncoding.EncodeToString([]byte(`{"typ":"JWT","alg":"HS256"}`)) + "." + tokenEncoding.EncodeToString([]byte(claims))
-	mac := hmac.New(sha256.New, key)
-	mac.Write([]byte(text))
-	return text + "." + tokenEncoding.EncodeToString(mac.Sum(nil))
+	return text + "." + tokenEncoding.EncodeToString(newSigner(sha256.New, [][]byte{key}).AppendSum(nil, []byte(text)))
 }
 
 // ExampleCall is a body with which a back end publishes to a user.

@@ -22,10 +22,14 @@ const (
 	tokenNow    = 1_800_000_000
 )
 
-func TestReadToken(t *testing.T) {
-	const id = "0123456789abcdef0123456789abcdef"
-	r := NewTokenReader([]byte("new key"), []byte("old key"))
-	f := func(text string, want TokenFault, user uint64, channels int) {
+// readsTokens reads tokens with keys, and sees that each is refused for the fault, or has a user and so many channels.
+func readsTokens(t *testing.T, keys ...string) func(text string, want TokenFault, user uint64, channels int) {
+	var list [][]byte
+	for _, key := range keys {
+		list = append(list, []byte(key))
+	}
+	r := NewTokenReader(list...)
+	return func(text string, want TokenFault, user uint64, channels int) {
 		t.Helper()
 		var token Token
 		got := r.Read(&token, []byte(text), tokenNow)
@@ -33,8 +37,12 @@ func TestReadToken(t *testing.T) {
 			t.Errorf("%s: %q, %+v", text, got, token)
 		}
 	}
-	claims := func(format string, args ...any) string { return fmt.Sprintf(format, args...) }
-	fine := claims(`{"iss":"x","iat":%d,"exp":%d,"sub":"17","chan":"%s"}`, tokenNow-10, tokenNow+100, id)
+}
+
+func TestReadToken(t *testing.T) {
+	const id = "0123456789abcdef0123456789abcdef"
+	f := readsTokens(t, "new key", "old key")
+	fine := fmt.Sprintf(`{"iss":"x","iat":%d,"exp":%d,"sub":"17","chan":"%s"}`, tokenNow-10, tokenNow+100, id)
 	f(jwt("new key", usualHeader, fine), TokenFine, 17, 1)
 	f(jwt("old key", usualHeader, fine), TokenFine, 17, 1)
 	f(jwt("another", usualHeader, fine), TokenSignature, 0, 0)
@@ -60,31 +68,22 @@ func TestReadToken(t *testing.T) {
 
 func TestReadClaims(t *testing.T) {
 	const id = "0123456789abcdef0123456789abcdef"
-	r := NewTokenReader([]byte("new key"))
-	f := func(text string, want TokenFault, user uint64, channels int) {
-		t.Helper()
-		var token Token
-		got := r.Read(&token, []byte(text), tokenNow)
-		if got != want || want == TokenFine && (token.User != user || len(token.Channels) != channels) {
-			t.Errorf("%s: %q, %+v", text, got, token)
-		}
-	}
-	claims := func(format string, args ...any) string { return fmt.Sprintf(format, args...) }
+	f := readsTokens(t, "new key")
 	expires := func(at int64, want TokenFault) {
 		t.Helper()
-		f(jwt("new key", usualHeader, claims(`{"exp":%d,"sub":"1"}`, at)), want, 1, 0)
+		f(jwt("new key", usualHeader, fmt.Sprintf(`{"exp":%d,"sub":"1"}`, at)), want, 1, 0)
 	}
 	expires(tokenNow-59, TokenFine)
 	expires(tokenNow-60, TokenFine)
 	expires(tokenNow-61, TokenExpired)
 	f(jwt("new key", usualHeader, `{"sub":"1"}`), TokenExpired, 0, 0)
 	f(jwt("new key", usualHeader, `{"exp":"1900000000","sub":"1"}`), TokenMalformed, 0, 0)
-	f(jwt("new key", usualHeader, claims(`{"exp":%d,"iat":%d,"sub":"1"}`, tokenNow, tokenNow+60)), TokenFine, 1, 0)
-	f(jwt("new key", usualHeader, claims(`{"exp":%d,"iat":%d,"sub":"1"}`, tokenNow, tokenNow+61)), TokenEarly, 0, 0)
+	f(jwt("new key", usualHeader, fmt.Sprintf(`{"exp":%d,"iat":%d,"sub":"1"}`, tokenNow, tokenNow+60)), TokenFine, 1, 0)
+	f(jwt("new key", usualHeader, fmt.Sprintf(`{"exp":%d,"iat":%d,"sub":"1"}`, tokenNow, tokenNow+61)), TokenEarly, 0, 0)
 
 	sub := func(sub string, want TokenFault, user uint64) {
 		t.Helper()
-		f(jwt("new key", usualHeader, claims(`{"exp":%d,"sub":%s}`, tokenNow, sub)), want, user, 0)
+		f(jwt("new key", usualHeader, fmt.Sprintf(`{"exp":%d,"sub":%s}`, tokenNow, sub)), want, user, 0)
 	}
 	sub(`"1"`, TokenFine, 1)
 	sub(`"9007199254740991"`, TokenFine, 1<<53-1)
@@ -99,15 +98,15 @@ func TestReadClaims(t *testing.T) {
 
 	list := func(list string, channels int) {
 		t.Helper()
-		f(jwt("new key", usualHeader, claims(`{"exp":%d,"sub":"1","chan":"%s"}`, tokenNow, list)), TokenFine, 1, channels)
+		f(jwt("new key", usualHeader, fmt.Sprintf(`{"exp":%d,"sub":"1","chan":"%s"}`, tokenNow, list)), TokenFine, 1, channels)
 	}
 	list("", 0)
 	list(id+","+id, 2)
 	list(strings.ToUpper(id)+","+id, 1)
 	list(id[1:]+",,"+id+"0,"+id, 1)
 	list(strings.TrimSuffix(strings.Repeat(id+",", 17), ","), 16)
-	f(jwt("new key", usualHeader, claims(`{"exp":%d,"chan":"x"}`, tokenNow)), TokenEmpty, 0, 0)
-	f(jwt("new key", usualHeader, claims(`{"exp":%d,"chan":"%s"}`, tokenNow, id)), TokenFine, 0, 1)
+	f(jwt("new key", usualHeader, fmt.Sprintf(`{"exp":%d,"chan":"x"}`, tokenNow)), TokenEmpty, 0, 0)
+	f(jwt("new key", usualHeader, fmt.Sprintf(`{"exp":%d,"chan":"%s"}`, tokenNow, id)), TokenFine, 0, 1)
 }
 
 func TestUserChannels(t *testing.T) {
