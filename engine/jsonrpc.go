@@ -20,7 +20,7 @@ func init() {
 		label: "json-rpc", joint: joint{"[", ",", "]"}, pulse: protocol.AppendFrame(nil, ws.OpText, []byte("ping")), hear: (*loop).hearJSON,
 		textOnly: true, own: ownFrame,
 		Encoding: feed.Encoding{Slot: int(dialectJSONRPC), OpCode: ws.OpText, Append: func(dst []byte, p *protocol.Publication) []byte {
-			return protocol.AppendIncoming(dst, p, 0)
+			return protocol.AppendIncoming(dst, p, nil)
 		}},
 	}
 }
@@ -35,10 +35,11 @@ func (e *Engine) speakV5() {
 
 // ownFrame is the frame of a publication that has something for the user of s alone; ok is false if all get the same.
 func ownFrame(s *Session, p *protocol.Publication) (frame feed.Frame, ok bool) {
-	if p.ParamsOf(s.user) == nil {
+	params := p.ParamsOf(s.user)
+	if params == nil {
 		return frame, false
 	}
-	return feed.NewFrame(ws.OpText, protocol.AppendIncoming(nil, p, s.user)), true
+	return feed.NewFrame(ws.OpText, protocol.AppendIncoming(nil, p, params)), true
 }
 
 // What clients of version 5 may send besides JSON.

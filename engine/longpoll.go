@@ -107,21 +107,28 @@ func (l *loop) answerPoll(s *Session, es []*feed.Entry) {
 	if s.has(isTraced) {
 		l.traceSend(s, es)
 	}
-	d := s.speaks()
-	size := 0
+	j := &s.speaks().joint
 	for _, e := range es {
-		size += len(l.frame(s, e).Payload())
+		l.built = append(l.built, l.frame(s, e))
 	}
+	size := j.size(l.built)
 	l.endPoll(s)
-	l.scratch = poll.AppendPollReplyHead(l.scratch[:0], s.replyOptions(), d.binary, d.joint.size(len(es), size))
-	l.scratch = l.appendPayloads(l.scratch, s, es)
+	l.scratch = poll.AppendPollReplyHead(l.scratch[:0], s.replyOptions(), s.speaks().binary, size)
+	l.scratch = j.append(l.scratch, l.built)
 	l.countSent(s, len(es), es[len(es)-1], size)
 	l.reply(s, l.scratch)
 	l.trimScratch()
 }
 
-// trimScratch lets go of what one huge reply needed.
+// noFrames empties built.
+func (l *loop) noFrames() {
+	clear(l.built)
+	l.built = l.built[:0]
+}
+
+// trimScratch lets go of frames, and of what one huge reply needed.
 func (l *loop) trimScratch() {
+	l.noFrames()
 	if cap(l.scratch) > 8*scratchLimit {
 		l.scratch = nil
 	}

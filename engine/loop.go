@@ -70,6 +70,7 @@ type loop struct {
 	// Scratch.
 	scratch []byte
 	entries []*feed.Entry
+	built   []feed.Frame
 	own     []protocol.ChannelID
 	shared  []bool
 	heads   poll.Reader

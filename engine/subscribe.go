@@ -30,16 +30,15 @@ func (l *loop) subscribe(s *Session, items []protocol.Item) {
 			n++
 		}
 	}
-	place := s.since
+	if s.since == 0 { // a WebSocket has its place already
+		s.since = l.engine.subscriptions.Add(1)
+	}
 	s.subs = make([]channels.Subscription, 0, n)
 	for i := range items {
-		l.join(s, protocol.ChannelID{Bytes: items[i].Private, Private: true}, items[i].HasPublic || i == 0 && l.sub.Token.User != 0)
+		l.add(s, protocol.ChannelID{Bytes: items[i].Private, Private: true}, items[i].HasPublic || i == 0 && l.sub.Token.User != 0)
 		if items[i].HasPublic {
-			l.join(s, protocol.ChannelID{Bytes: items[i].Public}, false)
+			l.add(s, protocol.ChannelID{Bytes: items[i].Public}, false)
 		}
-	}
-	if place != 0 {
-		s.since = place
 	}
 	l.listening(s).Add(1)
 	l.stats.keys[s.key].Add(1)
@@ -53,9 +52,16 @@ func (l *loop) rememberUser(s *Session) {
 	}
 }
 
-// join has s listen to ch from now on. limited: where ch has too many subscribers, the oldest makes room; a session is as old as the last
-// channel that it has joined.
+// join has s, which is subscribed, listen to ch, too. A session is as old as its last join.
 func (l *loop) join(s *Session, ch protocol.ChannelID, limited bool) {
+	if l.subscriptionOf(s, &ch) < 0 {
+		s.since = l.engine.subscriptions.Add(1)
+	}
+	l.add(s, ch, limited)
+}
+
+// add has s listen to ch from now on. limited: where ch has too many subscribers, the oldest makes room.
+func (l *loop) add(s *Session, ch protocol.ChannelID, limited bool) {
 	if l.subscriptionOf(s, &ch) < 0 {
 		l.enterTable(s, &ch)
 	}
@@ -68,7 +74,6 @@ func (l *loop) join(s *Session, ch protocol.ChannelID, limited bool) {
 }
 
 func (l *loop) enterTable(s *Session, ch *protocol.ChannelID) {
-	s.since = l.engine.subscriptions.Add(1)
 	at := len(s.subs)
 	l.intricate = true
 	sub := l.table.Join(ch, s.index, uint32(at))

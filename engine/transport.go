@@ -65,12 +65,30 @@ type dialect struct {
 // joint is what stands around and between messages that leave together.
 type joint struct{ open, between, close string }
 
-// size is the length of n messages of size bytes.
-func (j *joint) size(n, size int) int {
-	if n < 2 {
-		return size
+// size is the length of what append appends.
+func (j *joint) size(frames []feed.Frame) (n int) {
+	for _, f := range frames {
+		n += len(f.Payload())
 	}
-	return size + len(j.open) + (n-1)*len(j.between) + len(j.close)
+	if len(frames) > 1 {
+		n += len(j.open) + (len(frames)-1)*len(j.between) + len(j.close)
+	}
+	return n
+}
+
+// append appends the messages of frames, as a client finds them in one piece.
+func (j *joint) append(dst []byte, frames []feed.Frame) []byte {
+	if len(frames) == 1 {
+		return append(dst, frames[0].Payload()...)
+	}
+	dst = append(dst, j.open...)
+	for i, f := range frames {
+		if i > 0 {
+			dst = append(dst, j.between...)
+		}
+		dst = append(dst, f.Payload()...)
+	}
+	return append(dst, j.close...)
 }
 
 // frame is e as s gets it: shared by all of its dialect, as long as nothing in it is for one of them alone.
@@ -82,25 +100,6 @@ func (l *loop) frame(s *Session, e *feed.Entry) feed.Frame {
 		}
 	}
 	return l.reader.Frame(e, &d.Encoding)
-}
-
-// appendPayloads appends what a client finds in one piece.
-func (l *loop) appendPayloads(dst []byte, s *Session, es []*feed.Entry) []byte {
-	j := &s.speaks().joint
-	several := len(es) > 1
-	if several {
-		dst = append(dst, j.open...)
-	}
-	for i, e := range es {
-		if i > 0 {
-			dst = append(dst, j.between...)
-		}
-		dst = append(dst, l.frame(s, e).Payload()...)
-	}
-	if several {
-		dst = append(dst, j.close...)
-	}
-	return dst
 }
 
 type dialectKind uint8

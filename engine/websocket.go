@@ -159,11 +159,14 @@ func (l *loop) giveFrames(s *Session, es []*feed.Entry, more bool) {
 	first := true
 	for len(es) > 0 && s.state == stateReplaying {
 		n, size := 0, 0
+		l.noFrames()
 		for ; n < len(es) && (n == 0 || size < replayFrame); n++ {
-			size += len(l.frame(s, es[n]).Payload())
+			f := l.frame(s, es[n])
+			l.built = append(l.built, f)
+			size += len(f.Payload())
 		}
-		l.scratch = protocol.AppendFrameHeader(l.scratch[:0], d.OpCode, d.joint.size(n, size))
-		l.scratch = l.appendPayloads(l.scratch, s, es[:n])
+		l.scratch = protocol.AppendFrameHeader(l.scratch[:0], d.OpCode, d.joint.size(l.built))
+		l.scratch = d.joint.append(l.scratch, l.built)
 		if first {
 			if n == len(es) && !hasOwn(es, d) {
 				l.joined.keep(es, d, l.scratch)

@@ -8,9 +8,9 @@ import (
 	"github.com/bytedance/sonic"
 )
 
-// AppendIncoming appends the publication as version 5 sends it: a call without an id, so that it is the same for everybody. What user is to
-// get alone is left out if user is 0, or if there is nothing for it.
-func AppendIncoming(dst []byte, p *Publication, user uint64) []byte {
+// AppendIncoming appends the publication as version 5 sends it: a call without an id, so that it is the same for everybody. own is what one
+// user alone is to get, as ParamsOf tells; nil: nothing.
+func AppendIncoming(dst []byte, p *Publication, own []byte) []byte {
 	dst = append(dst, `{"jsonrpc":"2.0","method":"incoming.message","params":{"mid":"`...)
 	dst = p.ID.AppendDigits(dst)
 	dst = append(dst, `","body":`...)
@@ -20,8 +20,8 @@ func AppendIncoming(dst []byte, p *Publication, user uint64) []byte {
 	dst = append(dst, `,"id":"`...)
 	dst = p.Sender.appendName(dst)
 	dst = append(dst, `"}`...)
-	if params := p.ParamsOf(user); params != nil {
-		dst = append(append(dst, `,"user_params":`...), params...)
+	if own != nil {
+		dst = append(append(dst, `,"user_params":`...), own...)
 		if dictionary := p.extra("dictionary"); dictionary != nil {
 			dst = append(append(dst, `,"dictionary":`...), dictionary...) // it goes before what is in both
 		}

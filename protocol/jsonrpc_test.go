@@ -22,7 +22,7 @@ func incoming(t *testing.T, p *Publication, user uint64) (params map[string]json
 		Method string
 		Params map[string]json.RawMessage
 	}
-	text := AppendIncoming(nil, p, user)
+	text := AppendIncoming(nil, p, p.ParamsOf(user))
 	if err := json.Unmarshal(text, &call); err != nil || call.Method != "incoming.message" {
 		t.Fatalf("%s: %v", text, err)
 	}
@@ -33,7 +33,7 @@ func TestAppendIncoming(t *testing.T) {
 	f := func(p Publication, user uint64, want string) {
 		t.Helper()
 		p.ID = MakeMessageID(1795461412, 7)
-		if got := string(AppendIncoming(nil, &p, user)); got != want {
+		if got := string(AppendIncoming(nil, &p, p.ParamsOf(user))); got != want {
 			t.Errorf("got  %s\nwant %s", got, want)
 		}
 	}
