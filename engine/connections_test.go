@@ -8,7 +8,6 @@ import (
 	"regexp"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -178,7 +177,7 @@ func TestFlightRecorder(t *testing.T) {
 // Operators may ask before the start, when no loop can be woken, and after the end.
 func TestOperatorsAskAtAnyTime(t *testing.T) {
 	t.Parallel()
-	var log lockedBuffer
+	var log testclient.Log
 	bus := membus.New(membus.Options{})
 	t.Cleanup(bus.Close)
 	e, err := New(Options{
@@ -252,7 +251,7 @@ func TestWatchersAreBounded(t *testing.T) {
 // A slow reader is closed with a line that says what happened before.
 func TestLineHasLastEvents(t *testing.T) {
 	t.Parallel()
-	var log lockedBuffer
+	var log testclient.Log
 	e := startMemory(t, func(o *Options) {
 		o.MaxBuffered = 1000
 		o.Logger = slog.New(slog.NewTextHandler(&log, nil))
@@ -266,23 +265,6 @@ func TestLineHasLastEvents(t *testing.T) {
 	if text := log.String(); !regexp.MustCompile(`read too slowly.* events="[^"]*message \d+B, [^"]*buffered \d+B[^"]*closed slow_reader"`).MatchString(text) {
 		t.Error(text)
 	}
-}
-
-type lockedBuffer struct {
-	mu sync.Mutex
-	b  strings.Builder
-}
-
-func (b *lockedBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.Write(p)
-}
-
-func (b *lockedBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.String()
 }
 
 // A list in parts has everybody once, and a loop with many connections serves its sockets meanwhile.

@@ -8,7 +8,6 @@ import (
 	"net"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -302,7 +301,7 @@ func TestServerEndsWhatTakesTooLong(t *testing.T) {
 
 func TestServerQuotesNothing(t *testing.T) {
 	h, _ := newHandlers()
-	var out lockedBuffer
+	var out testclient.Log
 	log := slog.New(slog.NewTextHandler(&out, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	addr := serve(t, h, ServerOptions{Log: log})
 	c := dial(t, addr)
@@ -313,23 +312,6 @@ func TestServerQuotesNothing(t *testing.T) {
 	if text := out.String(); strings.Contains(text, "secret") {
 		t.Error(text)
 	}
-}
-
-type lockedBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (b *lockedBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.Write(p)
-}
-
-func (b *lockedBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.String()
 }
 
 func TestServerOnAUnixSocket(t *testing.T) {

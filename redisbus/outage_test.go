@@ -1,7 +1,6 @@
 package redisbus_test
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"log/slog"
@@ -85,7 +84,7 @@ func TestHeldAnswer(t *testing.T) {
 func TestWithoutRedis(t *testing.T) {
 	server := redistest.Start(t)
 	server.Kill()
-	var log lines
+	var log testclient.Log
 	bus := open(t, redisbus.Options{Addr: server.Addr(), RetryMax: 20 * time.Millisecond, Log: slog.New(slog.NewTextHandler(&log, nil))})
 	l := bustest.Start(t, bus)
 	f := func(what string, call func(ctx context.Context) error) {
@@ -123,28 +122,10 @@ func TestWithoutRedis(t *testing.T) {
 	}
 }
 
-// lines is a log.
-type lines struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *lines) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *lines) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
-}
-
 // TestAwayAndBack: Redis dies and comes back with its data; a gap is told before anything else.
 func TestAwayAndBack(t *testing.T) {
 	server := redistest.Start(t, "--appendonly", "yes", "--appendfsync", "always")
-	var log lines
+	var log testclient.Log
 	bus := open(t, redisbus.Options{Addr: server.Addr(), RetryMax: 20 * time.Millisecond, Log: slog.New(slog.NewTextHandler(&log, nil))})
 	l := bustest.Subscribe(t, bus)
 	publish(t, bus, numbered(0, 2, alice)...)

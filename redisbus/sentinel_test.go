@@ -158,7 +158,7 @@ func (p *publisher) check(t *testing.T, events []bustest.Event, kept []*protocol
 func TestSentinelOptions(t *testing.T) {
 	f := func(name string, g *redistest.Group, o redisbus.Options, works bool) {
 		t.Run(name, func(t *testing.T) {
-			var log lines
+			var log testclient.Log
 			o.Log = slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 			bus := open(t, o)
 			if works {

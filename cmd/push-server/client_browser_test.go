@@ -80,7 +80,7 @@ func equalJSON(got []json.RawMessage, want []string) bool {
 // browse opens a page until the end of the test.
 func browse(t *testing.T, url string) {
 	t.Helper()
-	var log logBuffer
+	var log testclient.Log
 	cmd := exec.Command("chromium", "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run",
 		"--disable-background-networking", "--remote-debugging-port=0", "--user-data-dir="+t.TempDir(), url)
 	cmd.Stdout, cmd.Stderr = &log, &log

@@ -186,7 +186,7 @@ func TestErrorsOfTheCommandLinePointToHelp(t *testing.T) {
 func TestServeEndsBeforeItBegins(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	var out, log logBuffer
+	var out, log testclient.Log
 	if err := run(ctx, writeConfigs(t, standalone(t)), &out, &log); err != nil {
 		t.Errorf("%v\n%s", err, log.String())
 	}
@@ -202,7 +202,7 @@ func TestServeEndsWithItsContext(t *testing.T) {
 	args := writeConfigs(t, standalone(t))
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	var out, log logBuffer
+	var out, log testclient.Log
 	done := make(chan error, 1)
 	go func() { done <- run(ctx, args, &out, &log) }()
 	testclient.AwaitNil(t, "it serves", func() error {

@@ -158,7 +158,7 @@ func TestConsoleLosesWhatNobodyReads(t *testing.T) {
 	if n := c.waiting.Load(); n > consoleBytes || c.lost.Load() == 0 {
 		t.Errorf("%d bytes wait, %d lines lost", n, c.lost.Load())
 	}
-	var got logBuffer
+	var got testclient.Log
 	read := make(chan struct{})
 	go func() {
 		defer close(read)

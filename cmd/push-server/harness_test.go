@@ -11,7 +11,6 @@ import (
 	"path/filepath"
 	"regexp"
 	"strconv"
-	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -146,7 +145,7 @@ func freePort(t *testing.T) int {
 type process struct {
 	t    *testing.T
 	cmd  *exec.Cmd
-	log  logBuffer
+	log  testclient.Log
 	done chan struct{} // closed when it has ended; its state is in cmd then
 }
 
@@ -276,25 +275,6 @@ func (p *process) kill() {
 		p.cmd.Process.Kill()
 		<-p.done
 	}
-}
-
-// A logBuffer keeps what a process prints.
-type logBuffer struct {
-	mu   sync.Mutex
-	text []byte
-}
-
-func (b *logBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.text = append(b.text, p...)
-	return len(p), nil
-}
-
-func (b *logBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return string(b.text)
 }
 
 // An installation is what a portal has: servers for subscribers and for the backend, and what joins them.

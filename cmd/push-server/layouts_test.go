@@ -79,7 +79,7 @@ func TestOwnNginx(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, "nginx.conf"), []byte(nginx), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	runNginx(t, dir)
+	testclient.StartNginx(t, dir)
 
 	ch := testclient.NewChannel(c["security"].(map[string]any)["key"].(string))
 	var socket *testclient.Conn

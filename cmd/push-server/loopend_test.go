@@ -24,7 +24,7 @@ func TestLoopEnds(t *testing.T) {
 	c["storage"] = map[string]any{"type": "redis", "socket": absentRedis(t).Addr()}
 	c.option("drainTimeout", "10m")
 	c.option("loops", 2)
-	var out logBuffer
+	var out testclient.Log
 	ended := make(chan error, 1)
 	go func() { ended <- run(t.Context(), writeConfigs(t, c), &out, &out) }()
 	var poller int

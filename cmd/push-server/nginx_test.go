@@ -9,10 +9,8 @@ import (
 	"io"
 	"net"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -62,36 +60,13 @@ func startNginx(t *testing.T, addrs map[string]string) {
 			t.Fatal(err)
 		}
 	}
-	runNginx(t, prefix)
+	testclient.StartNginx(t, prefix)
 	testclient.AwaitNil(t, "nginx accepts connections", func() error {
 		conn, err := net.Dial("tcp", addrs["WEB"])
 		if err == nil {
 			conn.Close()
 		}
 		return err
-	})
-}
-
-// runNginx starts it with the nginx.conf of a folder.
-func runNginx(t *testing.T, prefix string) {
-	t.Helper()
-	nginx, err := exec.LookPath("nginx")
-	if err != nil {
-		nginx = "/usr/sbin/nginx" // not in everybody's path
-	}
-	var log logBuffer
-	cmd := exec.Command(nginx, "-p", prefix, "-c", "nginx.conf", "-e", "stderr")
-	cmd.Stderr = &log
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	if err := cmd.Start(); err != nil {
-		t.Fatalf("%v; apt-get install nginx", err)
-	}
-	t.Cleanup(func() {
-		cmd.Process.Signal(syscall.SIGTERM)
-		cmd.Wait()
-		if t.Failed() {
-			t.Logf("nginx says:\n%s", log.String())
-		}
 	})
 }
 

@@ -26,7 +26,7 @@ type visitor struct {
 // openPage opens the page of a window.
 func openPage(t *testing.T, w *window) *visitor {
 	t.Helper()
-	var output logBuffer
+	var output testclient.Log
 	ctx, closeBrowser := chromedp.NewContext(context.Background(), chromedp.WithAllocatorOptions(
 		chromedp.NoSandbox, chromedp.DisableGPU, chromedp.ExecPath("chromium"), chromedp.CombinedOutput(&output),
 		chromedp.Flag("disable-dev-shm-usage", true), chromedp.UserDataDir(t.TempDir())))

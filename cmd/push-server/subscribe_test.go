@@ -19,7 +19,7 @@ var modes = [][]string{{}, {"--protobuf"}, {"--poll"}, {"--poll", "--protobuf"}}
 
 // A following is a subscribe that runs.
 type following struct {
-	out, log logBuffer
+	out, log testclient.Log
 	cancel   context.CancelFunc
 	done     chan error
 }

@@ -6,11 +6,9 @@ import (
 	"io"
 	"net"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"testing"
 	"time"
 
@@ -53,20 +51,7 @@ func StartNginx(t *testing.T, addr string, buffered bool) (socket string) {
 	if err := os.WriteFile(filepath.Join(folder, "nginx.conf"), fmt.Appendf(nil, configuration, addr, socket, buffering), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	nginx, err := exec.LookPath("nginx")
-	if err != nil {
-		nginx = "/usr/sbin/nginx" // not in everybody's path
-	}
-	cmd := exec.Command(nginx, "-p", folder, "-c", "nginx.conf", "-e", "stderr")
-	cmd.Stderr = os.Stderr
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	if err := cmd.Start(); err != nil {
-		t.Fatalf("%v; apt-get install nginx", err)
-	}
-	t.Cleanup(func() {
-		_ = cmd.Process.Signal(syscall.SIGTERM)
-		_ = cmd.Wait() // it ends because it was told to
-	})
+	testclient.StartNginx(t, folder)
 	testclient.AwaitNil(t, "nginx", func() error {
 		conn, err := net.Dial("unix", socket)
 		if err == nil {

@@ -3,7 +3,6 @@
 package redistest
 
 import (
-	"bytes"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -37,7 +36,7 @@ type Server struct {
 	t      testing.TB
 	dir    string
 	args   []string
-	output *output
+	output *testclient.Log
 
 	conf     string // a file with further options; "": none
 	sentinel bool
@@ -63,7 +62,7 @@ func start(t testing.TB, s *Server) *Server {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.t, s.dir, s.output = t, dir, &output{}
+	s.t, s.dir, s.output = t, dir, &testclient.Log{}
 	t.Cleanup(func() {
 		s.Kill()
 		if err := os.RemoveAll(dir); err != nil {
@@ -298,22 +297,4 @@ func (s *Server) closeClient() {
 		s.client.Close()
 		s.client = nil
 	}
-}
-
-// output keeps what the server prints, for tests that fail.
-type output struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (o *output) Write(p []byte) (int, error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.b.Write(p)
-}
-
-func (o *output) String() string {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.b.String()
 }
