@@ -58,25 +58,37 @@ func TestMessagesBetweenPingAndPong(t *testing.T) {
 	}
 }
 
+// askFrom asks from an address of this machine, and says that it is another.
+func askFrom(t *testing.T, from, method, url, body string) (*http.Response, string) {
+	t.Helper()
+	dialer := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(from)}}
+	caller := http.Client{
+		Timeout: patience, Transport: &http.Transport{DialContext: dialer.DialContext, TLSClientConfig: trusting, DisableKeepAlives: true},
+	}
+	req, err := http.NewRequestWithContext(t.Context(), method, url, strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("X-Forwarded-For", "127.0.0.1") // is not believed
+	resp, err := caller.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	reply, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Errorf("%s from %s: %v", url, from, err)
+	}
+	return resp, string(reply)
+}
+
 // Statistics are for those who are named, on every kind of port.
 func TestStatisticsForSome(t *testing.T) {
 	f := func(url, from string, want int) {
 		t.Helper()
-		dialer := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(from)}}
-		caller := http.Client{Transport: &http.Transport{DialContext: dialer.DialContext, TLSClientConfig: trusting, DisableKeepAlives: true}}
-		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		req.Header.Set("X-Forwarded-For", "127.0.0.1") // is not believed
-		resp, err := caller.Do(req)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer resp.Body.Close()
-		body, err := io.ReadAll(resp.Body)
-		if resp.StatusCode != want || want == http.StatusForbidden && len(body) > 0 || resp.Header.Get("Access-Control-Allow-Origin") != "*" || err != nil {
-			t.Errorf("%s from %s: %s %q, %v", url, from, resp.Status, body, err)
+		resp, body := askFrom(t, from, http.MethodGet, url, "")
+		if resp.StatusCode != want || want == http.StatusForbidden && len(body) > 0 || resp.Header.Get("Access-Control-Allow-Origin") != "*" {
+			t.Errorf("%s from %s: %s %q", url, from, resp.Status, body)
 		}
 	}
 	dir := t.TempDir()
@@ -98,21 +110,7 @@ func TestStatisticsForSome(t *testing.T) {
 func TestPublishingForSome(t *testing.T) {
 	f := func(url, from string, body, want int) {
 		t.Helper()
-		caller := http.Client{Timeout: patience, Transport: &http.Transport{
-			DialContext:       (&net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(from)}}).DialContext,
-			DisableKeepAlives: true,
-		}}
-		req, err := http.NewRequest(http.MethodPost, url, strings.NewReader(strings.Repeat("x", body)))
-		if err != nil {
-			t.Fatal(err)
-		}
-		req.Header.Set("X-Forwarded-For", "127.0.0.1") // is not believed
-		resp, err := caller.Do(req)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer resp.Body.Close()
-		if resp.StatusCode != want {
+		if resp, _ := askFrom(t, from, http.MethodPost, url, strings.Repeat("x", body)); resp.StatusCode != want {
 			t.Errorf("%d bytes to %s from %s: %s", body, url, from, resp.Status)
 		}
 	}

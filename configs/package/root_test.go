@@ -22,16 +22,16 @@ type machine struct {
 
 const bootScript = `set -eu
 mount -t tmpfs none "$1"
-mkdir "$1/upper" "$1/work" "$1/root"
-mount -t overlay overlay -o lowerdir=/,upperdir="$1/upper",workdir="$1/work" "$1/root"
-mount -t proc proc "$1/root/proc"
-mount --rbind /dev "$1/root/dev"
-mount -t tmpfs none "$1/root/run"
-mount -t tmpfs none "$1/root/tmp"
+mkdir "$1/upper" "$1/work" "$1/whole"
+mount -t overlay overlay -o lowerdir=/,upperdir="$1/upper",workdir="$1/work" "$1/whole"
+mount -t proc proc "$1/whole/proc"
+mount --rbind /dev "$1/whole/dev"
+mount -t tmpfs none "$1/whole/run"
+mount -t tmpfs none "$1/whole/tmp"
 ip link set lo up
-root=$1/root
+whole=$1/whole
 shift
-cp "$@" "$root/tmp"
+cp "$@" "$whole/tmp"
 echo ready
 while :; do sleep 60; done` // and bury what is orphaned
 
@@ -39,7 +39,7 @@ while :; do sleep 60; done` // and bury what is orphaned
 func boot(t *testing.T, files ...string) *machine {
 	t.Helper()
 	dir := t.TempDir()
-	m := &machine{t: t, root: filepath.Join(dir, "root")}
+	m := &machine{t: t, root: filepath.Join(dir, "whole")}
 	m.init = exec.Command("bash", append([]string{"-c", bootScript, "boot", dir}, files...)...)
 	m.init.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNS | syscall.CLONE_NEWPID | syscall.CLONE_NEWNET, Pdeathsig: syscall.SIGKILL}
 	var complaint bytes.Buffer

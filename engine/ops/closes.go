@@ -2,27 +2,14 @@ package ops
 
 import (
 	"net/http"
-	"time"
 
 	"push-server/engine/closed"
+	"push-server/engine/view"
 	"push-server/protocol"
 )
 
 // shownCloses are told of at a time.
 const shownCloses = 100
-
-type closeList struct {
-	Since time.Time `json:"from"` // closes are known completely from then on
-	All   []ended   `json:"closes"`
-}
-
-type ended struct {
-	Time      time.Time `json:"time"`
-	Reason    string    `json:"reason"`
-	Transport string    `json:"transport"`
-	Address   string    `json:"address"`
-	Last      string    `json:"lastMessage"`
-}
 
 // closer tells of connections that have ended, to those who know the id of a channel.
 type closer struct{ ring *closed.Ring }
@@ -34,13 +21,13 @@ func (c closer) serve(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	found, since := c.ring.Find(id, shownCloses)
-	answered := closeList{Since: since, All: make([]ended, 0, len(found))}
+	answered := view.Closes{From: since, All: make([]view.Ended, 0, len(found))}
 	for _, e := range found {
 		last := ""
 		if !e.Last.IsZero() {
 			last = e.Last.String()
 		}
-		answered.All = append(answered.All, ended{e.Time, e.Reason, e.Transport, e.Address, last})
+		answered.All = append(answered.All, view.Ended{Time: e.Time, Reason: e.Reason, Transport: e.Transport, Address: e.Address, LastMessage: last})
 	}
 	answer(w, http.StatusOK, answered)
 }

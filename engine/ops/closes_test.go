@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"push-server/engine/closed"
+	"push-server/engine/view"
 	"push-server/protocol"
 )
 
@@ -23,12 +24,12 @@ func TestCloses(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer resp.Body.Close()
-		var all closeList
+		var all view.Closes
 		if err := json.NewDecoder(resp.Body).Decode(&all); err != nil || resp.StatusCode != status || len(all.All) != n {
 			t.Errorf("%q: %d, %+v, %v", search, resp.StatusCode, all, err)
 		}
-		want := ended{time.Unix(2, 0), "slow_reader", "websocket", "10.0.0.1", "00000000030000000000000004"}
-		if n > 0 && (!all.All[0].Time.Equal(want.Time) || all.All[0].Last != want.Last || all.All[0].Reason != want.Reason || all.Since.Unix() != 1) {
+		want := view.Ended{Time: time.Unix(2, 0), Reason: "slow_reader", Transport: "websocket", Address: "10.0.0.1", LastMessage: "00000000030000000000000004"}
+		if n > 0 && (!all.All[0].Time.Equal(want.Time) || all.All[0].LastMessage != want.LastMessage || all.All[0].Reason != want.Reason || all.From.Unix() != 1) {
 			t.Errorf("%q: %+v", search, all)
 		}
 	}

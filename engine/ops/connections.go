@@ -52,9 +52,8 @@ func (c connections) list(w http.ResponseWriter, r *http.Request) {
 }
 
 func (c connections) close(w http.ResponseWriter, r *http.Request) {
-	id, ok := view.ParseID(r.PathValue("id"))
+	id, ok := named(w, r)
 	if !ok {
-		fail(w, http.StatusNotFound, noConnection)
 		return
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), askTime)
@@ -70,3 +69,11 @@ func (c connections) close(w http.ResponseWriter, r *http.Request) {
 }
 
 const noConnection = "there is no such connection"
+
+// named is the connection that a path names. It answers the request itself if that is none.
+func named(w http.ResponseWriter, r *http.Request) (id view.ID, ok bool) {
+	if id, ok = view.ParseID(r.PathValue("id")); !ok {
+		fail(w, http.StatusNotFound, noConnection)
+	}
+	return id, ok
+}

@@ -10,14 +10,12 @@ import (
 
 	"push-server/engine"
 	"push-server/engine/recorder"
-	"push-server/engine/view"
 )
 
 // events answers with what happened on a connection.
 func (c connections) events(w http.ResponseWriter, r *http.Request) {
-	id, ok := view.ParseID(r.PathValue("id"))
+	id, ok := named(w, r)
 	if !ok {
-		fail(w, http.StatusNotFound, noConnection)
 		return
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), askTime)
@@ -38,9 +36,8 @@ const beatEvery = 15 * time.Second
 
 // follow streams what happens on a connection until it ends, or the viewer goes.
 func (c connections) follow(w http.ResponseWriter, r *http.Request) {
-	id, ok := view.ParseID(r.PathValue("id"))
+	id, ok := named(w, r)
 	if !ok {
-		fail(w, http.StatusNotFound, noConnection)
 		return
 	}
 	ctx, cancel := context.WithCancel(r.Context())

@@ -62,6 +62,21 @@ type Connection struct {
 	Agent        string    `json:"agent"`           // is not kept
 }
 
+// Closes are connections of a channel that have ended.
+type Closes struct {
+	From time.Time `json:"from"` // they are known completely from then on
+	All  []Ended   `json:"closes"`
+}
+
+// Ended is what is shown of one.
+type Ended struct {
+	Time        time.Time `json:"time"`
+	Reason      string    `json:"reason"`
+	Transport   string    `json:"transport"`
+	Address     string    `json:"address"`
+	LastMessage string    `json:"lastMessage"`
+}
+
 // hashDigits is how much of the hash of a channel is shown.
 const hashDigits = 8
 

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"push-server/engine/view"
 	"push-server/protocol"
 )
 
@@ -79,7 +80,7 @@ func (i *inquiry) ask() url.Values {
 
 // current tells of the connections of now.
 func (i *inquiry) current(ctx context.Context) {
-	var all connections
+	var all view.List
 	err := i.Server.get(ctx, "/connections", i.ask(), &all)
 	switch {
 	case errors.Is(err, errAbsent):
@@ -109,7 +110,7 @@ func (i *inquiry) current(ctx context.Context) {
 
 // received says whether a connection got the publication. A connection gets what there is in order of ids, so that one that was sent a
 // later one has had all before.
-func (i *inquiry) received(c *connection) (text string, has bool) {
+func (i *inquiry) received(c *view.Connection) (text string, has bool) {
 	last, ok := protocol.ParseMessageID([]byte(c.LastMessage))
 	known := i.found && i.record.Publication != nil
 	switch {
@@ -136,7 +137,7 @@ func (i *inquiry) received(c *connection) (text string, has bool) {
 
 // gone tells of connections that have ended.
 func (i *inquiry) gone(ctx context.Context, o *overview) {
-	var all closes
+	var all view.Closes
 	err := i.Server.get(ctx, "/closes", i.ask(), &all)
 	if err != nil {
 		i.say("closed connections: what became of those that are gone cannot be known: %v", err)
@@ -146,15 +147,15 @@ func (i *inquiry) gone(ctx context.Context, o *overview) {
 	if known && all.From.After(i.created()) {
 		i.say("closed connections: the server remembers those since %s only, and the message is older", all.From.Local().Format(time.DateTime))
 	}
-	for n := range all.Closes {
-		c := &all.Closes[n]
+	for n := range all.All {
+		c := &all.All[n]
 		i.say("  closed at %s: %s from %s, reason %s%s", c.Time.Local().Format(time.DateTime), c.Transport, c.Address, c.Reason, meanings[c.Reason])
 		if known && cutOff[c.Reason] && !c.Time.Before(i.created()) {
 			i.say("  it was cut off after the message was published: whether it had read that by then cannot be known, and what it had not comes again when it returns with its mid")
 			i.judge(CutOff)
 		}
 	}
-	if len(all.Closes) == 0 {
+	if len(all.All) == 0 {
 		i.say("closed connections: none of this channel since %s", later(all.From, o.Started).Local().Format(time.DateTime))
 	}
 }

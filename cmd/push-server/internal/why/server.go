@@ -28,37 +28,6 @@ type overview struct {
 	Counters     map[string]float64 `json:"counters"`
 }
 
-// connection is one of /connections.
-type connection struct {
-	ID          string    `json:"id"`
-	Transport   string    `json:"transport"`
-	Address     string    `json:"address"`
-	Since       time.Time `json:"since"`
-	State       string    `json:"state"`
-	LastMessage string    `json:"lastMessage"`
-	Acked       string    `json:"acked"`
-	Waiting     int       `json:"waiting"`
-}
-
-type connections struct {
-	Total       int          `json:"total"`
-	Connections []connection `json:"connections"`
-}
-
-// ended is one of /closes.
-type ended struct {
-	Time        time.Time `json:"time"`
-	Reason      string    `json:"reason"`
-	Transport   string    `json:"transport"`
-	Address     string    `json:"address"`
-	LastMessage string    `json:"lastMessage"`
-}
-
-type closes struct {
-	From   time.Time `json:"from"`
-	Closes []ended   `json:"closes"`
-}
-
 // errAbsent says that a server, of another version perhaps, has no such page.
 var errAbsent = errors.New("the server does not tell")
 
