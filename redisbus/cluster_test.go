@@ -55,18 +55,7 @@ func TestClusterFailover(t *testing.T) {
 			owner := c.Owner("{portal}")
 			o := redisbus.Options{Cluster: "portal", Nodes: []string{c.Addrs[owner]}, HistorySize: 100_000}
 			bus := open(t, o)
-			l := bustest.Subscribe(t, bus)
-			p := startPublisher(t, bus)
-			p.await("some are stored", func() bool { return len(p.stored) > 200 })
-			before := p.last()
-			begun := time.Now()
-			happens(c, owner)
-			p.await("publications are stored by the new master", func() bool { return p.last().Counter() > before.Counter()+100_000 })
-			took := time.Since(begun)
-			first := len(p.stored)
-			p.await("and more", func() bool { return len(p.stored) > first+200 })
-			p.stop()
-			l.AwaitEcho(t, bus)
+			p, l, took := publishThrough(t, bus, func() { happens(c, owner) })
 			o.Nodes = []string{c.Addrs[(owner+1)%3]}
 			lacked, lost := p.check(t, l.Events(), history(t, open(t, o), alice))
 			t.Logf("stored again after %v; of %d the new master lacks %d, of which %d were not delivered either; %d answers with an error",

@@ -25,18 +25,7 @@ func TestFailover(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			g := redistest.StartGroup(t, redistest.GroupOptions{})
 			bus := open(t, redisbus.Options{Sentinels: g.Addrs, MasterName: redistest.MasterName})
-			l := bustest.Subscribe(t, bus)
-			p := startPublisher(t, bus)
-			p.await("some are stored", func() bool { return len(p.stored) > 200 })
-			before := p.last()
-			begun := time.Now()
-			happens(g)
-			p.await("publications are stored by the new master", func() bool { return p.last().Counter() > before.Counter()+100_000 })
-			took := time.Since(begun)
-			first := len(p.stored)
-			p.await("and more", func() bool { return len(p.stored) > first+200 })
-			p.stop()
-			l.AwaitEcho(t, bus)
+			p, l, took := publishThrough(t, bus, func() { happens(g) })
 			lacked, lost := p.check(t, l.Events(), history(t, open(t, redisbus.Options{Addr: g.Servers[1].Addr(), HistorySize: 100_000}), alice))
 			t.Logf("%s: stored again after %v; of %d the new master lacks %d, of which %d were not delivered either; %d answers with an error",
 				name, took.Round(10*time.Millisecond), len(p.stored), lacked, lost, len(p.unsure))
@@ -198,4 +187,22 @@ func TestSentinelOptions(t *testing.T) {
 	f("another authority", g, with(func(o *redisbus.Options) { o.TLS = &tls.Config{} }), false)
 	f("no TLS with sentinels", g, with(func(o *redisbus.Options) { o.PlainSentinels = true }), false)
 	f("nobody there", g, with(func(o *redisbus.Options) { o.Sentinels = []string{"127.0.0.1:1"} }), false)
+}
+
+// publishThrough publishes before, while and after something happens to the master, until another one stores. took is how long that was.
+func publishThrough(t *testing.T, bus *redisbus.Bus, happens func()) (p *publisher, l *bustest.Listener, took time.Duration) {
+	t.Helper()
+	l = bustest.Subscribe(t, bus)
+	p = startPublisher(t, bus)
+	p.await("some are stored", func() bool { return len(p.stored) > 200 })
+	before := p.last()
+	begun := time.Now()
+	happens()
+	p.await("publications are stored by the new master", func() bool { return p.last().Counter() > before.Counter()+100_000 })
+	took = time.Since(begun)
+	first := len(p.stored)
+	p.await("and more", func() bool { return len(p.stored) > first+200 })
+	p.stop()
+	l.AwaitEcho(t, bus)
+	return p, l, took
 }
