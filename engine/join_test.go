@@ -153,19 +153,22 @@ func (b *markedBus) Touch(_ context.Context, chs []protocol.ChannelID) error {
 
 func (b *markedBus) Online(context.Context, []protocol.ChannelID) ([]bool, error) { return nil, nil }
 
-// await waits for a mark, and returns those that came before it since the last call.
-func (b *markedBus) await(t *testing.T, ch protocol.ChannelID) (before []protocol.ChannelID) {
+// await waits until all of chs are marked, and returns what else has been marked since the last call. Marks are written in any order.
+func (b *markedBus) await(t *testing.T, chs ...protocol.ChannelID) (others []protocol.ChannelID) {
 	t.Helper()
-	testclient.Await(t, "a mark", func() bool {
+	testclient.Await(t, "marks", func() bool {
 		b.mu.Lock()
 		defer b.mu.Unlock()
-		i := slices.Index(b.marks, ch)
-		if i >= 0 {
-			before, b.marks = b.marks[:i], b.marks[i+1:]
+		for _, ch := range chs {
+			if !slices.Contains(b.marks, ch) {
+				return false
+			}
 		}
-		return i >= 0
+		others = slices.DeleteFunc(b.marks, func(ch protocol.ChannelID) bool { return slices.Contains(chs, ch) })
+		b.marks = nil
+		return true
 	})
-	return before
+	return others
 }
 
 // Online are the channels that a session listens to now.
@@ -175,18 +178,17 @@ func TestMarksOfJoinedChannels(t *testing.T) {
 	e := startEngine(t, bus, func(o *Options) { o.ClusterMode = true })
 	a, b := newItem(), newShared()
 	c := subscribed(t, e, query("", a))
-	bus.await(t, private(a))
-	bus.await(t, protocol.ChannelID{Bytes: a.Public})
+	public := protocol.ChannelID{Bytes: a.Public}
+	bus.await(t, private(a), public)
 	join(t, e, a, b)
 	onSession(t, e, b, func(l *loop, s *Session) {
 		l.leave(s, private(a))
-		l.leave(s, protocol.ChannelID{Bytes: a.Public})
+		l.leave(s, public)
 	})
-	bus.await(t, private(a)) // that of join, when it was still the first
-	bus.await(t, protocol.ChannelID{Bytes: a.Public})
+	bus.await(t, private(a), public) // those of join, when a was still the first
 	c.SendFrame(ws.OpPong, nil)
-	if before := bus.await(t, private(b)); len(before) > 0 {
-		t.Errorf("%v are online as well", before)
+	if others := bus.await(t, private(b)); len(others) > 0 {
+		t.Errorf("%v are online as well", others)
 	}
 }
 
