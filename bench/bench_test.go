@@ -114,7 +114,7 @@ func TestSuites(t *testing.T) {
 	if got := names(Quick(o)); len(got) != len(Scenarios) {
 		t.Errorf("quick: %v", got)
 	}
-	full := Full(o, []string{target.Node, target.Nchan})
+	full := Full(o, []target.Options{{Kind: target.Node}, {Kind: target.Nchan}})
 	for _, j := range full {
 		if !j.Scenario.Can(j.Target.Kind) {
 			t.Errorf("%s on %s", j.Scenario.Name, j.Target.Kind)

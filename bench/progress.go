@@ -75,7 +75,7 @@ func (p *Progress) job(i, n int, j Job) {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.title = fmt.Sprintf("[%d/%d] %s on %s", i, n, j.Scenario.Name, j.Target.Kind)
+	p.title = fmt.Sprintf("[%d/%d] %s on %s", i, n, j.Scenario.Name, j.Target.Label())
 	p.last = load.Totals{}
 }
 

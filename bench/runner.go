@@ -68,7 +68,7 @@ func (r *Runner) write(run *result.Run) error {
 func (r *Runner) one(ctx context.Context, j Job) *result.Run {
 	p := j.Params.or(j.Scenario.Defaults).or(common)
 	run := &result.Run{
-		Scenario: j.Scenario.Name, Target: j.Target.Kind, N: p.N, Rep: j.Rep, Started: time.Now(),
+		Scenario: j.Scenario.Name, Target: j.Target.Label(), N: p.N, Rep: j.Rep, Started: time.Now(),
 		Metrics: make(map[string]float64), Latency: make(map[string]result.Percentiles), Series: make(map[string][]result.Point),
 	}
 	ctx, cancel := context.WithTimeout(ctx, runLimit+2*p.Time)
@@ -81,7 +81,7 @@ func (r *Runner) one(ctx context.Context, j Job) *result.Run {
 }
 
 func (r *Runner) trial(ctx context.Context, j Job, p Params, run *result.Run) error {
-	r.Progress.say("starting " + j.Target.Kind)
+	r.Progress.say("starting " + j.Target.Label())
 	j.Target.Scenario = []byte(j.Scenario.Config)
 	server, err := target.Start(ctx, j.Target)
 	if err != nil {

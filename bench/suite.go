@@ -36,21 +36,25 @@ func Smoke(o target.Options) (jobs []Job) {
 	return jobs
 }
 
-// Quick is all scenarios once, against the server of this project: about ten minutes.
-func Quick(o target.Options) (jobs []Job) {
+// Quick is all scenarios once, against each of the servers: about ten minutes for each.
+func Quick(servers ...target.Options) (jobs []Job) {
 	for _, s := range Scenarios {
 		p := Params{}
 		if s == soak {
 			p.Time = 3 * time.Minute
 		}
-		jobs = append(jobs, Job{Scenario: s, Target: o, Params: p})
+		for _, o := range servers {
+			if s.Can(o.Kind) {
+				jobs = append(jobs, Job{Scenario: s, Target: o, Params: p})
+			}
+		}
 	}
 	return jobs
 }
 
-// Full is all scenarios several times, growing numbers of connections, many connections over several processes, and the peers of
-// the given kinds: about an hour.
-func Full(o target.Options, peers []string) (jobs []Job) {
+// Full is all scenarios several times, growing numbers of connections, many connections over several processes, and the peers:
+// about an hour.
+func Full(o target.Options, peers []target.Options) (jobs []Job) {
 	for _, s := range Scenarios {
 		if s == soak {
 			jobs = append(jobs, Job{Scenario: s, Target: o})
@@ -59,7 +63,7 @@ func Full(o target.Options, peers []string) (jobs []Job) {
 		for rep := range ownReps {
 			jobs = append(jobs, Job{Scenario: s, Target: o, Rep: rep})
 			if rep < peerReps {
-				jobs = append(jobs, peerJobs(s, o, peers, rep)...)
+				jobs = append(jobs, peerJobs(s, peers, rep)...)
 			}
 		}
 	}
@@ -84,17 +88,15 @@ func Many(o target.Options, processes, n int) Job {
 }
 
 // peerJobs are the same scenario against the peers, next to ours so that the machine is in the same mood.
-func peerJobs(s *Scenario, o target.Options, peers []string, rep int) (jobs []Job) {
+func peerJobs(s *Scenario, peers []target.Options, rep int) (jobs []Job) {
 	if s == mixed || s == channels {
 		return nil // a peer need not do everything
 	}
 	if (s == idle || s == idlePoll) && rep > 0 {
 		return nil // takes more than a minute, and memory is the same each time
 	}
-	for _, kind := range peers {
-		if s.Can(kind) {
-			peer := o
-			peer.Kind = kind
+	for _, peer := range peers {
+		if s.Can(peer.Kind) {
 			jobs = append(jobs, Job{Scenario: s, Target: peer, Rep: rep})
 		}
 	}

@@ -69,7 +69,7 @@ func (t *Trial) measure(ctx context.Context, f func() error) (*Sample, error) {
 		return nil, err
 	}
 	noise := 100 * (othersAfter - others).Seconds() / s.Elapsed.Seconds()
-	t.set("noisePercent", max(t.Run.Metrics["noisePercent"], noise))
+	t.set(result.Noise, max(t.Run.Metrics[result.Noise], noise))
 	s.Metrics = t.Server.Scrape(ctx)
 	for name := range s.Metrics {
 		s.Metrics[name] -= before[name]

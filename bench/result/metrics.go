@@ -8,6 +8,9 @@ type Metric struct {
 	More  bool // more is better
 }
 
+// Noise is the metric of the machine rather than of the server.
+const Noise = "noisePercent"
+
 // Metrics are all metrics, in the order of reports. CPU is that of the server's processes alone unless the title says otherwise.
 var Metrics = []Metric{
 	{"bytesPerConnection", "memory per connection, after GC", "B", false},
@@ -63,7 +66,7 @@ var Metrics = []Metric{
 	{"descriptorsLeft", "soak: descriptors more than at the start", "", false},
 	{"allocsPerDelivery", "allocations per delivery", "", false},
 	{"allocsPerPublish", "allocations per publication", "", false},
-	{"noisePercent", "CPU of one core that others used meanwhile", "%", false},
+	{Noise, "CPU of one core that others used meanwhile", "%", false},
 	{"collections", "garbage collections during the measurement", "", false},
 }
 

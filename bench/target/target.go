@@ -34,6 +34,7 @@ const startTime = 20 * time.Second
 // Options say what to start.
 type Options struct {
 	Kind      string
+	Name      string // in results; "" is Kind
 	Binary    string // of PushServer
 	Processes int    // that share the subscribers' port; 0 is 1
 	Scenario  []byte // the same, of a scenario, under Extra
@@ -46,6 +47,14 @@ type Options struct {
 	ExternalPID []int
 	RedisPID    int
 	Metrics     string // URL of Prometheus metrics
+}
+
+// Label is what results call the server.
+func (o *Options) Label() string {
+	if o.Name != "" {
+		return o.Name
+	}
+	return o.Kind
 }
 
 // Running is a server with what belongs to it.
@@ -91,7 +100,7 @@ func (r *Running) start(ctx context.Context, o Options) (err error) {
 	if err != nil {
 		return err
 	}
-	r.Target.Name = o.Kind
+	r.Target.Name = o.Label()
 	r.Target.Text = o.Text
 	return r.await(ctx)
 }

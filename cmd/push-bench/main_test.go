@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -80,10 +81,40 @@ func TestMistakesAreNamed(t *testing.T) {
 		}
 	}
 	f("no scenario", "run", "nonsense")
+	f("no kind of server", "run", "idle", "--against", "nodes")
 	f("no JSON", "run", "idle", "--config", "{")
 	f("invalid argument", "suite", "nonsense")
 	f("no such file", "report", "/does/not/exist.json")
 	f("not all runs count", "run", "idle", "--n", "1", "--server", "/does/not/exist")
+}
+
+func TestWhoIsMeasuredInTurn(t *testing.T) {
+	var server serverFlags
+	all, err := server.field([]string{"push-server", "push-server-memory"}, []string{"./old", "nchan"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	labels := func(rep int) (labels []string) {
+		for _, o := range all.inTurn(rep) {
+			labels = append(labels, o.Label())
+		}
+		return labels
+	}
+	want := []string{"push-server", "push-server-memory", "push-server (./old)", "push-server-memory (./old)", "nchan"}
+	if got := labels(0); !slices.Equal(got, want) {
+		t.Errorf("first %q", got)
+	}
+	slices.Reverse(want)
+	if got := labels(1); !slices.Equal(got, want) {
+		t.Errorf("then %q", got)
+	}
+	pairs := []pair{
+		{"push-server", "push-server (./old)"}, {"push-server-memory", "push-server-memory (./old)"},
+		{"push-server", "nchan"}, {"push-server-memory", "nchan"},
+	}
+	if !slices.Equal(all.pairs, pairs) {
+		t.Errorf("compared %q", all.pairs)
+	}
 }
 
 func TestWorkerEndsWithItsInput(t *testing.T) {

@@ -37,34 +37,41 @@ func listCommand() *cobra.Command {
 func runCommand() *cobra.Command {
 	var server serverFlags
 	var params paramFlags
-	var kinds []string
+	var kinds, against []string
 	var reps int
 	cmd := &cobra.Command{
 		Use:   "run SCENARIO…",
 		Short: "Run scenarios",
 		Example: `  push-bench run fanout --n 1000,10000 --reps 5
-  push-bench run unique --target push-server,node --time 10s
+  push-bench run unique --against node --time 10s
+  push-bench run connect unique --against ../old/bin/push-server --reps 5
   push-bench run idle --n 100000 --processes 6
   push-bench run poll --target external --sub 127.0.0.1:8010 --pub 127.0.0.1:9010 --key SECRET --pid 4711`,
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			jobs, err := jobsOf(args, kinds, reps, &params, &server)
+			field, err := server.field(kinds, against)
 			if err != nil {
 				return err
 			}
-			return measure(cmd, &server, jobs)
+			jobs, err := jobsOf(args, field, reps, &params)
+			if err != nil {
+				return err
+			}
+			return measure(cmd, &server, jobs, field.pairs)
 		},
 	}
 	server.register(cmd.Flags(), "")
 	server.external.register(cmd.Flags())
 	params.register(cmd.Flags())
 	cmd.Flags().StringSliceVar(&kinds, "target", []string{target.PushServer}, "kinds of servers, see list")
+	registerAgainst(cmd.Flags(), &against)
 	cmd.Flags().IntVar(&reps, "reps", 1, "repetitions, each with a fresh server")
 	return cmd
 }
 
-// jobsOf makes the jobs: repetitions outermost, servers innermost, so that what is compared runs at about the same time.
-func jobsOf(names, kinds []string, reps int, params *paramFlags, server *serverFlags) (jobs []bench.Job, err error) {
+// jobsOf makes the jobs: repetitions outermost, servers innermost, so that what is compared runs at about the same time; who is first
+// changes with each repetition.
+func jobsOf(names []string, f *field, reps int, params *paramFlags) (jobs []bench.Job, err error) {
 	ns := params.ns
 	if len(ns) == 0 {
 		ns = []int{0}
@@ -76,12 +83,8 @@ func jobsOf(names, kinds []string, reps int, params *paramFlags, server *serverF
 				return nil, err
 			}
 			for _, n := range ns {
-				for _, kind := range kinds {
-					o, err := server.options(kind)
-					if err != nil {
-						return nil, err
-					}
-					if !s.Can(kind) {
+				for _, o := range f.inTurn(rep) {
+					if !s.Can(o.Kind) {
 						continue
 					}
 					p := params.p
@@ -96,7 +99,7 @@ func jobsOf(names, kinds []string, reps int, params *paramFlags, server *serverF
 
 func suiteCommand() *cobra.Command {
 	var server serverFlags
-	var peers []string
+	var against []string
 	cmd := &cobra.Command{
 		Use:   "suite smoke|quick|full",
 		Short: "Run all scenarios",
@@ -107,27 +110,30 @@ func suiteCommand() *cobra.Command {
 		Args:      cobra.MatchAll(cobra.ExactArgs(1), cobra.OnlyValidArgs),
 		ValidArgs: []string{"smoke", "quick", "full"},
 		RunE: func(cmd *cobra.Command, args []string) error {
-			o, err := server.options(target.PushServer)
+			if args[0] == "full" && !cmd.Flags().Changed("against") {
+				against = []string{target.Node, target.Nchan, target.NchanRedis}
+			}
+			field, err := server.field([]string{target.PushServer}, against)
 			if err != nil {
 				return err
 			}
 			switch args[0] {
 			case "smoke":
 				server.out = ""
-				return measure(cmd, &server, bench.Smoke(o), result.Gates...)
+				return measure(cmd, &server, bench.Smoke(field.servers[0]), nil, result.Gates...)
 			case "quick":
-				return measure(cmd, &server, bench.Quick(o))
+				return measure(cmd, &server, bench.Quick(field.servers...), field.pairs)
 			}
-			return measure(cmd, &server, bench.Full(o, peers))
+			return measure(cmd, &server, bench.Full(field.servers[0], field.servers[1:]), field.pairs)
 		},
 	}
 	server.register(cmd.Flags(), "bench/results")
-	cmd.Flags().StringSliceVar(&peers, "against", []string{target.Node, target.Nchan, target.NchanRedis}, "other servers of the full suite")
+	registerAgainst(cmd.Flags(), &against)
 	return cmd
 }
 
-// measure runs the jobs, writes the results and their report, says where they are, and holds them against the gates.
-func measure(cmd *cobra.Command, server *serverFlags, jobs []bench.Job, gates ...result.Gate) error {
+// measure runs the jobs, writes the results and their report, says where they are, compares the pairs, and holds all against the gates.
+func measure(cmd *cobra.Command, server *serverFlags, jobs []bench.Job, pairs []pair, gates ...result.Gate) error {
 	stderr := cmd.ErrOrStderr()
 	file := &result.File{Revision: revision(), Date: today(), Command: commandLine(os.Args[1:]), Machine: proc.Here()}
 	runner := &bench.Runner{Fleet: server.fleet(), Lines: cmd.OutOrStdout(), Progress: bench.NewProgress(stderr, isTerminal(stderr))}
@@ -140,6 +146,11 @@ func measure(cmd *cobra.Command, server *serverFlags, jobs []bench.Job, gates ..
 		}
 		fmt.Fprintln(stderr, "results:", path)
 		if e := writeReport(stderr, file, path); e != nil {
+			return e
+		}
+	}
+	for _, p := range pairs {
+		if e := result.WriteRatios(stderr, file, p.ours, p.other); e != nil {
 			return e
 		}
 	}
