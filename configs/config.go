@@ -139,8 +139,10 @@ type Push struct {
 	MemoryPerChannel  int // publications kept of one channel, storage.type memory
 	MemoryBytes       int // bytes kept in all, storage.type memory
 
-	StatAllow []string // addresses and prefixes of those who may see the statistics; empty: everybody
-	PubAllow  []string // the same of those who may use the routes pub
+	StatAllow          []string // addresses and prefixes of those who may see the statistics; empty: everybody
+	PubAllow           []string // the same of those who may use the routes pub
+	ClientPublishGuard bool     // clients may not publish what browsers obey the portal in
+
 	Origins   []string // pages whose scripts may open WebSockets; empty: all
 	LogLevel  string   // debug, info, warn or error
 	LogFormat string   // LogText or LogJSON
@@ -186,27 +188,28 @@ func Default() *Config {
 		},
 		Security: Security{Algo: "sha1"},
 		Push: Push{
-			PollTimeout:       40 * time.Second,
-			PingInterval:      2 * time.Minute,
-			HeadTimeout:       time.Minute,
-			BodyTimeout:       5 * time.Minute,
-			IdleTimeout:       5 * time.Second,
-			CloseTimeout:      30 * time.Second,
-			AcceptTimeout:     300 * time.Millisecond,
-			DrainTimeout:      10 * time.Second,
-			HistoryPerChannel: 100,
-			HistoryTotal:      200,
-			MaxBuffered:       1 << 20,
-			WindowCount:       1 << 16,
-			WindowBytes:       64 << 20,
-			PublishQueue:      100_000,
-			ClientRate:        100,
-			MemoryPerChannel:  1000,
-			MemoryBytes:       256 << 20,
-			LogLevel:          "info",
-			LogFormat:         LogText,
-			Operators:         Operators{Profiles: true},
-			V5:                V5{PingInterval: 10 * time.Second, DeadAfter: time.Minute, ExpiryGrace: 5 * time.Minute},
+			PollTimeout:        40 * time.Second,
+			PingInterval:       2 * time.Minute,
+			HeadTimeout:        time.Minute,
+			BodyTimeout:        5 * time.Minute,
+			IdleTimeout:        5 * time.Second,
+			CloseTimeout:       30 * time.Second,
+			AcceptTimeout:      300 * time.Millisecond,
+			DrainTimeout:       10 * time.Second,
+			HistoryPerChannel:  100,
+			HistoryTotal:       200,
+			MaxBuffered:        1 << 20,
+			WindowCount:        1 << 16,
+			WindowBytes:        64 << 20,
+			PublishQueue:       100_000,
+			ClientRate:         100,
+			ClientPublishGuard: true,
+			MemoryPerChannel:   1000,
+			MemoryBytes:        256 << 20,
+			LogLevel:           "info",
+			LogFormat:          LogText,
+			Operators:          Operators{Profiles: true},
+			V5:                 V5{PingInterval: 10 * time.Second, DeadAfter: time.Minute, ExpiryGrace: 5 * time.Minute},
 		},
 		given: map[string]bool{},
 	}

@@ -30,6 +30,8 @@ var (
 	ErrInvalidChannel     = &Error{4019, "Request has an invalid channel id."}
 	ErrPrivateChannel     = &Error{4020, "Private channel is not allowed."}
 	ErrSignature          = &Error{4021, "Channel has an invalid signature."}
+	ErrModule             = &Error{4040, "Messages of the module pull come from the portal only."}
+	ErrBody               = &Error{4041, "Message body must be a JSON object."}
 	ErrTooManyConnections = &Error{4029, "Too many connections"}
 )
 

@@ -31,6 +31,8 @@ func TestErrors(t *testing.T) {
 	same(ErrPrivateChannel, 400, "4020: Private channel is not allowed.")
 	same(ErrSignature, 400, "4021: Channel has an invalid signature.")
 	same(ErrTooManyConnections, 429, "4029: Too many connections")
+	same(ErrModule, 400, "4040: Messages of the module pull come from the portal only.")
+	same(ErrBody, 400, "4041: Message body must be a JSON object.")
 	f(ErrProtocolViolation, "1002: protocol violation", 400, "")
 	f(ErrInvalidUTF8, "1007: invalid UTF-8", 400, "")
 	f(ErrTooBig, "1009: message too big", 413, "")
@@ -44,7 +46,7 @@ func TestPageHasAllErrors(t *testing.T) {
 	}
 	for _, e := range []*Error{
 		ErrWrongChannel, ErrPublicRequired, ErrWrongRequest, ErrNotAllowed, ErrWrongCommand, ErrTooManyMessages, ErrNoChannels,
-		ErrTooManyChannels, ErrInvalidChannel, ErrPrivateChannel, ErrSignature, ErrTooManyConnections,
+		ErrTooManyChannels, ErrInvalidChannel, ErrPrivateChannel, ErrSignature, ErrTooManyConnections, ErrModule, ErrBody,
 	} {
 		if row := fmt.Sprintf("| %d | %s |", e.Code, e.Text); !strings.Contains(string(page), row) {
 			t.Errorf("%s is missing", row)

@@ -160,7 +160,7 @@ func TestClientPublication(t *testing.T) {
 		}
 	}
 	const body = `,"body":{"module_id":"im","command":"c","extra":{"revision_web":1}}}`
-	const guarded = `{"module_id":"im","command":"c","extra":{"server_time_unix":1.500000}}`
+	const guarded = `{"command":"c","extra":{"server_time_unix":1.500000},"module_id":"im"}`
 	f(17, `{"userList":[1,"2"]`+body, guarded)
 	f(17, `{"channelList":["`+signed+`"]`+body, guarded)
 	f(0, `{"channelList":[{"publicId":"`+public+`","signature":"`+hex.EncodeToString(s.SignPublic(id))+`"}]`+body, guarded)

@@ -36,6 +36,8 @@ type Limits struct {
 	MaxPayload  int // bytes of a request
 	MaxMessages int // publications of a request
 	MaxChannels int // receivers of a publication, or channels of a question
+	// Guarded is set where clients may not publish what browsers obey the portal in.
+	Guarded bool
 }
 
 // Origin is who sent a request.
@@ -113,6 +115,11 @@ func (r *Request) Publications(o *Origin, lim *Limits) ([]*Publication, *Error) 
 		if len(p.Receivers) > 0 {
 			p.Sender = sender
 			p.readIncoming(f.bytes)
+			if lim.Guarded && !o.Trusted {
+				if err := p.guard(); err != nil {
+					return nil, err
+				}
+			}
 			ps = append(ps, p)
 		}
 	}

@@ -236,30 +236,3 @@ func publicChannel(raw json.RawMessage) (id [16]byte, signature []byte, ok bool)
 	signature, err := hex.DecodeString(object.Signature)
 	return id, signature, err == nil
 }
-
-// guardedBody is the body of a client's publication as it may be sent on. now is in Unix seconds.
-func guardedBody(body []byte, now float64) ([]byte, *RPCError) {
-	root, err := sonic.Get(body)
-	if err != nil {
-		return nil, rpcParams("body cannot be read")
-	}
-	module, err := root.Get("module_id").StrictString()
-	if err != nil || module == "" {
-		return nil, rpcParams("module_id is missing")
-	}
-	if strings.EqualFold(module, "pull") {
-		return nil, rpcParams("Messages of the module pull come from the portal only")
-	}
-	if command, err := root.Get("command").StrictString(); err != nil || command == "" {
-		return nil, rpcParams("command is missing")
-	}
-	time := strconv.AppendFloat([]byte(`{"server_time_unix":`), now, 'f', 6, 64)
-	if _, err = root.Set("extra", ast.NewRaw(string(append(time, '}')))); err != nil {
-		return nil, rpcParams("body cannot be read")
-	}
-	guarded, err := root.MarshalJSON()
-	if err != nil {
-		return nil, rpcParams("body cannot be read")
-	}
-	return guarded, nil
-}

@@ -96,6 +96,11 @@ func publish(n int, receiver testclient.Receiver) string {
 	return string(testclient.AppendPublish(nil, testclient.Publication{Receivers: slices.Repeat([]testclient.Receiver{receiver}, n), Body: "{}"}))
 }
 
+// say is a request with one message.
+func say(receiver testclient.Receiver, body string) string {
+	return string(testclient.AppendPublish(nil, testclient.Publication{Receivers: []testclient.Receiver{receiver}, Body: body}))
+}
+
 // publications is a request with n messages.
 func publications(n int) string {
 	return string(testclient.AppendPublish(nil, make([]testclient.Publication, n)...))
@@ -137,6 +142,8 @@ func (r *refusals) addClientRequests() {
 	f("private receiver", publish(1, r.ch.PrivateReceiver()), "4020: Private channel is not allowed.")
 	f("wrong signature", publish(1, r.other.PublicReceiver()), "4021: Channel has an invalid signature.")
 	f("no signature", publish(1, testclient.Receiver{ID: receiver.ID}), "4021: Channel has an invalid signature.")
+	f("an order of the portal", say(receiver, portalOrder), "4040: Messages of the module pull come from the portal only.")
+	f("no object", say(receiver, "[]"), "4041: Message body must be a JSON object.")
 }
 
 func (r *refusals) close(name, query string, frame []byte, code uint16, reason string) {
@@ -167,6 +174,30 @@ func (r *refusals) addFrames() {
 	f("too many receivers", publish(5, receiver), 4018, "4018: Request exceeded the maximum number of channels.")
 	f("private receiver", publish(1, r.ch.PrivateReceiver()), 4020, "4020: Private channel is not allowed.")
 	f("wrong receiver", publish(1, r.other.PublicReceiver()), 4021, "4021: Channel has an invalid signature.")
+	f("an order of the portal", say(receiver, portalOrder), 4040, "4040: Messages of the module pull come from the portal only.")
+	f("no object", say(receiver, "x"), 4041, "4041: Message body must be a JSON object.")
+}
+
+// portalOrder makes browsers reconnect.
+const portalOrder = `{"module_id":"pull","command":"server_restart","params":{},"extra":{"revision_web":1}}`
+
+// Where it is switched off, clients publish what they like, as with Node.
+func TestClientsAreNotGuarded(t *testing.T) {
+	t.Parallel()
+	in := installWith(t, "default", nil, 1, func(c config) { c.option("clientPublishGuard", false) })
+	from, to := testclient.NewChannel(testKey), testclient.NewChannel(testKey)
+	conn := dialSubscriber(t, in.subs[0], testclient.Query(true, "", to.Signed()))
+	sender := dialSubscriber(t, in.subs[0], testclient.Query(true, "", from.Signed()))
+	want := []string{portalOrder, "x"}
+	for _, body := range want {
+		if err := sender.Send([]byte(say(to.PublicReceiver(), body))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ms, err := receive(conn, len(want))
+	if got := testclient.Bodies(ms); err != nil || !slices.Equal(got, want) {
+		t.Errorf("got %q, %v", got, err)
+	}
 }
 
 // addViolations breaks the rules of WebSocket, in both modes.

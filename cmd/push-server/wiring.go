@@ -109,6 +109,7 @@ func limits(c *configs.Config) protocol.Limits {
 		MaxPayload:  c.Limits.MaxPayload,
 		MaxMessages: c.Limits.MaxMessagesPerRequest,
 		MaxChannels: c.Limits.MaxChannelsPerRequest,
+		Guarded:     c.Push.ClientPublishGuard,
 	}
 }
 
