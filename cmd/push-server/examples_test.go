@@ -27,16 +27,25 @@ type examples struct {
 func newExamples(t *testing.T) *examples {
 	t.Helper()
 	x := &examples{config: standalone(t), dir: t.TempDir()}
-	text, err := json.Marshal(x.config)
+	window := fmt.Sprintf("127.0.0.1:%d", freePort(t))
+	x.config.option("metrics", window)
+	text := x.config.text(t)
+	x.write(t, "configs/standalone.json", text)
+	x.write(t, "etc/push-server/standalone.json", text)
+	x.write(t, "bin/push-server", fmt.Sprintf("#!/bin/sh\nexport %s=1\nexec '%s' \"$@\"\n", asServer, executable(t)))
+	t.Setenv("PATH", filepath.Join(x.dir, "bin")+":"+os.Getenv("PATH"))
+	x.actual = strings.NewReplacer("127.0.0.1:8010", x.config.addr("sub"), "127.0.0.1:9010", x.config.addr("pub"), "127.0.0.1:9100", window, " /etc/", " "+x.dir+"/etc/", ">/", ">"+x.dir+"/")
+	return x
+}
+
+// text is c as a file.
+func (c config) text(t *testing.T) string {
+	t.Helper()
+	text, err := json.Marshal(c)
 	if err != nil {
 		t.Fatal(err)
 	}
-	x.write(t, "configs/standalone.json", string(text))
-	x.write(t, "etc/push-server/standalone.json", string(text))
-	x.write(t, "bin/push-server", fmt.Sprintf("#!/bin/sh\nexport %s=1\nexec '%s' \"$@\"\n", asServer, executable(t)))
-	t.Setenv("PATH", filepath.Join(x.dir, "bin")+":"+os.Getenv("PATH"))
-	x.actual = strings.NewReplacer("127.0.0.1:8010", x.config.addr("sub"), "127.0.0.1:9010", x.config.addr("pub"), " /etc/", " "+x.dir+"/etc/", ">/", ">"+x.dir+"/")
-	return x
+	return string(text)
 }
 
 func (x *examples) write(t *testing.T, name, text string) {
@@ -70,17 +79,22 @@ func exampleLines(cmd *cobra.Command) (lines []string) {
 	return lines
 }
 
-// TestExamples: the first example serves, and with that server all others do what they say.
-func TestExamples(t *testing.T) {
-	x := newExamples(t)
-	root := rootCommand(io.Discard, io.Discard)
-	lines := exampleLines(root)
-	server := launchAs(t, x.command(t, lines[0]))
+// serve runs the first example of the help, which is a server.
+func (x *examples) serve(t *testing.T) {
+	t.Helper()
+	server := launchAs(t, x.command(t, exampleLines(rootCommand(io.Discard, io.Discard))[0]))
 	for _, listener := range x.config.listeners() {
 		server.waitListening(fmt.Sprintf("127.0.0.1:%v", listener["port"]))
 	}
 	t.Cleanup(server.finish)
-	lines = lines[1:]
+}
+
+// TestExamples: the first example serves, and with that server all others do what they say.
+func TestExamples(t *testing.T) {
+	x := newExamples(t)
+	root := rootCommand(io.Discard, io.Discard)
+	x.serve(t)
+	lines := exampleLines(root)[1:]
 	for _, cmd := range root.Commands() {
 		more := exampleLines(cmd)
 		if len(more) == 0 && cmd.Name() != "help" && cmd.Name() != "version" {
@@ -88,7 +102,6 @@ func TestExamples(t *testing.T) {
 		}
 		lines = append(lines, more...)
 	}
-	lines = append(lines, commandsOfPages(t)...)
 	for _, line := range lines {
 		if strings.Contains(line, " subscribe ") {
 			x.subscribe(t, line)

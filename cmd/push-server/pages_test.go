@@ -1,7 +1,6 @@
 package main
 
 import (
-	"io"
 	"io/fs"
 	"os"
 	"path"
@@ -106,34 +105,4 @@ func TestQuotedLogLines(t *testing.T) {
 	if lines < 5 {
 		t.Errorf("%d lines are quoted", lines)
 	}
-}
-
-var placeholder = regexp.MustCompile(`\b[A-Z]{2,}\b`)
-
-// commandsOfPages are the commands of the server, but those that serve, in the shell blocks of README.md and docs.
-func commandsOfPages(t *testing.T) (lines []string) {
-	t.Helper()
-	root := rootCommand(io.Discard, io.Discard)
-	for page, text := range pages(t) {
-		if page != "README.md" && path.Dir(page) != "docs" {
-			continue
-		}
-		for i, block := range strings.Split(text, "```") {
-			if i%2 == 0 {
-				continue
-			}
-			for line := range strings.Lines(block) {
-				words := strings.Fields(line)
-				if len(words) < 2 || path.Base(words[0]) != "push-server" || placeholder.MatchString(line) {
-					continue
-				}
-				if cmd, _, err := root.Find(words[1:]); err != nil {
-					t.Errorf("%s: %s: %v", page, line, err)
-				} else if cmd != root {
-					lines = append(lines, strings.TrimSpace(line))
-				}
-			}
-		}
-	}
-	return lines
 }

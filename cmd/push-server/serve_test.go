@@ -16,26 +16,6 @@ import (
 	"push-server/protocol/testclient"
 )
 
-// What README.md says to paste does what it says.
-func TestReadmeSession(t *testing.T) {
-	readme, err := os.ReadFile("../../README.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, rest, _ := strings.Cut(string(readme), "```sh\n")
-	session, _, ok := strings.Cut(rest, "```")
-	if !ok {
-		t.Fatal("README.md has no session")
-	}
-	c := standalone(t)
-	start(t, c)
-	session = strings.NewReplacer("127.0.0.1:8010", c.addr("sub"), "127.0.0.1:9010", c.addr("pub")).Replace(session)
-	out, err := exec.CommandContext(t.Context(), "bash", "-euc", session).CombinedOutput()
-	if err != nil || !strings.Contains(string(out), `"text":{"hello":"world"}`) {
-		t.Errorf("%v\n%s", err, out)
-	}
-}
-
 // What the command channel prints to paste does what it says.
 func TestChannelSession(t *testing.T) {
 	c := standalone(t)

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"runtime"
 	"strings"
 	"sync"
@@ -137,6 +138,36 @@ func TestTarball(t *testing.T) {
 		if _, err := os.Stat(filepath.Join(dir, name)); err != nil {
 			t.Error(err)
 		}
+	}
+}
+
+var fileOfRelease = regexp.MustCompile(`push-server[-_]1\.2\.3[-_]\S+`)
+
+// TestFilesOfPages: commands of the documentation name files that a release has.
+func TestFilesOfPages(t *testing.T) {
+	rootNeeded(t)
+	dir, err := old()
+	if err != nil {
+		t.Fatal(err)
+	}
+	named := 0
+	for _, page := range []string{"../../docs/install.md", "../MIGRATION.md"} {
+		text, err := os.ReadFile(page)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range fileOfRelease.FindAllString(string(text), -1) {
+			named++
+			if runtime.GOARCH != "amd64" {
+				name = strings.NewReplacer("amd64", "*", "x86_64", "*").Replace(name)
+			}
+			if found, err := filepath.Glob(filepath.Join(dir, name)); err != nil || len(found) != 1 {
+				t.Errorf("%s: a release has no %s", page, name)
+			}
+		}
+	}
+	if named < 4 {
+		t.Errorf("%d files are named", named)
 	}
 }
 
