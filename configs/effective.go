@@ -15,6 +15,11 @@ type Value struct {
 	Value any    `json:"value"` // as it would stand in a file
 	Given bool   `json:"given"` // a file has it
 	Doc   string `json:"doc"`   // as in the table of keys
+	// Changes says what has another value take effect.
+	Changes string `json:"changes"`
+
+	exact string // with its secrets
+	known bool   // exact is
 }
 
 // Masked stands for a secret.
@@ -27,7 +32,7 @@ func (c *Config) Effective() (all []Value) {
 		switch {
 		case o.doc == "":
 		case o.of != nil:
-			all = append(all, Value{o.key, o.shown(o.of(c)), c.given[o.key], o.doc})
+			all = append(all, o.value(c, o.key, o.of(c), c.given[o.key]))
 		case strings.Contains(o.key, ".ssl."):
 			all = append(all, o.ofServers(c, func(s *Server) bool { return s.SSL != nil })...)
 		default:
@@ -35,6 +40,10 @@ func (c *Config) Effective() (all []Value) {
 		}
 	}
 	return all
+}
+
+func (o *option) value(c *Config, key string, target any, given bool) Value {
+	return Value{Key: key, Value: o.shown(target), Given: given, Doc: o.doc, Changes: o.changes.String(), exact: o.exact(c, target), known: true}
 }
 
 // ofServers is the key of each listener that may have it.
@@ -45,8 +54,8 @@ func (o *option) ofServers(c *Config, has func(s *Server) bool) (all []Value) {
 		if !has(s) {
 			continue
 		}
-		v := o.shown(o.each(s))
-		all = append(all, Value{strings.Replace(o.key, "[]", fmt.Sprintf("[%d]", i), 1), v, v != o.shown(o.each(&unset)), o.doc})
+		key, given := strings.Replace(o.key, "[]", fmt.Sprintf("[%d]", i), 1), o.shown(o.each(s)) != o.shown(o.each(&unset))
+		all = append(all, o.value(c, key, o.each(s), given))
 	}
 	return all
 }

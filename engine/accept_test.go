@@ -129,12 +129,13 @@ func TestPlacesFollowTheLimit(t *testing.T) {
 	most, _ := Descriptors()
 	f := func(configured int64, want int) {
 		t.Helper()
-		a := admission{most: configured}
+		var a admission
+		a.most.Store(configured)
 		a.max.Store(1) // as if the limit had been lower
 		if !a.take(2) || a.free() != want {
 			t.Errorf("%d places of %d configured, want %d", a.free(), configured, want)
 		}
-		a = admission{most: configured}
+		a.active.Store(0)
 		a.max.Store(1 << 40) // as if it had been higher
 		if a.free() != want+2 {
 			t.Errorf("%d places of %d configured, want %d", a.free(), configured, want+2)

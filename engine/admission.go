@@ -17,7 +17,7 @@ import (
 
 // admission counts the connections of the process. Whoever finds no place here is told so while there are descriptors to do it with.
 type admission struct {
-	most   int64        // as configured; 0: whatever the descriptor limit leaves
+	most   atomic.Int64 // as configured; 0: whatever the descriptor limit leaves
 	max    atomic.Int64 // places
 	active atomic.Int64
 	closed atomic.Bool // draining: nobody comes in any more
@@ -26,8 +26,8 @@ type admission struct {
 // adjust makes as many places as the descriptor limit leaves now: it may change while the process runs.
 func (a *admission) adjust() {
 	n, _ := Descriptors()
-	if a.most > 0 {
-		n = min(n, int(a.most))
+	if most := a.most.Load(); most > 0 {
+		n = min(n, int(most))
 	}
 	a.max.Store(int64(n))
 }

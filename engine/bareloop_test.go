@@ -47,16 +47,12 @@ func bareLoop(t testing.TB, n int) (*loop, []*sink, protocol.ChannelID) {
 	t.Helper()
 	bus := membus.New(membus.Options{})
 	t.Cleanup(bus.Close)
-	e, err := New(Options{Key: []byte(testKey), Loops: 1, TurnBudget: time.Hour}, bus) // a turn delivers all, however busy the machine is
+	e, err := New(Options{Settings: Settings{Key: []byte(testKey)}, Loops: 1, TurnBudget: time.Hour}, bus) // a turn delivers all, however busy the machine is
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(e.cancel)
-	signer, err := protocol.NewSigner("", []byte(testKey))
-	if err != nil {
-		t.Fatal(err)
-	}
-	l := newLoop(e, 0, signer)
+	l := newLoop(e, 0)
 	open(t, e, l)
 	shared := newShared()
 	var sinks []*sink

@@ -70,9 +70,15 @@ func (l *loop) addr(s *Session) net.Addr {
 	return s.conn.RemoteAddr()
 }
 
+// isTest says whether the request in l.head is one of somebody who tests.
+func (l *loop) isTest() bool {
+	key := l.settings.TestKey
+	return key != "" && string(l.head.Args.Peek("testKey")) == key
+}
+
 // rememberTest notes that the WebSocket in l.head belongs to somebody who tests.
 func (l *loop) rememberTest(s *Session) {
-	if l.o.TestKey != "" && string(l.head.Args.Peek("testKey")) == l.o.TestKey {
+	if l.isTest() {
 		s.mark(isQuiet)
 	}
 }
@@ -90,7 +96,7 @@ func (l *loop) logRefusal(s *Session, e *protocol.Error) {
 // noteRefused is for the subscription in l.head, whose channels are refused. That is the commonest trouble of an installation: the portal
 // signs with another key. Who tests is not told of.
 func (l *loop) noteRefused(s *Session) {
-	if l.o.TestKey != "" && string(l.head.Args.Peek("testKey")) == l.o.TestKey {
+	if l.isTest() {
 		return
 	}
 	addr := string(l.head.List("X-Forwarded-For"))

@@ -182,7 +182,7 @@ func TestOperatorsAskAtAnyTime(t *testing.T) {
 	t.Cleanup(bus.Close)
 	e, err := New(Options{
 		Listeners: []Listener{{Name: "test", Addr: "127.0.0.1:0", Routes: poll.Routes{Sub: testSub}}},
-		Key:       []byte(testKey), Loops: 1, Logger: slog.New(slog.NewTextHandler(&log, nil)),
+		Settings:  Settings{Key: []byte(testKey)}, Loops: 1, Logger: slog.New(slog.NewTextHandler(&log, nil)),
 	}, bus)
 	if err != nil {
 		t.Fatal(err)

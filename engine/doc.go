@@ -22,6 +22,8 @@
 //	Engine.prober                any goroutine; each loop has one session (flagOwn) of which only it knows
 //	Options.Closed               any goroutine; under its mutex, once per session that ends
 //	Options                      nobody changes them after New
+//	Settings                     nor these: others take their place (Engine.Change). A loop has its own, loop.settings, and gets others by
+//	                             mail; whoever is no loop asks Engine.settings
 //	feed.Entry and its frames    shared by all loops, never changed
 //	followed                     nothing of it changes, so any goroutine may write lines
 //

@@ -84,7 +84,7 @@ const drainLoad = 0.5
 
 // drainPace is how many connections a second are closed: as configured, or as their return may cost; more if time would not be enough.
 func (e *Engine) drainPace(ctx context.Context, connections int) float64 {
-	pace := float64(e.o.DrainPace)
+	pace := float64(e.settings.Load().DrainPace)
 	if pace == 0 {
 		encrypted := min(float64(e.tlsConns.Load())/float64(max(connections, 1)), 1)
 		pace = drainLoad / (returnCost.Seconds() + encrypted*encryptedReturnCost.Seconds())

@@ -68,7 +68,7 @@ func TestStartFails(t *testing.T) {
 	defer taken.Close()
 	bus := membus.New(membus.Options{})
 	defer bus.Close()
-	e, err := New(Options{Key: []byte(testKey), Loops: 2, Listeners: []Listener{{Addr: taken.Addr().String()}}}, bus)
+	e, err := New(Options{Settings: Settings{Key: []byte(testKey)}, Loops: 2, Listeners: []Listener{{Addr: taken.Addr().String()}}}, bus)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -188,7 +188,7 @@ func TestPaceOfDrain(t *testing.T) {
 	e := startMemory(t, nil)
 	f := func(pace int, encrypted int64, given time.Duration, connections int, least, most float64) {
 		t.Helper()
-		e.o.DrainPace = pace
+		changeSettings(t, e, func(s *Settings) { s.DrainPace = pace })
 		e.tlsConns.Store(encrypted)
 		ctx, cancel := context.WithTimeout(t.Context(), given)
 		defer cancel()

@@ -21,7 +21,6 @@ import (
 	"push-server/engine/outage"
 	"push-server/engine/probe"
 	"push-server/poll"
-	"push-server/protocol"
 )
 
 // Engine serves subscribers: loops with their sessions, the feed of what is published, and the queue of publications. Its
@@ -45,6 +44,7 @@ type Engine struct {
 	requests     requests
 	handOffs     connSet
 	tlsPorts     []*tlsPort
+	repeats      poll.Repeats
 	tlsConns     atomic.Int64  // encrypted connections now
 	tlsFailed    atomic.Uint64 // handshakes
 	publishStats publishStats
@@ -67,7 +67,9 @@ type Engine struct {
 
 	addrs     []string // bound addresses, by listener
 	ports     []*net.TCPAddr
-	http      *poll.Handlers
+	settings  atomic.Pointer[settings] // for whoever is no loop
+	changing  sync.Mutex               // held while settings change
+	http      atomic.Pointer[poll.Handlers]
 	handlers  []fasthttp.RequestHandler // by listener
 	handedOff []*fasthttp.Server        // by listener
 
@@ -88,26 +90,23 @@ func New(o Options, bus Bus) (*Engine, error) {
 	if err := o.Validate(); err != nil {
 		return nil, err
 	}
-	signer, err := protocol.NewSigner(o.Algo, o.keys()...)
+	s, err := newSettings(o.Settings, o.Loops)
 	if err != nil {
-		return nil, fmt.Errorf("engine: %w", err)
+		return nil, err
 	}
 	e := &Engine{o: o, bus: bus, Counters: poll.NewCounters(time.Now), failed: make(chan error, o.Loops), started: time.Now()}
 	e.ctx, e.cancel = context.WithCancel(context.Background())
 	e.acceptFailures = accept.NewFailures(o.Logger)
-	e.admission.most = int64(o.MaxConnections)
-	e.admission.adjust()
 	e.notices = newNotices(o.Logger)
 	e.latency = latency.New()
 	e.faults.Interval = time.Second
 	e.publishStats.took = e.latency.Publish
-	e.input, e.output = budget.New(int64(o.InputTotal)), budget.New(int64(o.OutputTotal))
-	e.pending, e.answers = budget.New(int64(o.PendingTotal)), budget.New(int64(o.AnswerTotal))
+	e.input, e.output, e.bodies, e.pending, e.answers = new(budget.Budget), new(budget.Budget), new(budget.Budget), new(budget.Budget), new(budget.Budget)
 	clock := feed.SystemClock()
 	e.prober = probe.New(o.Loops, clock.Now, e.latency.Probe.Observe)
 	e.feed = feed.New(bus, o.feed(e, clock))
 	e.publishing = newPublishQueue(bus, &e.o, &e.publishStats)
-	e.limits = newChannelLimits(&e.o, func() []*loop { return e.loops })
+	e.limits = newChannelLimits(func() []*loop { return e.loops })
 	e.requests = newRequests(e)
 	if o.ClusterMode {
 		e.shared, _ = bus.(Statistics)
@@ -115,29 +114,42 @@ func New(o Options, bus Bus) (*Engine, error) {
 			e.presence = newPresence(marks, o.Logger)
 		}
 	}
-	e.bodies = budget.New(int64(o.RequestTotal))
-	e.http = &poll.Handlers{
-		Bodies:    e.bodies,
-		Publisher: e, Clients: clientPublisher{engine: e}, Presence: e, Statistics: e, Counters: e.Counters, Limits: o.Limits,
-		NewSigner: signer.Clone, Timeout: o.RequestTimeout, ErrorLog: o.ErrorLog, TestKey: o.TestKey,
-		StatAllow: o.StatAllow, PubAllow: o.PubAllow,
-	}
 	if o.V5.Enabled {
 		e.speakV5()
 	}
+	e.o.Settings = Settings{} // those that count are in settings
+	e.use(s)
 	for i := range e.o.Listeners {
 		l := &e.o.Listeners[i]
-		h := poll.Contained(e.http.Handler(l.Routes), o.Logger)
+		h := poll.Contained(e.answering(l.Routes), o.Logger)
 		e.handlers = append(e.handlers, h)
-		e.handedOff = append(e.handedOff, newHandOffServer(h, &l.Routes, &e.o))
+		e.handedOff = append(e.handedOff, e.newHandOffServer(h, &l.Routes))
 	}
 	if len(o.Listeners) > 0 {
 		for i := range o.Loops {
-			l := newLoop(e, i, signer.Clone())
+			l := newLoop(e, i)
 			e.loops = append(e.loops, l)
 		}
 	}
 	return e, nil
+}
+
+// newHandlers makes what answers requests while s counts.
+func (e *Engine) newHandlers(s *settings) *poll.Handlers {
+	h := &poll.Handlers{
+		Bodies: e.bodies, Publisher: e, Clients: clientPublisher{engine: e}, Presence: e, Statistics: e, Counters: e.Counters,
+		Limits: s.Limits, NewSigner: s.signer.Clone, Timeout: e.o.RequestTimeout, ErrorLog: e.o.ErrorLog, TestKey: s.TestKey,
+		StatAllow: s.StatAllow, PubAllow: s.PubAllow, Repeats: &e.repeats,
+	}
+	if e.o.V5.Enabled {
+		h.Users = e
+	}
+	return h
+}
+
+// answering answers the requests of a listener as the settings are when they come.
+func (e *Engine) answering(routes poll.Routes) fasthttp.RequestHandler {
+	return func(ctx *fasthttp.RequestCtx) { e.http.Load().Serve(ctx, &routes) }
 }
 
 // Start begins to serve and returns when every port is open. It does not wait for the bus: until that answers, clients connect
@@ -204,7 +216,7 @@ func (e *Engine) Addrs() []string { return e.addrs }
 
 // Handler answers publications, questions and statistics for a port that is not a subscribers' port.
 func (e *Engine) Handler(routes poll.Routes) fasthttp.RequestHandler {
-	h := e.http.Handler(routes)
+	h := e.answering(routes)
 	if e.o.Trace != nil {
 		h = following(e.o.Trace, h)
 	}

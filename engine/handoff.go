@@ -36,7 +36,7 @@ func (l *loop) handOff(s *Session, buf []byte) (n int, more bool) {
 	data, addr := append([]byte(nil), buf...), l.addr(s)
 	server := e.handedOff[s.listener]
 	if f := l.followedOf(s); f != nil {
-		server = newHandOffServer(f.finishing(e.handlers[s.listener]), &e.o.Listeners[s.listener].Routes, l.o)
+		server = e.newHandOffServer(f.finishing(e.handlers[s.listener]), &e.o.Listeners[s.listener].Routes)
 	}
 	l.close(s, CloseHandedOff) // closes this descriptor only, the connection lives on in the other one
 	e.tasks.Go(func() {
@@ -87,9 +87,10 @@ func (c *replayConn) CloseWrite() error {
 }
 
 // newHandOffServer serves handed-off connections of one listener.
-func newHandOffServer(h fasthttp.RequestHandler, routes *poll.Routes, o *Options) *fasthttp.Server {
+func (e *Engine) newHandOffServer(h fasthttp.RequestHandler, routes *poll.Routes) *fasthttp.Server {
+	o := &e.o
 	return poll.NewServer(h, poll.ServerOptions{
-		MaxPayload: o.Limits.MaxPayload, IdleTimeout: o.IdleTimeout, HeadTimeout: o.HeadTimeout, BodyTimeout: o.BodyTimeout,
+		MaxPayload: e.settings.Load().Limits.MaxPayload, IdleTimeout: o.IdleTimeout, HeadTimeout: o.HeadTimeout, BodyTimeout: o.BodyTimeout,
 		Close: true, Routes: routes, Log: o.Logger,
 	})
 }
@@ -144,7 +145,7 @@ func (r *requests) askOnline(l *loop, s *Session, stats []protocol.ChannelStat) 
 		for i := range stats {
 			chs[i], _ = stats[i].Channel()
 		}
-		online, err := r.engine.http.Presence.Online(ctx, chs)
+		online, err := r.engine.Online(ctx, chs)
 		if err != nil {
 			stats = nil // as over HTTP: nobody is told to be online
 		}

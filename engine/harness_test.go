@@ -35,7 +35,7 @@ func startWithout(t testing.TB, bus Bus, change func(o *Options)) *Engine {
 		Listeners: []Listener{{Name: "test", Addr: "127.0.0.1:0", Routes: poll.Routes{
 			Sub: testSub, Pub: "/bitrix/pub/", Rest: "/bitrix/rest/", Stat: "/server-stat/",
 		}}},
-		Key: []byte(testKey), Loops: 2,
+		Settings: Settings{Key: []byte(testKey)}, Loops: 2,
 		Logger: slog.New(slog.NewTextHandler(testLog{t}, &slog.HandlerOptions{Level: slog.LevelInfo})),
 	}
 	if change != nil {
@@ -65,6 +65,16 @@ func startMemory(t testing.TB, change func(o *Options)) *Engine {
 	bus := membus.New(membus.Options{})
 	t.Cleanup(bus.Close)
 	return startEngine(t, bus, change)
+}
+
+// changeSettings has e go on with other settings.
+func changeSettings(t testing.TB, e *Engine, change func(s *Settings)) {
+	t.Helper()
+	s := e.settings.Load().Settings
+	change(&s)
+	if err := e.Change(t.Context(), s); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // testLog writes the log of an engine to the test, until the test is over.

@@ -101,7 +101,7 @@ func (l *loop) route(s *Session, buf []byte, size int) (n int, more bool) {
 
 // ignoreBody lets the body of the request in l.head pass unread; a long one is not worth it.
 func (l *loop) ignoreBody(s *Session) {
-	if l.head.ContentLength > l.o.Limits.MaxPayload {
+	if l.head.ContentLength > l.settings.Limits.MaxPayload {
 		s.mark(asksClose)
 		return
 	}

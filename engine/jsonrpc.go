@@ -25,9 +25,8 @@ func init() {
 	}
 }
 
-// speakV5 lets back ends call, and remembers who was seen, where the bus can.
+// speakV5 remembers who was seen, where the bus can.
 func (e *Engine) speakV5() {
-	e.http.Users = e
 	if memory, ok := e.bus.(LastSeen); ok {
 		e.lastSeen = newLastSeen(memory, e.o.Logger)
 	}
@@ -146,7 +145,7 @@ func (l *loop) publishCall(s *Session, c *protocol.Call) ([]byte, *protocol.RPCE
 		return nil, nil
 	}
 	now := float64(time.Now().UnixMicro()) / 1e6
-	p, e := c.ClientPublication(s.user, l.senderOf(s), l.signer, &l.o.Limits, now)
+	p, e := c.ClientPublication(s.user, l.senderOf(s), l.signer, &l.settings.Limits, now)
 	if e != nil {
 		return nil, e
 	}

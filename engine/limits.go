@@ -16,10 +16,8 @@ import (
 // than its share on one loop at least, so only channels that are over the share on some loop are known here: hardly any, and
 // everybody else pays for one look at a counter. A table of all channels cost 50 bytes per connection.
 type channelLimits struct {
-	max   int
-	share int // connections of a channel on one loop that make it crowded
 	loops func() []*loop
-	full  chan protocol.ChannelID
+	full  chan newcomer
 
 	crowded atomic.Int64 // length of places
 	mu      sync.Mutex
@@ -29,26 +27,43 @@ type channelLimits struct {
 // maxEvictions is the number of evictions that may be under way.
 const maxEvictions = 4096
 
-func newChannelLimits(o *Options, loops func() []*loop) *channelLimits {
-	return &channelLimits{
-		max: o.MaxConnPerChannel, share: o.MaxConnPerChannel / o.Loops, loops: loops,
-		full:   make(chan protocol.ChannelID, maxEvictions),
-		places: make(map[protocol.ChannelID]int),
-	}
+// newcomer is a connection of a channel that may have one too many now, by the limit that counted when it came.
+type newcomer struct {
+	ch  protocol.ChannelID
+	max int
 }
 
-// enter notes that a loop has n connections of ch now, one more than before.
-func (c *channelLimits) enter(ch *protocol.ChannelID, n int) {
-	if n == c.share+1 {
+func newChannelLimits(loops func() []*loop) *channelLimits {
+	return &channelLimits{loops: loops, full: make(chan newcomer, maxEvictions), places: make(map[protocol.ChannelID]int)}
+}
+
+// enter notes that a loop, whose share is given, has n connections of ch now, one more than before.
+func (c *channelLimits) enter(ch *protocol.ChannelID, n, share int) {
+	if n == share+1 {
 		c.crowd(ch, 1)
 	}
 }
 
-// leave notes that a loop has n connections of ch now, one less than before.
-func (c *channelLimits) leave(ch *protocol.ChannelID, n int) {
-	if n == c.share {
+// leave notes that such a loop has n connections of ch now, one less than before.
+func (c *channelLimits) leave(ch *protocol.ChannelID, n, share int) {
+	if n == share {
 		c.crowd(ch, -1)
 	}
+}
+
+// recountCrowds says anew which channels are crowded here, since the share of a loop is another one.
+func (l *loop) recountCrowds(was, now int) {
+	if was == now {
+		return
+	}
+	l.table.EachPrivate(func(ch *protocol.ChannelID, n int) {
+		switch {
+		case n > was && n <= now:
+			l.engine.limits.crowd(ch, -1)
+		case n <= was && n > now:
+			l.engine.limits.crowd(ch, 1)
+		}
+	})
 }
 
 func (c *channelLimits) crowd(ch *protocol.ChannelID, by int) {
@@ -60,8 +75,8 @@ func (c *channelLimits) crowd(ch *protocol.ChannelID, by int) {
 	c.crowded.Store(int64(len(c.places)))
 }
 
-// check has one connection of ch closed if there are too many. When thousands are being closed already, one more may stay.
-func (c *channelLimits) check(ch *protocol.ChannelID) {
+// check has connections of ch closed if there are more than max. When thousands are being closed already, one more may stay.
+func (c *channelLimits) check(ch *protocol.ChannelID, max int) {
 	if c.crowded.Load() == 0 {
 		return
 	}
@@ -72,7 +87,7 @@ func (c *channelLimits) check(ch *protocol.ChannelID) {
 		return
 	}
 	select {
-	case c.full <- *ch:
+	case c.full <- newcomer{*ch, max}:
 	default:
 	}
 }
@@ -83,15 +98,15 @@ func (c *channelLimits) run(ctx context.Context) {
 		select {
 		case <-ctx.Done():
 			return
-		case ch := <-c.full:
-			c.evictOldest(ctx, ch)
+		case n := <-c.full:
+			c.evictOldest(ctx, n.ch, n.max)
 		}
 	}
 }
 
 // evictOldest asks every loop for its connections of ch, and if they are too many in all, tells the loop of the oldest one to
 // close it. An order that a loop gets is carried out before the next question to it.
-func (c *channelLimits) evictOldest(ctx context.Context, ch protocol.ChannelID) {
+func (c *channelLimits) evictOldest(ctx context.Context, ch protocol.ChannelID, max int) {
 	var mu sync.Mutex
 	var oldest struct {
 		loop  *loop
@@ -108,7 +123,7 @@ func (c *channelLimits) evictOldest(ctx context.Context, ch protocol.ChannelID) 
 			oldest.loop, oldest.ref, oldest.since = l, ref, since
 		}
 	})
-	if err != nil || all <= c.max {
+	if err != nil || all <= max {
 		return
 	}
 	ref := oldest.ref
@@ -117,6 +132,18 @@ func (c *channelLimits) evictOldest(ctx context.Context, ch protocol.ChannelID) 
 			l.end(s, CloseEvicted)
 		}
 	})
+	if all-1 > max { // since the limit was lowered
+		c.check(&ch, max)
+	}
+}
+
+// bound has each lane take that many publications from now on.
+func (q *publishQueue) bound(publications int) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for i := range q.lanes {
+		q.lanes[i].maxCount = publications
+	}
 }
 
 // clientBurst is how long a client may save up what it may publish and ask, in seconds.
@@ -125,15 +152,14 @@ const clientBurst = 10
 // mayAsk says whether the client of s may publish or ask n times now. One that may not is closed: the protocol has no way to slow it down,
 // and leaving out what it publishes would lose that without a word.
 func (l *loop) mayAsk(s *Session, n int) bool {
-	if l.o.ClientRate < 0 {
+	if l.settings.ClientRate < 0 {
 		return true
 	}
 	if !s.is(flagPaced) {
 		if l.rates == nil {
 			l.rates = make(map[uint32]*rate.Limiter)
 		}
-		burst := max(l.o.ClientRate*clientBurst, l.o.Limits.MaxMessages) // the largest request has to go through
-		l.rates[s.index] = rate.NewLimiter(rate.Limit(l.o.ClientRate), burst)
+		l.rates[s.index] = rate.NewLimiter(rate.Limit(l.settings.ClientRate), l.settings.clientBurst())
 		s.set(flagPaced)
 	}
 	if l.rates[s.index].AllowN(time.Now(), n) {
@@ -141,6 +167,18 @@ func (l *loop) mayAsk(s *Session, n int) bool {
 	}
 	l.end(s, CloseRate)
 	return false
+}
+
+func (s *settings) clientBurst() int {
+	return max(s.ClientRate*clientBurst, s.Limits.MaxMessages) // the largest request has to go through
+}
+
+// pace has the rate of a client be that of s.
+func (s *settings) pace(r *rate.Limiter) {
+	if s.ClientRate >= 0 {
+		r.SetLimit(rate.Limit(s.ClientRate))
+		r.SetBurst(s.clientBurst())
+	}
 }
 
 // forgetRate is for a session that ends.
@@ -185,6 +223,11 @@ func askLoops(ctx context.Context, loops []*loop, f func(l *loop)) error {
 
 // askLoop is askLoops of one loop, for callers who may come before the engine has started, and when it has stopped.
 func (e *Engine) askLoop(ctx context.Context, l *loop, f func(l *loop)) error {
+	return e.ask(ctx, []*loop{l}, f)
+}
+
+// ask is the same of several loops.
+func (e *Engine) ask(ctx context.Context, loops []*loop, f func(l *loop)) error {
 	e.controls.RLock()
 	defer e.controls.RUnlock()
 	switch {
@@ -193,7 +236,7 @@ func (e *Engine) askLoop(ctx context.Context, l *loop, f func(l *loop)) error {
 	case e.controlsClosed:
 		return errStopped
 	}
-	return askLoops(ctx, []*loop{l}, f)
+	return askLoops(ctx, loops, f)
 }
 
 // errStopped is the answer to questions that loops cannot answer any more.

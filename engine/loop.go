@@ -64,6 +64,7 @@ type loop struct {
 	recorder  recorder.Recorder
 	now       int64 // Unix, nanoseconds: as of the callback, or of the last look at the clock in it
 
+	settings   *settings    // that count here
 	reader     *feed.Reader // what is published
 	unfinished []sessionRef // replaying, with a part of it under way
 
@@ -83,17 +84,15 @@ type loop struct {
 	request protocol.Request
 }
 
-func newLoop(e *Engine, id int, signer *protocol.Signer) *loop {
+func newLoop(e *Engine, id int) *loop {
 	l := &loop{
-		id: id, engine: e, o: &e.o, log: e.o.Logger, signer: signer,
+		id: id, engine: e, o: &e.o, log: e.o.Logger,
 		started: make(chan struct{}), ended: make(chan struct{}),
 		table: channels.New(), wakeFD: -1, acceptor: acceptor{poller: -1},
 	}
 	l.deadlines = newDeadlines(&l.slab, l.o, l.ring)
 	l.reader = e.feed.NewReader(l, nil)
-	if l.o.V5.Enabled {
-		l.tokens = protocol.NewTokenReader(l.o.keys()...)
-	}
+	l.use(e.settings.Load())
 	l.backlog.budget = e.output
 	return l
 }

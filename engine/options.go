@@ -1,7 +1,9 @@
 package engine
 
 import (
+	"bytes"
 	"cmp"
+	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -10,6 +12,7 @@ import (
 	"net/netip"
 	"runtime"
 	"runtime/debug"
+	"slices"
 	"time"
 
 	"push-server/engine/closed"
@@ -31,19 +34,12 @@ type Options struct {
 	Listeners []Listener
 	Loops     int // event loops; default: one per CPU
 
-	// What is checked.
-	Algo           string          // HMAC algorithm of signatures; default sha1
-	Key            []byte          // security key; required
-	OlderKeys      [][]byte        // what is signed with one of these is right, too; at most MaxKeys with Key
-	Limits         protocol.Limits // defaults: 1 MiB, 100 messages, 100 channels
-	MaxConnections int             // connections of the process; default, and at most: what the descriptor limit leaves, which may change
-	// MaxConnPerChannel bounds the connections of a private channel that has a public id, in this process; default 100.
-	MaxConnPerChannel int
+	// Settings are what the engine begins with.
+	Settings
 
 	// Who this process is, for statistics.
 	ProcessID   string // default "push-server"
 	ClusterMode bool   // online marks and statistics are shared over the bus
-	StatLimits  []byte // JSON: the limits as configured, shown in statistics; default: from Limits
 
 	// How long things last.
 	PollTimeout    time.Duration // answer to a long poll on which nothing happens; default 40 s
@@ -60,49 +56,157 @@ type Options struct {
 	OnlineTTL      time.Duration // of shared online marks; a keep-alive poll renews its mark after a quarter of it; default 130 s
 	EchoInterval   time.Duration // between two probes of the bus; default 1 s
 	TurnBudget     time.Duration // of writes, before a loop serves its sockets again; default 2 ms
-	DrainPace      int           // connections closed in a second at the end; default: so that those who come back cost half a core
 
 	// What is kept.
 	HistoryPerChannel int // replayed per channel, the newest; default 100
 	HistoryTotal      int // replayed in all, the newest; default 200
 	WindowCount       int // recent publications kept in memory, a power of two; default 65,536
 	WindowBytes       int // bytes of their bodies; default 64 MiB
-	PublishQueue      int // publications accepted and not yet stored, of back ends and of clients, each; default 100,000
 	PublishQueueBytes int // what those of back ends take; default 64 MiB, at least two of MaxPayload
 	ClientQueueBytes  int // what those of clients take; default 16 MiB, at least two of MaxPayload
-	MaxBuffered       int // output buffered for one connection, beyond one write of any size; default 1 MiB
 	HeldBytes         int // publications held while a gap is being closed; default: half of WindowBytes
 	ReplayBytes       int // bodies in one part of what a returning client gets, and in one answer of the bus; default 1 MiB
 	PendingBytes      int // live messages kept for one connection while its history is read; default 1 MiB, at least MaxPayload
-	PendingTotal      int // of all connections; default share
-	AnswerTotal       int // history on its way to all connections; default share
-	RequestTotal      int // bodies of requests that are answered by goroutines; default share
-	InputTotal        int // unread input of all connections: heads, bodies, messages of clients; default half of share
-	OutputTotal       int // output that the peers of all connections have not taken; default share
 	MaxQuestions      int // questions to the bus under way; default 131,072
-	// ClientRate bounds what the client of a WebSocket publishes and asks: so many publications and questions a second. It may save up
-	// those of clientBurst seconds, and those of the largest request in any case. Default 100, negative: no limit.
-	ClientRate int
 
 	V5 V5
 
 	Logger *slog.Logger
 	// ErrorLog gets one line per refused request and the address of its sender; nil: none. Called from any goroutine.
 	ErrorLog func(text, addr string)
-	TestKey  string       // requests with this testKey are refused without a line; "": there are none
 	Closed   *closed.Ring // gets sessions that end while they listen; nil: they are not remembered
 	Trace    Trace        // nil: nobody is followed
-	// StatAllow is whose connections may ask for the statistics page; empty: everybody's.
-	StatAllow []netip.Prefix
-	Origins   protocol.Origins // pages whose scripts may open WebSockets
+}
+
+// Settings are the options that may change while an engine runs: see Engine.Change. A value never changes, another takes its place.
+type Settings struct {
+	// What is checked.
+	Algo      string           // HMAC algorithm of signatures; default sha1
+	Key       []byte           // security key; required
+	OlderKeys [][]byte         // what is signed with one of these is right, too; at most MaxKeys with Key
+	Limits    protocol.Limits  // defaults: 1 MiB, 100 messages, 100 channels. MaxPayload stays as it is: queues are made for it
+	TestKey   string           // requests with this testKey are refused without a line; "": there are none
+	StatAllow []netip.Prefix   // whose connections may ask for the statistics page; empty: everybody's
 	PubAllow  []netip.Prefix   // the same for publishing, and for questions who is online
+	Origins   protocol.Origins // pages whose scripts may open WebSockets
+
+	// How many there may be.
+	MaxConnections    int // connections of the process; default, and at most: what the descriptor limit leaves, which may change
+	MaxConnPerChannel int // connections of a private channel that has a public id, in this process; default 100
+	PublishQueue      int // publications accepted and not yet stored, of back ends and of clients, each; default 100,000
+	DrainPace         int // connections closed in a second at the end; default: so that those who come back cost half a core
+	// ClientRate bounds what the client of a WebSocket publishes and asks: so many publications and questions a second. It may save up
+	// those of clientBurst seconds, and those of the largest request in any case. Default 100, negative: no limit.
+	ClientRate int
+
+	// Bytes.
+	MaxBuffered  int // output buffered for one connection, beyond one write of any size; default 1 MiB
+	PendingTotal int // live messages kept for connections while their history is read, of all; default share
+	AnswerTotal  int // history on its way to all connections; default share
+	RequestTotal int // bodies of requests that are answered by goroutines; default share
+	InputTotal   int // unread input of all connections: heads, bodies, messages of clients; default half of share
+	OutputTotal  int // output that the peers of all connections have not taken; default share
+
+	StatLimits []byte // JSON: the limits as configured, shown in statistics; default: from Limits
 }
 
 // MaxKeys is how many keys may be right at the same time.
 const MaxKeys = 8
 
 // keys are all keys, the newest first.
-func (o *Options) keys() [][]byte { return append([][]byte{o.Key}, o.OlderKeys...) }
+func (s *Settings) keys() [][]byte { return append([][]byte{s.Key}, s.OlderKeys...) }
+
+// settings are Settings in use, with what follows from them.
+type settings struct {
+	Settings
+	signer *protocol.Signer // to make clones of
+	share  int              // connections of a channel on one loop that make it crowded
+}
+
+func newSettings(s Settings, loops int) (*settings, error) {
+	signer, err := protocol.NewSigner(s.Algo, s.keys()...)
+	if err != nil {
+		return nil, fmt.Errorf("engine: %w", err)
+	}
+	return &settings{Settings: s, signer: signer, share: s.MaxConnPerChannel / loops}, nil
+}
+
+// Change has the engine go on with other settings. Nobody is disconnected: what is stricter holds for whoever comes next, and a subscription
+// stays, whatever key it was signed with. It returns when all loops have them. After an error nothing has changed, unless ctx or the
+// engine has ended. It may be called from any goroutine, after Start.
+func (e *Engine) Change(ctx context.Context, to Settings) error {
+	to = to.withDefaults()
+	if err := to.Validate(); err != nil {
+		return err
+	}
+	e.changing.Lock()
+	defer e.changing.Unlock()
+	if now := e.settings.Load().Limits.MaxPayload; to.Limits.MaxPayload != now {
+		return fmt.Errorf("engine: MaxPayload cannot change from %d to %d", now, to.Limits.MaxPayload)
+	}
+	s, err := newSettings(to, e.o.Loops)
+	if err != nil {
+		return err
+	}
+	e.use(s)
+	return e.ask(ctx, e.loops, func(l *loop) { l.use(s) })
+}
+
+// use has s count for everything but loops.
+func (e *Engine) use(s *settings) {
+	e.settings.Store(s)
+	e.http.Store(e.newHandlers(s))
+	e.admission.most.Store(int64(s.MaxConnections))
+	e.admission.adjust()
+	e.input.SetLimit(int64(s.InputTotal))
+	e.output.SetLimit(int64(s.OutputTotal))
+	e.pending.SetLimit(int64(s.PendingTotal))
+	e.answers.SetLimit(int64(s.AnswerTotal))
+	e.bodies.SetLimit(int64(s.RequestTotal))
+	e.publishing.bound(s.PublishQueue)
+}
+
+// use has s count for this loop. It runs on the loop, or before it begins.
+func (l *loop) use(s *settings) {
+	was := l.settings
+	l.settings, l.signer = s, s.signer.Clone()
+	if l.o.V5.Enabled {
+		l.tokens = protocol.NewTokenReader(s.keys()...)
+	}
+	if was == nil {
+		return
+	}
+	l.renumberKeys(was.keys(), s.keys())
+	l.recountCrowds(was.share, s.share)
+	for _, r := range l.rates {
+		s.pace(r)
+	}
+}
+
+// removedKey is the number of the key of sessions whose own is none any more.
+const removedKey = MaxKeys
+
+// renumberKeys has sessions know their key among those that count now.
+func (l *loop) renumberKeys(was, now [][]byte) {
+	number := [MaxKeys + 1]uint8{removedKey: removedKey}
+	for i, key := range was {
+		number[i] = removedKey
+		if at := slices.IndexFunc(now, func(k []byte) bool { return bytes.Equal(k, key) }); at >= 0 {
+			number[i] = uint8(at)
+		}
+	}
+	l.sweep() // what is closed is counted out under the number that it has
+	var listening [MaxKeys + 1]int64
+	l.slab.each(func(s *Session) {
+		s.key = number[s.key]
+		if s.subs != nil && !s.is(flagOwn) {
+			listening[s.key]++
+		}
+	})
+	for i, n := range listening {
+		l.stats.keys[i].Store(n)
+	}
+}
 
 // V5 is version 5 of the protocol: tokens and JSON-RPC.
 type V5 struct {
@@ -119,24 +223,37 @@ func (v V5) withDefaults() V5 {
 	return v
 }
 
+func orInt(v *int, d int) { *v = cmp.Or(*v, d) }
+
+// withDefaults fills in what is zero.
+func (s Settings) withDefaults() Settings {
+	orInt(&s.Limits.MaxPayload, 1<<20)
+	orInt(&s.Limits.MaxMessages, 100)
+	orInt(&s.Limits.MaxChannels, 100)
+	orInt(&s.MaxConnPerChannel, 100)
+	orInt(&s.PublishQueue, 100_000)
+	orInt(&s.ClientRate, 100)
+	orInt(&s.MaxBuffered, 1<<20)
+	orInt(&s.InputTotal, share()/2) // what is let go of is garbage for a while, and one message replaces several buffers as it grows
+	for _, total := range []*int{&s.PendingTotal, &s.AnswerTotal, &s.RequestTotal, &s.OutputTotal} {
+		orInt(total, share())
+	}
+	if s.StatLimits == nil {
+		s.StatLimits = s.statLimits()
+	}
+	return s
+}
+
 // withDefaults fills in what is zero.
 func (o Options) withDefaults() Options {
-	orInt := func(v *int, d int) {
-		if *v == 0 {
-			*v = d
-		}
-	}
 	orTime := func(v *time.Duration, d time.Duration) {
 		if *v == 0 {
 			*v = d
 		}
 	}
 	o.V5 = o.V5.withDefaults()
+	o.Settings = o.Settings.withDefaults()
 	orInt(&o.Loops, runtime.GOMAXPROCS(0))
-	orInt(&o.Limits.MaxPayload, 1<<20)
-	orInt(&o.Limits.MaxMessages, 100)
-	orInt(&o.Limits.MaxChannels, 100)
-	orInt(&o.MaxConnPerChannel, 100)
 	orTime(&o.PollTimeout, 40*time.Second)
 	orTime(&o.PollGrace, time.Second)
 	orTime(&o.PingInterval, 120*time.Second)
@@ -155,24 +272,14 @@ func (o Options) withDefaults() Options {
 	orInt(&o.HistoryTotal, 200)
 	orInt(&o.WindowCount, 1<<16)
 	orInt(&o.WindowBytes, 64<<20)
-	orInt(&o.PublishQueue, 100_000)
 	orInt(&o.PublishQueueBytes, max(64<<20, 2*o.Limits.MaxPayload))
 	orInt(&o.ClientQueueBytes, max(16<<20, 2*o.Limits.MaxPayload))
-	orInt(&o.ClientRate, 100)
-	orInt(&o.MaxBuffered, 1<<20)
 	orInt(&o.HeldBytes, o.WindowBytes/2)
 	orInt(&o.ReplayBytes, 1<<20)
 	orInt(&o.PendingBytes, max(1<<20, 2*o.Limits.MaxPayload))
-	orInt(&o.InputTotal, share()/2) // what is let go of is garbage for a while, and one message replaces several buffers as it grows
-	for _, total := range []*int{&o.PendingTotal, &o.AnswerTotal, &o.RequestTotal, &o.OutputTotal} {
-		orInt(total, share())
-	}
 	orInt(&o.MaxQuestions, 1<<17)
 	if o.ProcessID == "" {
 		o.ProcessID = "push-server"
-	}
-	if o.StatLimits == nil {
-		o.StatLimits = o.statLimits()
 	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
@@ -181,10 +288,10 @@ func (o Options) withDefaults() Options {
 }
 
 // statLimits is what statistics show of limits.
-func (o *Options) statLimits() []byte {
+func (s *Settings) statLimits() []byte {
 	return []byte(fmt.Sprintf(
 		`{"maxPayload":%d,"maxConnPerChannel":%d,"maxMessagesPerRequest":%d,"maxChannelsPerRequest":%d}`,
-		o.Limits.MaxPayload, o.MaxConnPerChannel, o.Limits.MaxMessages, o.Limits.MaxChannels))
+		s.Limits.MaxPayload, s.MaxConnPerChannel, s.Limits.MaxMessages, s.Limits.MaxChannels))
 }
 
 // share is what the process may hold of one kind: a sixteenth of the memory that it may have, or 64 MiB where nobody says. There are
@@ -209,9 +316,21 @@ func (o *Options) feed(e *Engine, clock feed.Clock) feed.Options {
 	}
 }
 
+// Validate returns all problems of settings, joined.
+func (s *Settings) Validate() error {
+	var problems []error
+	if len(s.Key) == 0 {
+		problems = append(problems, errors.New("engine: Key is empty"))
+	}
+	if n := 1 + len(s.OlderKeys); n > MaxKeys {
+		problems = append(problems, fmt.Errorf("engine: there are %d keys, at most %d", n, MaxKeys))
+	}
+	return errors.Join(problems...)
+}
+
 // Validate returns all problems of options whose defaults are filled in, joined.
 func (o *Options) Validate() error {
-	var problems []error
+	problems := []error{o.Settings.Validate()}
 	say := func(bad bool, format string, args ...any) {
 		if bad {
 			problems = append(problems, fmt.Errorf("engine: "+format, args...))
@@ -222,8 +341,6 @@ func (o *Options) Validate() error {
 			problems = append(problems, fmt.Errorf("engine: listener %d (%s): %w", i, l.Name, err))
 		}
 	}
-	say(len(o.Key) == 0, "Key is empty")
-	say(len(o.OlderKeys) >= MaxKeys, "there are %d keys, at most %d", 1+len(o.OlderKeys), MaxKeys)
 	say(o.Loops < 0, "Loops is %d", o.Loops)
 	say(o.WindowCount < 2 || o.WindowCount&(o.WindowCount-1) != 0, "WindowCount is %d, not a power of two", o.WindowCount)
 	say(o.WindowBytes < o.Limits.MaxPayload, "WindowBytes (%d) is below MaxPayload (%d)", o.WindowBytes, o.Limits.MaxPayload)

@@ -23,7 +23,7 @@ func (l *loop) write(s *Session, b []byte) {
 		l.writeNow(s, b)
 		return
 	}
-	if buffered+len(b) > int(s.slack)+l.o.MaxBuffered {
+	if buffered+len(b) > int(s.slack)+l.settings.MaxBuffered {
 		l.close(s, CloseSlowReader)
 		return
 	}

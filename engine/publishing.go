@@ -85,10 +85,11 @@ func newPublishQueue(bus Bus, o *Options, stats *publishStats) *publishQueue {
 	bytes := [publisherKinds]int{backEnds: o.PublishQueueBytes, clients: o.ClientQueueBytes}
 	for kind := range q.lanes {
 		la := &q.lanes[kind]
-		*la = lane{share: laneShare[kind], maxCount: o.PublishQueue, budget: budget.New(int64(bytes[kind])), patience: o.AcceptTimeout, took: stats.took}
+		*la = lane{share: laneShare[kind], budget: budget.New(int64(bytes[kind])), patience: o.AcceptTimeout, took: stats.took}
 		la.overdue = time.AfterFunc(time.Hour, func() { q.tellOverdue(la) })
 		la.overdue.Stop()
 	}
+	q.bound(o.PublishQueue)
 	return q
 }
 

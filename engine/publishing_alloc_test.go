@@ -17,7 +17,7 @@ func (oblivion) Publish(_ context.Context, ps []*protocol.Publication) (int, err
 }
 
 func TestPublishingAllocatesNothing(t *testing.T) {
-	e, err := New(Options{Key: []byte(testKey), Loops: 1}, oblivion{})
+	e, err := New(Options{Settings: Settings{Key: []byte(testKey)}, Loops: 1}, oblivion{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -61,7 +61,7 @@ func all(n int) (int, error) { return n, nil }
 // newTestQueue makes a queue without a sender, whose turns the test takes.
 func newTestQueue(t *testing.T, change func(o *Options)) (*publishQueue, *strictBus) {
 	bus := &strictBus{t: t, plan: all}
-	o := Options{Key: []byte(testKey)}
+	o := Options{Settings: Settings{Key: []byte(testKey)}}
 	if change != nil {
 		change(&o)
 	}
@@ -264,7 +264,7 @@ func TestClientsDoNotTakeTheRoomOfBackEnds(t *testing.T) {
 
 // What comes when nobody sends any more is refused, not accepted and lost.
 func TestNothingIsAcceptedAfterTheEnd(t *testing.T) {
-	e, err := New(Options{Key: []byte(testKey)}, membus.New(membus.Options{}))
+	e, err := New(Options{Settings: Settings{Key: []byte(testKey)}}, membus.New(membus.Options{}))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -29,7 +29,7 @@ type loopStats struct {
 	replaysWindow  atomic.Uint64
 	replaysHistory atomic.Uint64
 	listening      [transports][feed.Dialects]atomic.Int64
-	keys           [MaxKeys]atomic.Int64 // what listens, by key
+	keys           [MaxKeys + 1]atomic.Int64 // what listens, by key; the last: by one that was removed
 	channels       atomic.Int64
 	turns          atomic.Uint64
 	turnTime       atomic.Int64 // nanoseconds
@@ -90,6 +90,7 @@ type Stats struct {
 	Held              []Held            // what is bounded in bytes, by kind
 	Silence           time.Duration     // how long no echo of the bus has come
 	ByKey             []int             // connections that listen, by the key that their channels are signed with, the newest first
+	ByRemovedKey      int               // the same with keys that are none any more
 	Connected         bool              // echoes come
 	BusErrors         map[string]uint64 // failed operations of the bus, by operation
 }
@@ -159,7 +160,7 @@ func (e *Engine) Stats() Stats {
 	length, bytes := e.feed.Window()
 	st.WindowLength, st.WindowBytes = length, int(bytes)
 	st.Held, st.Listening = e.held(), e.listening()
-	st.ByKey = make([]int, 1+len(e.o.OlderKeys))
+	st.ByKey = make([]int, 1+len(e.settings.Load().OlderKeys))
 	st.Silence = e.feed.Silence()
 	st.Connected = e.feed.Stats.Heard.Load() != 0 && st.Silence < e.o.silence()
 	if bus, ok := e.bus.(interface{ Errors() map[string]uint64 }); ok {
@@ -184,6 +185,7 @@ func (e *Engine) Stats() Stats {
 		for i := range st.ByKey {
 			st.ByKey[i] += int(s.keys[i].Load())
 		}
+		st.ByRemovedKey += int(s.keys[removedKey].Load())
 		for r := range s.closes {
 			st.Closes[CloseReason(r).String()] += s.closes[r].Load()
 		}
@@ -210,7 +212,7 @@ func (e *Engine) record(ctx context.Context) []byte {
 		st.Channels = n
 	}
 	b, err := sonic.Marshal(record{
-		PID: os.Getpid(), Date: time.Now().UnixMilli(), ProcessID: e.o.ProcessID, Channels: st.Channels, Limits: e.o.StatLimits,
+		PID: os.Getpid(), Date: time.Now().UnixMilli(), ProcessID: e.o.ProcessID, Channels: st.Channels, Limits: e.settings.Load().StatLimits,
 		ClusterMode: e.o.ClusterMode, WebSockets: st.WebSockets, Pollings: st.Polls, Daily: e.Counters.AppendJSON(nil),
 	})
 	if err != nil {

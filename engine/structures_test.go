@@ -47,7 +47,7 @@ func TestEveryCloseReasonHasARow(t *testing.T) {
 func TestOptionsSayWhatIsWrong(t *testing.T) {
 	f := func(change func(o *Options), want string) {
 		t.Helper()
-		o := Options{Key: []byte("k")}
+		o := Options{Settings: Settings{Key: []byte("k")}}
 		change(&o)
 		o = o.withDefaults()
 		if err := o.Validate(); err == nil || err.Error() != want {

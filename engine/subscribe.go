@@ -66,7 +66,7 @@ func (l *loop) add(s *Session, ch protocol.ChannelID, limited bool) {
 		l.enterTable(s, &ch)
 	}
 	if limited {
-		l.engine.limits.check(&ch)
+		l.engine.limits.check(&ch, l.settings.MaxConnPerChannel)
 	}
 	if l.reader.Behind() {
 		l.wake() // it may concern s, but the feed did not know yet
@@ -79,7 +79,7 @@ func (l *loop) enterTable(s *Session, ch *protocol.ChannelID) {
 	sub := l.table.Join(ch, s.index, uint32(at))
 	s.subs = append(s.subs, sub)
 	if ch.Private {
-		l.engine.limits.enter(ch, l.table.Count(sub))
+		l.engine.limits.enter(ch, l.table.Count(sub), l.settings.share)
 	}
 	l.intricate = false
 	if !ch.Private && !s.has(hasPublicID) {
@@ -107,7 +107,7 @@ func (l *loop) leave(s *Session, ch protocol.ChannelID) {
 	l.intricate = true
 	sub := s.subs[at]
 	if ch.Private {
-		l.engine.limits.leave(&ch, l.table.Count(sub)-1)
+		l.engine.limits.leave(&ch, l.table.Count(sub)-1, l.settings.share)
 	}
 	if moved, ok := l.table.Leave(sub); ok {
 		l.slab.get(moved.Session).subs[moved.At].Pos = sub.Pos

@@ -259,7 +259,7 @@ func TestTraceOfWhatIsStored(t *testing.T) {
 	trace := &follower{}
 	f := follow(trace, "127.0.0.1", nil)
 	refused := fmt.Errorf("%w: too large", ErrRefused)
-	o := Options{Key: []byte(testKey), PublishQueue: 6}.withDefaults()
+	o := Options{Settings: Settings{Key: []byte(testKey), PublishQueue: 6}}.withDefaults()
 	q := newPublishQueue(&script{stored: []int{2, 0, 1, 1}, errs: []error{errors.New("away"), refused, errors.New("away"), nil}}, &o, &publishStats{took: latency.New().Publish})
 	enqueue := func(n int, by *followed) error {
 		var ps []*protocol.Publication

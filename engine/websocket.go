@@ -29,7 +29,7 @@ func (l *loop) upgrade(s *Session, size int) (n int, more bool) {
 		l.scratch = protocol.AppendHandshakeRefusal(l.scratch[:0], refusal, l.head.Header.IsHead())
 		return l.refuse(s, size)
 	}
-	if !l.o.Origins.Allow(l.head.List("Origin")) {
+	if !l.settings.Origins.Allow(l.head.List("Origin")) {
 		l.scratch = protocol.AppendHandshakeRefusal(l.scratch[:0], protocol.RefusedOrigin, l.head.Header.IsHead())
 		s.reason = CloseOrigin
 		l.write(s, l.scratch)
@@ -237,7 +237,7 @@ func (l *loop) readFrame(s *Session, buf []byte) (n int, more bool) {
 	if s.state == stateClosing {
 		hear = nil
 	}
-	m, n, err := l.frames.Next(buf, &s.assembly, l.o.Limits.MaxPayload, hear != nil)
+	m, n, err := l.frames.Next(buf, &s.assembly, l.settings.Limits.MaxPayload, hear != nil)
 	if err != nil {
 		if errors.Is(err, protocol.ErrShort) {
 			return 0, false
@@ -354,7 +354,7 @@ func (l *loop) doRequest(s *Session, payload []byte) *protocol.Error {
 	if l.request.Command == protocol.CommandChannelStats {
 		return l.askOnline(s, &origin)
 	}
-	ps, e := l.request.Publications(&origin, &l.o.Limits)
+	ps, e := l.request.Publications(&origin, &l.settings.Limits)
 	if e != nil || len(ps) == 0 {
 		return e
 	}
@@ -372,7 +372,7 @@ func (l *loop) doRequest(s *Session, payload []byte) *protocol.Error {
 
 // askOnline has the question answered by a goroutine: it may need the bus, or the other loops.
 func (l *loop) askOnline(s *Session, origin *protocol.Origin) *protocol.Error {
-	stats, e := l.request.Channels(origin, &l.o.Limits)
+	stats, e := l.request.Channels(origin, &l.settings.Limits)
 	if e != nil || !l.mayAsk(s, 1) {
 		return e
 	}

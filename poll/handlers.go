@@ -41,7 +41,7 @@ type Handlers struct {
 
 	// Users answers calls of version 5; nil: it is not spoken.
 	Users   Users
-	Repeats Repeats
+	Repeats *Repeats // required with Users
 
 	// StatAllow is whose connections may ask for the statistics. Empty: everybody's.
 	StatAllow []netip.Prefix
@@ -65,11 +65,14 @@ const defaultTimeout = 20 * time.Second
 // Handler answers the requests of a listener with these routes. Polls and WebSockets are not among them: their routes are
 // answered with 404, but for OPTIONS. It is safe for concurrent use, under a fasthttp.Server and with ServeBytes.
 func (h *Handlers) Handler(routes Routes) fasthttp.RequestHandler {
-	return func(ctx *fasthttp.RequestCtx) {
-		c := h.acquire(ctx)
-		c.serve(&routes)
-		h.release(c)
-	}
+	return func(ctx *fasthttp.RequestCtx) { h.Serve(ctx, &routes) }
+}
+
+// Serve answers one request as Handler does.
+func (h *Handlers) Serve(ctx *fasthttp.RequestCtx, routes *Routes) {
+	c := h.acquire(ctx)
+	c.serve(routes)
+	h.release(c)
 }
 
 // InContext is h for requests whose calls of Publisher, Presence and Statistics are made with the values of ctx.

@@ -67,18 +67,15 @@ func tryOut(c *configs.Config) error {
 	if err := s.openTLS(); err != nil {
 		return err
 	}
-	key, err := securityKey(c, log)
-	if err != nil {
-		return err
-	}
 	if err := checkFolder(c.Debug.FolderName); err != nil {
 		return fmt.Errorf("debug.folderName: %w", err)
 	}
+	var err error
 	if s.bus, err = newBus(c, log); err != nil {
 		return fmt.Errorf("storage: %w", err)
 	}
 	defer s.bus.Close()
-	if _, err := engine.New(engineOptions(s, key), s.bus); err != nil {
+	if _, err := engine.New(engineOptions(s), s.bus); err != nil {
 		return err
 	}
 	return nil

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"net"
 	"os"
@@ -138,11 +139,53 @@ func faultsOfServers() []fault {
 		{name: "logs opened again", happens: func(f *faultRun) {
 			f.times(10, func() {
 				for i := range f.in.procs {
-					f.in.signal(f.t, i, syscall.SIGHUP)
+					f.in.signal(f.t, i, syscall.SIGUSR1)
 				}
 			})
 		}},
+		{name: "reloaded under load", happens: reloadedUnderLoad},
 	}
+}
+
+// reloadedUnderLoad has all servers read configurations in which everything that may change does, one of them broken.
+func reloadedUnderLoad(f *faultRun) {
+	security := f.in.configs[0]["security"].(map[string]any)
+	turn := 0
+	f.times(10, func() {
+		turn++
+		for i, c := range f.in.configs {
+			security["key"] = []any{testKey, fmt.Sprint("a key that is as good, of turn ", turn)}
+			if turn%2 == 0 {
+				security["key"] = []any{fmt.Sprint("a newer key, of turn ", turn), testKey}
+			}
+			c["security"] = security
+			c["limits"] = map[string]any{"maxConnPerChannel": 50 + turn, "maxMessagesPerRequest": 100 + turn, "maxChannelsPerRequest": 100 + turn}
+			for _, key := range []string{"maxConnections", "maxBuffered", "requestBytes", "inputBytes", "outputBytes", "pendingBytes", "replayBytes", "publishQueue"} {
+				c.option(key, 64<<20+turn)
+			}
+			c.option("pubAllow", []string{"127.0.0.1", fmt.Sprint("192.0.2.", turn)})
+			c.option("logLevel", []string{"info", "warn"}[turn%2])
+			text, err := json.Marshal(c)
+			if err != nil {
+				f.t.Fatal(err)
+			}
+			if turn == 5 {
+				text = text[:len(text)/2]
+			}
+			if err := os.WriteFile(f.in.procs[i].cmd.Args[2], text, 0o600); err != nil {
+				f.t.Fatal(err)
+			}
+			f.in.signal(f.t, i, syscall.SIGHUP)
+		}
+	})
+	testclient.AwaitNil(f.t, "the last configuration is read", func() error {
+		for i, p := range f.in.procs {
+			if log := p.log.String(); !strings.Contains(log, "192.0.2.10") || !strings.Contains(log, "is refused, keeping the old one") {
+				return fmt.Errorf("process %d: %s", i, log)
+			}
+		}
+		return nil
+	})
 }
 
 // TestFaults breaks what can break between real servers, a real Redis and real clients, one thing at a time. Each client sees every

@@ -11,7 +11,7 @@ import (
 )
 
 // consoleHandler writes the log to standard error, for whoever reads it: a person, a program, or the journal of systemd.
-func consoleHandler(stderr io.Writer, format string, level slog.Level) slog.Handler {
+func consoleHandler(stderr io.Writer, format string, level slog.Leveler) slog.Handler {
 	o := &slog.HandlerOptions{Level: level}
 	form := func(w io.Writer) slog.Handler { return slog.NewTextHandler(w, o) }
 	if format == configs.LogJSON {

@@ -12,6 +12,7 @@ import (
 // logs is where the server says something: standard error, and the files of debug.folderName.
 type logs struct {
 	log      *slog.Logger
+	level    slog.LevelVar    // of standard error
 	files    *logfiles.Folder // nil: there are none
 	warnings *ops.Warnings
 }
@@ -22,8 +23,9 @@ func openLogs(c *configs.Config, stderr io.Writer) (*logs, error) {
 	if err != nil {
 		panic("BUG: a level that was not validated: " + err.Error())
 	}
-	console := consoleHandler(stderr, c.Push.LogFormat, level)
 	l := &logs{warnings: ops.NewWarnings()}
+	l.level.Set(level)
+	console := consoleHandler(stderr, c.Push.LogFormat, &l.level)
 	l.log = slog.New(slog.NewMultiHandler(console, l.warnings))
 	if c.Debug.FolderName == "" {
 		return l, nil

@@ -33,13 +33,13 @@ func serve(ctx context.Context, files []string, stdout, stderr io.Writer) error 
 		return fmt.Errorf("debug.folderName: %w", err)
 	}
 	defer logs.close()
-	err = serveLogged(ctx, c, logs, stdout)
+	err = serveLogged(ctx, files, c, logs, stdout)
 	logs.fatal(err)
 	return err
 }
 
-func serveLogged(ctx context.Context, c *configs.Config, logs *logs, stdout io.Writer) error {
-	reloads, stop := reloadSignals()
+func serveLogged(ctx context.Context, files []string, c *configs.Config, logs *logs, stdout io.Writer) error {
+	reloads, reopens, stop := reloadSignals()
 	defer stop()
 	ends, stopEnds := endSignals()
 	defer stopEnds()
@@ -47,7 +47,7 @@ func serveLogged(ctx context.Context, c *configs.Config, logs *logs, stdout io.W
 	limitMemory(logs.log)
 	collectEarly()
 	spareProcessor(loops(&c.Push))
-	s, err := newServer(c, logs)
+	s, err := newServer(files, c, logs)
 	if err != nil {
 		return err
 	}
@@ -65,11 +65,11 @@ func serveLogged(ctx context.Context, c *configs.Config, logs *logs, stdout io.W
 	s.print(stdout)
 	notifyReady(logs.log)
 	defer inBackground(s.beat)() // also while it drains
-	if err := s.wait(ctx, reloads); err != nil {
+	if err := s.wait(ctx, reloads, reopens); err != nil {
 		logs.log.Error("shutting down", "err", err)
 		return errors.Join(err, s.drain(brokenTimeout))
 	}
-	return s.drainUntil(ends, c.Push.DrainTimeout, c.Push.DrainDelay)
+	return s.drainUntil(ends, s.config.Push.DrainTimeout, s.config.Push.DrainDelay) // as of the last reload
 }
 
 // inBackground runs f until the function that it returns is called, which waits for its end.
@@ -100,7 +100,9 @@ func unlessAsked(ctx context.Context, err error) error {
 
 // server is the engine, which has all ports with subscribers, beside the ports that only publish.
 type server struct {
-	config       *configs.Config
+	files        []string        // that the configuration is read from; none: the environment
+	config       *configs.Config // that is in effect
+	randomKey    []byte          // that counts while the configuration has none
 	log          *slog.Logger
 	logs         *logs
 	trace        *trace // nil: nobody is followed
@@ -113,8 +115,8 @@ type server struct {
 	certificates []*certificate
 }
 
-func newServer(c *configs.Config, logs *logs) (*server, error) {
-	s := &server{config: c, log: logs.log, logs: logs, trace: newTrace(&c.Debug, logs.files)}
+func newServer(files []string, c *configs.Config, logs *logs) (*server, error) {
+	s := &server{files: files, config: c, log: logs.log, logs: logs, trace: newTrace(&c.Debug, logs.files)}
 	if !c.Push.SharePort {
 		if err := preflight(c.Servers); err != nil {
 			return nil, err
@@ -123,17 +125,14 @@ func newServer(c *configs.Config, logs *logs) (*server, error) {
 	if err := s.openTLS(); err != nil {
 		return nil, err
 	}
-	key, err := securityKey(c, s.log)
-	if err != nil {
-		return nil, err
-	}
+	var err error
 	if s.bus, err = newBus(c, s.log); err != nil {
 		return nil, err
 	}
 	if c.Push.Metrics != "" {
 		s.closed = closed.NewRing(time.Now())
 	}
-	if s.engine, err = engine.New(engineOptions(s, key), s.bus); err != nil {
+	if s.engine, err = engine.New(engineOptions(s), s.bus); err != nil {
 		s.bus.Close()
 		return nil, err
 	}
@@ -176,11 +175,10 @@ func (s *server) openWindow() (err error) {
 	if addr == "" {
 		return nil
 	}
-	o, err := windowOptions(s.config, s.logs.warnings)
+	o, err := s.windowOptions(s.config)
 	if err != nil {
 		return fmt.Errorf("push.operators: %w", err)
 	}
-	o.Closed = s.closed
 	if s.window, err = ops.Listen(addr, s.engine, s.engine.AcceptFailures(), o); err != nil {
 		return fmt.Errorf("push.metrics: %w", err)
 	}
@@ -221,7 +219,7 @@ func (s *server) print(w io.Writer) {
 }
 
 // wait returns nil when ctx ends, and the reason when something stopped that was not asked to. It reloads when asked.
-func (s *server) wait(ctx context.Context, reloads <-chan os.Signal) error {
+func (s *server) wait(ctx context.Context, reloads, reopens <-chan os.Signal) error {
 	failed := make(chan error, len(s.ports)+1)
 	for _, p := range s.ports {
 		go func() { failed <- <-p.done }()
@@ -229,6 +227,12 @@ func (s *server) wait(ctx context.Context, reloads <-chan os.Signal) error {
 	for {
 		select {
 		case <-reloads:
+			notifyReloading(s.log)
+			s.logs.reopen()
+			s.reload(ctx)
+			s.reloadTLS()
+			notifyReady(s.log)
+		case <-reopens:
 			notifyReloading(s.log)
 			s.logs.reopen()
 			s.reloadTLS()

@@ -14,12 +14,16 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// reloadSignals brings a signal when the files in use are to be read or opened again. Signals that come before somebody reads are
-// one.
-func reloadSignals() (signals <-chan os.Signal, stop func()) {
-	c := make(chan os.Signal, 1)
-	signal.Notify(c, syscall.SIGHUP, syscall.SIGUSR1)
-	return c, func() { signal.Stop(c) }
+// reloadSignals brings a signal when the configuration, or only the other files in use, are to be read or opened again. Of one kind, those
+// that come before somebody reads are one.
+func reloadSignals() (all, reopen <-chan os.Signal, stop func()) {
+	hup, usr1 := make(chan os.Signal, 1), make(chan os.Signal, 1)
+	signal.Notify(hup, syscall.SIGHUP)
+	signal.Notify(usr1, syscall.SIGUSR1)
+	return hup, usr1, func() {
+		signal.Stop(hup)
+		signal.Stop(usr1)
+	}
 }
 
 // endSignals brings the signals that end the server, the one that begins its drain among them.

@@ -31,6 +31,7 @@ func (c *certificate) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 // openTLS reads the certificates of all listeners that have one.
 func (s *server) openTLS() error {
 	s.secured = make([]*tls.Config, len(s.config.Servers))
+	s.certificates = make([]*certificate, len(s.config.Servers))
 	for i := range s.config.Servers {
 		l := &s.config.Servers[i]
 		if l.SSL == nil {
@@ -40,15 +41,18 @@ func (s *server) openTLS() error {
 		if err != nil {
 			return fmt.Errorf("%s: %w", l.Name, err)
 		}
-		s.secured[i] = secured
-		s.certificates = append(s.certificates, c)
+		s.secured[i], s.certificates[i] = secured, c
 	}
 	return nil
 }
 
 // reloadTLS reads all certificates again. Connections stay.
 func (s *server) reloadTLS() {
-	for _, c := range s.certificates {
+	for i, c := range s.certificates {
+		if c == nil {
+			continue
+		}
+		c.files = s.config.Servers[i].SSL // others, perhaps, since the last reload
 		if err := c.load(); err != nil {
 			s.log.Error("the certificate cannot be read again, keeping the old one", "err", err)
 			continue

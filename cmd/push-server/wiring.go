@@ -3,7 +3,6 @@ package main
 import (
 	"crypto/rand"
 	"fmt"
-	"log/slog"
 	"os"
 
 	"push-server/configs"
@@ -14,30 +13,55 @@ import (
 	"push-server/protocol"
 )
 
-// securityKey is the configured key, or one that nobody knows: then the server runs, but no signature is right.
-func securityKey(c *configs.Config, log *slog.Logger) ([]byte, error) {
-	if c.Security.Key != "" {
-		return []byte(c.Security.Key), nil
+// keys are those of a configuration, the newest first, or one that nobody knows: then the server runs, but no signature is right.
+func (s *server) keys(c *configs.Config) [][]byte {
+	if all := c.Security.All(); len(all) > 0 {
+		return all
 	}
-	log.Warn("security.key is missing: every signature is wrong, so nobody can subscribe until it is set")
-	return []byte(rand.Text()), nil
+	if s.randomKey == nil {
+		s.log.Warn("security.key is missing: every signature is wrong, so nobody can subscribe until it is set")
+		s.randomKey = []byte(rand.Text())
+	}
+	return [][]byte{s.randomKey}
 }
 
-func engineOptions(s *server, key []byte) engine.Options {
+// settings are what may change while the engine runs.
+func (s *server) settings(c *configs.Config) engine.Settings {
+	p, keys := &c.Push, s.keys(c)
+	o := engine.Settings{
+		Algo:              c.Security.Algo,
+		Key:               keys[0],
+		OlderKeys:         keys[1:],
+		Limits:            limits(c),
+		TestKey:           c.Debug.TestConnectionKey,
+		MaxConnections:    p.MaxConnections,
+		MaxConnPerChannel: c.Limits.MaxConnPerChannel,
+		PublishQueue:      p.PublishQueue,
+		DrainPace:         p.DrainPace,
+		ClientRate:        clientRate(p),
+		MaxBuffered:       p.MaxBuffered,
+		RequestTotal:      p.RequestBytes,
+		InputTotal:        p.InputBytes,
+		OutputTotal:       p.OutputBytes,
+		PendingTotal:      p.PendingBytes,
+		AnswerTotal:       p.ReplayBytes,
+		StatLimits:        c.LimitsJSON(),
+	}
+	o.StatAllow, _ = configs.Prefixes(p.StatAllow) // those that are none did not pass the check
+	o.PubAllow, _ = configs.Prefixes(p.PubAllow)
+	o.Origins, _ = protocol.NewOrigins(p.Origins)
+	return o
+}
+
+func engineOptions(s *server) engine.Options {
 	c, p := s.config, &s.config.Push
 	o := engine.Options{
 		Listeners:         s.subscriberPorts(),
+		Settings:          s.settings(c),
 		Loops:             loops(p),
-		Algo:              c.Security.Algo,
-		Key:               key,
-		OlderKeys:         c.Security.All()[min(1, len(c.Security.All())):],
-		Limits:            limits(c),
-		MaxConnections:    p.MaxConnections,
-		MaxConnPerChannel: c.Limits.MaxConnPerChannel,
 		ProcessID:         processID(c),
 		ClusterMode:       c.ClusterMode,
 		OnlineTTL:         c.Storage.OnlineTTL + c.Storage.OnlineDelta,
-		StatLimits:        c.LimitsJSON(),
 		PollTimeout:       p.PollTimeout,
 		PingInterval:      p.PingInterval,
 		V5:                engine.V5(p.V5),
@@ -46,42 +70,29 @@ func engineOptions(s *server, key []byte) engine.Options {
 		IdleTimeout:       p.IdleTimeout,
 		CloseTimeout:      p.CloseTimeout,
 		AcceptTimeout:     p.AcceptTimeout,
-		DrainPace:         p.DrainPace,
 		StatInterval:      c.Storage.StatTTL,
 		StatMaxAge:        c.Storage.StatTTL + c.Storage.StatDelta,
 		HistoryPerChannel: p.HistoryPerChannel,
 		HistoryTotal:      p.HistoryTotal,
 		WindowCount:       p.WindowCount,
 		WindowBytes:       p.WindowBytes,
-		PublishQueue:      p.PublishQueue,
-		ClientRate:        clientRate(p),
-		MaxBuffered:       p.MaxBuffered,
-		RequestTotal:      p.RequestBytes,
-		InputTotal:        p.InputBytes,
-		OutputTotal:       p.OutputBytes,
-		PendingTotal:      p.PendingBytes,
-		AnswerTotal:       p.ReplayBytes,
 		Logger:            s.log,
 		ErrorLog:          s.logs.refusal,
-		TestKey:           c.Debug.TestConnectionKey,
 	}
 	if s.trace != nil {
 		o.Trace = s.trace
 	}
 	o.Closed = s.closed
-	o.StatAllow, _ = configs.Prefixes(p.StatAllow) // those that are none did not pass the check
-	o.Origins, _ = protocol.NewOrigins(p.Origins)
-	o.PubAllow, _ = configs.Prefixes(p.PubAllow)
 	return o
 }
 
 // windowOptions say who may look, and what there is to see.
-func windowOptions(c *configs.Config, warnings *ops.Warnings) (ops.Options, error) {
+func (s *server) windowOptions(c *configs.Config) (ops.Options, error) {
 	o := &c.Push.Operators
 	token, err := o.Secret()
 	test := newTester(c)
 	return ops.Options{
-		Token: token, ReadOnly: o.ReadOnly, Profiles: c.ServesProfiles(), Hosts: o.Hosts, Warnings: warnings,
+		Token: token, ReadOnly: o.ReadOnly, Profiles: c.ServesProfiles(), Hosts: o.Hosts, Warnings: s.logs.warnings, Closed: s.closed,
 		Version: versionText(), Process: processID(c), Storage: c.Storage.Type, ClusterMode: c.ClusterMode, Loops: loops(&c.Push),
 		Config: map[string]any{"files": c.File, "options": c.Effective()},
 		Page:   page.Handler(test.Origins), Tester: test,

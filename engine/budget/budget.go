@@ -7,20 +7,28 @@ import "sync/atomic"
 // Budget bounds the bytes that the process holds of one kind. All methods may be called from any goroutine and never block. A nil
 // Budget counts nothing and has no limit.
 type Budget struct {
-	limit   int64
+	limit   atomic.Int64
 	used    atomic.Int64
 	refused atomic.Uint64
 }
 
 // New returns a Budget of limit bytes; 0: no limit.
-func New(limit int64) *Budget { return &Budget{limit: limit} }
+func New(limit int64) *Budget {
+	b := new(Budget)
+	b.limit.Store(limit)
+	return b
+}
+
+// SetLimit has another limit count from now on; 0: none. What is held already stays.
+func (b *Budget) SetLimit(limit int64) { b.limit.Store(limit) }
 
 // Take takes n bytes, all or nothing, and says whether they were there.
 func (b *Budget) Take(n int) bool {
 	if b == nil {
 		return true
 	}
-	if used := b.used.Add(int64(n)); b.limit > 0 && used > b.limit {
+	limit := b.limit.Load()
+	if used := b.used.Add(int64(n)); limit > 0 && used > limit {
 		b.used.Add(-int64(n))
 		b.refused.Add(1)
 		return false
@@ -34,7 +42,8 @@ func (b *Budget) Add(n int) (within bool) {
 	if b == nil {
 		return true
 	}
-	return b.used.Add(int64(n)) <= b.limit || b.limit <= 0
+	limit := b.limit.Load()
+	return b.used.Add(int64(n)) <= limit || limit <= 0
 }
 
 // Give returns n bytes that were taken.
@@ -67,7 +76,7 @@ func (b *Budget) Limit() int64 {
 	if b == nil {
 		return 0
 	}
-	return b.limit
+	return b.limit.Load()
 }
 
 // Refused is how often bytes were not there, or had to be let go of, since the start.

@@ -278,5 +278,15 @@ func (t *Table) AppendPrivate(dst []uint64) []uint64 {
 	return dst
 }
 
+// EachPrivate calls f with every private channel and the number of its subscribers.
+func (t *Table) EachPrivate(f func(id *protocol.ChannelID, n int)) {
+	for i := range t.slots.length() {
+		if s := t.slots.get(i); s.n&slotCount > 0 && s.n&slotPrivate != 0 {
+			id := s.id()
+			f(&id, int(s.n&slotCount))
+		}
+	}
+}
+
 // Interested says whether one of the receivers may have a subscriber. It may be called from any goroutine.
 func (t *Table) Interested(receivers []protocol.Receiver) bool { return t.interest.has(receivers) }

@@ -29,7 +29,7 @@ func exposition(source Source, version string) http.Handler {
 var (
 	sessions        = name("push_sessions", "Connections that listen now.", "transport")
 	dialects        = name("push_sessions_by_dialect", "The same, by how messages look to them.", "transport", "dialect")
-	byKey           = name("push_connections_by_key", "Connections that listen now, by the key that their channels are signed with: 1 is the first of security.key.", "key")
+	byKey           = name("push_connections_by_key", "Connections that listen now, by the key that their channels are signed with: 1 is the first of security.key, removed one that was there before a reload.", "key")
 	connected       = name("push_connections", "Connections to subscribers' ports now.")
 	connectionsFree = name("push_connections_free", "Connections that descriptors, or push.maxConnections, leave room for.")
 	encrypted       = name("push_tls_connections", "Connections over TLS now, with those that are saying hello.")
@@ -91,6 +91,7 @@ func (c collector) Collect(to chan<- prometheus.Metric) {
 	for i, n := range st.ByKey {
 		gauge(byKey, n, strconv.Itoa(i+1))
 	}
+	gauge(byKey, st.ByRemovedKey, "removed")
 	gauge(connected, st.Connections)
 	gauge(connectionsFree, st.Free)
 	gauge(encrypted, st.Encrypted)

@@ -24,6 +24,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/pprof"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/net/netutil"
@@ -53,6 +54,12 @@ type Server struct {
 	listener net.Listener
 	http     *http.Server
 	served   chan error
+
+	source   Source
+	started  time.Time
+	loopback bool
+	host     string // that addr names; ""
+	handler  atomic.Pointer[http.Handler]
 }
 
 // Options say who may look, and what there is to see.
@@ -73,6 +80,8 @@ type Options struct {
 	ClusterMode bool
 	Loops       int
 	Config      any
+
+	started time.Time // the process
 }
 
 // maxConnections is how many look at the same time; others wait. Each takes a descriptor, and subscribers need those. Half of them may be
@@ -93,19 +102,28 @@ func Listen(addr string, source Source, failures *accept.Failures, o Options) (*
 	if err != nil {
 		return nil, fmt.Errorf("ops: %w", err)
 	}
-	if host, _, err := net.SplitHostPort(addr); err == nil {
-		o.Hosts = append([]string{host}, o.Hosts...)
-	}
+	host, _, _ := net.SplitHostPort(addr) // it is listened at
 	tcp, ok := ln.Addr().(*net.TCPAddr)
 	s := &Server{
 		listener: netutil.LimitListener(accept.NewListener(ln, "push.metrics", failures, poll.AppendUnavailable(nil)), maxConnections),
-		http: &http.Server{
-			Handler: Handler(source, &o, ok && tcp.IP.IsLoopback()), ReadHeaderTimeout: headTimeout, WriteTimeout: replyTimeout, IdleTimeout: idleTimeout,
-		},
-		served: make(chan error, 1),
+		served:   make(chan error, 1), source: source, started: time.Now(), loopback: ok && tcp.IP.IsLoopback(), host: host,
 	}
+	s.http = &http.Server{Handler: s, ReadHeaderTimeout: headTimeout, WriteTimeout: replyTimeout, IdleTimeout: idleTimeout}
+	s.Change(o)
 	go func() { s.served <- s.http.Serve(s.listener) }()
 	return s, nil
+}
+
+// Change has other options count for the next request. It may be called from any goroutine.
+func (s *Server) Change(o Options) {
+	o.Hosts, o.started = append([]string{s.host}, o.Hosts...), s.started
+	h := Handler(s.source, &o, s.loopback)
+	s.handler.Store(&h)
+}
+
+// ServeHTTP implements http.Handler.
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	(*s.handler.Load()).ServeHTTP(w, r)
 }
 
 // Addr is the address that is listened at.
@@ -139,7 +157,7 @@ func Handler(source Source, o *Options, loopback bool) http.Handler {
 // guarded is what not everybody may see.
 func guarded(source Source, o *Options, readOnly bool) http.Handler {
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /overview", (&overviewer{source: source, o: o, readOnly: readOnly, started: time.Now()}).serve)
+	mux.HandleFunc("GET /overview", (&overviewer{source: source, o: o, readOnly: readOnly, started: o.started}).serve)
 	c := connections{source}
 	mux.HandleFunc("GET /connections", c.list)
 	mux.HandleFunc("GET /connections/{id}/events", c.events)
