@@ -19,6 +19,8 @@ const (
 	exitFailure    = 1
 	exitUsage      = 2
 	exitUnexpected = 3 // of subscribe --expect
+
+	exitIncomparable = 2 // of diff, whose 1 says that something differs
 )
 
 // errUsage is wrapped by errors of the command line.
@@ -45,6 +47,8 @@ func exitCode(err error) int {
 		return exitUsage
 	case errors.Is(err, errUnexpected):
 		return exitUnexpected
+	case errors.Is(err, errIncomparable):
+		return exitIncomparable
 	}
 	return exitFailure
 }
@@ -83,7 +87,7 @@ Exit codes: 0 done, 1 failure, 2 wrong command line, 3 subscribe --expect got ot
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usage(err) })
 	root.PersistentFlags().StringArrayVar(&files, "config", nil, "configuration `FILE` or folder; may be given several times")
 	root.AddCommand(checkCommand(&files), channelCommand(&files), publishCommand(&files), subscribeCommand(&files), healthCommand(&files),
-		statCommand(&files), doctorCommand(&files), whyCommand(&files), manCommand(), versionCommand())
+		statCommand(&files), doctorCommand(&files), whyCommand(&files), diffCommand(&files), manCommand(), versionCommand())
 	addCompletion(root)
 	return root
 }

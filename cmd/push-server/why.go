@@ -5,13 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
-	"push-server/cmd/push-server/internal/terminal"
 	"push-server/cmd/push-server/internal/why"
 	"push-server/configs"
 	"push-server/protocol"
@@ -87,13 +85,11 @@ func askWhy(ctx context.Context, c *configs.Config, id, mid string) (*why.Answer
 		}
 		defer q.Bus.Close()
 	}
-	if _, port, err := net.SplitHostPort(c.Push.Metrics); err == nil && port != "0" {
-		token, err := c.Push.Operators.Secret()
-		if err != nil {
-			return nil, fmt.Errorf("push.operators: %w", err)
-		}
-		q.Server = &why.Server{Address: reachable(c.Push.Metrics), Token: token, Client: terminal.NewClient(nil)}
-		defer q.Server.Client.Close()
+	if q.Server, err = windowOf(c); err != nil {
+		return nil, err
+	}
+	if q.Server != nil {
+		defer q.Server.HTTP.Close()
 	}
 	return q.Ask(ctx)
 }

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"push-server/cmd/push-server/internal/opsclient"
 	"push-server/engine/view"
 	"push-server/protocol"
 )
@@ -25,7 +26,7 @@ func (i *inquiry) connections(ctx context.Context) {
 		return
 	}
 	var o overview
-	if err := i.Server.get(ctx, "/overview", nil, &o); err != nil {
+	if err := i.Server.Get(ctx, "/overview", nil, &o); err != nil {
 		i.say("connections: who is connected cannot be known: the server does not answer at push.metrics, %s: %v", i.Server.Address, err)
 		return
 	}
@@ -44,11 +45,11 @@ func (i *inquiry) marks(ctx context.Context) {
 		i.failed(err)
 		return
 	}
-	window := i.Config.Storage.OnlineTTL + i.Config.Storage.OnlineDelta
+	lately := i.Config.Storage.OnlineTTL + i.Config.Storage.OnlineDelta
 	if slices.Contains(online, true) {
-		i.say("online: yes: some process has had a client of this channel within the last %v", window)
+		i.say("online: yes: some process has had a client of this channel within the last %v", lately)
 	} else {
-		i.say("online: no: no process has had a client of this channel within the last %v", window)
+		i.say("online: no: no process has had a client of this channel within the last %v", lately)
 	}
 	records, err := i.Bus.Statistics(ctx)
 	if err == nil && len(records) > 1 {
@@ -81,9 +82,9 @@ func (i *inquiry) ask() url.Values {
 // current tells of the connections of now.
 func (i *inquiry) current(ctx context.Context) {
 	var all view.List
-	err := i.Server.get(ctx, "/connections", i.ask(), &all)
+	err := i.Server.Get(ctx, "/connections", i.ask(), &all)
 	switch {
-	case errors.Is(err, errAbsent):
+	case errors.Is(err, opsclient.ErrAbsent):
 		i.say("connections: who is connected cannot be known: this server does not tell")
 		return
 	case err != nil:
@@ -138,7 +139,7 @@ func (i *inquiry) received(c *view.Connection) (text string, has bool) {
 // gone tells of connections that have ended.
 func (i *inquiry) gone(ctx context.Context, o *overview) {
 	var all view.Closes
-	err := i.Server.get(ctx, "/closes", i.ask(), &all)
+	err := i.Server.Get(ctx, "/closes", i.ask(), &all)
 	if err != nil {
 		i.say("closed connections: what became of those that are gone cannot be known: %v", err)
 		return

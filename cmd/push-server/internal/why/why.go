@@ -10,6 +10,7 @@ import (
 	"io"
 	"time"
 
+	"push-server/cmd/push-server/internal/opsclient"
 	"push-server/configs"
 	"push-server/protocol"
 	"push-server/redisbus"
@@ -42,8 +43,8 @@ type Question struct {
 	Message   protocol.MessageID // zero: the latest one
 
 	Config *configs.Config
-	Bus    *redisbus.Bus // nil: publications are in the memory of a process
-	Server *Server       // nil: it cannot be asked
+	Bus    *redisbus.Bus     // nil: publications are in the memory of a process
+	Server *opsclient.Client // nil: it cannot be asked
 	Now    func() time.Time
 }
 
