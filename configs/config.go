@@ -157,6 +157,9 @@ type V5 struct {
 	PingInterval time.Duration // between pings of a client
 	DeadAfter    time.Duration // without a word of a client that is pinged
 	ExpiryGrace  time.Duration // that a connection outlives its token
+	OfflineDelay time.Duration // that a user without a connection still counts as connected
+	// StatusPerConnection is how many users a connection may watch.
+	StatusPerConnection int
 }
 
 // The values of Push.LogFormat.
@@ -209,7 +212,7 @@ func Default() *Config {
 			LogLevel:           "info",
 			LogFormat:          LogText,
 			Operators:          Operators{Profiles: true},
-			V5:                 V5{PingInterval: 10 * time.Second, DeadAfter: time.Minute, ExpiryGrace: 5 * time.Minute},
+			V5:                 V5{PingInterval: 10 * time.Second, DeadAfter: time.Minute, ExpiryGrace: 5 * time.Minute, OfflineDelay: 10 * time.Second, StatusPerConnection: 1000},
 		},
 		given: map[string]bool{},
 	}

@@ -20,6 +20,7 @@
 //	  limits, notices, presence
 //	Engine.input, output         accounts of the process (package budget), any goroutine
 //	Engine.prober                any goroutine; each loop has one session (flagOwn) of which only it knows
+//	Engine.roster                any goroutine; under its mutex. One goroutine brings the bus who comes and goes
 //	Options.Closed               any goroutine; under its mutex, once per session that ends
 //	Options                      nobody changes them after New
 //	Settings                     nor these: others take their place (Engine.Change). A loop has its own, loop.settings, and gets others by

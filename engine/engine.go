@@ -20,6 +20,7 @@ import (
 	"push-server/engine/latency"
 	"push-server/engine/outage"
 	"push-server/engine/probe"
+	"push-server/engine/roster"
 	"push-server/poll"
 )
 
@@ -29,29 +30,31 @@ type Engine struct {
 	// Counters are the daily counters of the statistics page.
 	Counters *poll.Counters
 
-	o            Options
-	bus          Bus
-	feed         *feed.Feed
-	prober       *probe.Prober
-	loops        []*loop
-	publishing   *publishQueue
-	limits       *channelLimits
-	presence     *presence  // nil: marks are not shared
-	lastSeen     *lastSeen  // nil: version 5 is not spoken
-	shared       Statistics // nil: statistics are not shared
-	admission    admission
-	publishers   publishers
-	requests     requests
-	handOffs     connSet
-	tlsPorts     []*tlsPort
-	repeats      poll.Repeats
-	tlsConns     atomic.Int64  // encrypted connections now
-	tlsFailed    atomic.Uint64 // handshakes
-	publishStats publishStats
-	channelCount channelCount
-	notices      *notices
-	faults       rate.Sometimes // lines about them
-	watchers     atomic.Int32   // operators that watch a connection
+	o             Options
+	bus           Bus
+	feed          *feed.Feed
+	prober        *probe.Prober
+	loops         []*loop
+	publishing    *publishQueue
+	limits        *channelLimits
+	presence      *presence      // nil: marks are not shared
+	lastSeen      *lastSeen      // nil: version 5 is not spoken
+	roster        *roster.Roster // nil: version 5 is not spoken
+	shared        Statistics     // nil: statistics are not shared
+	admission     admission
+	publishers    publishers
+	requests      requests
+	handOffs      connSet
+	tlsPorts      []*tlsPort
+	repeats       poll.Repeats
+	tlsConns      atomic.Int64  // encrypted connections now
+	tlsFailed     atomic.Uint64 // handshakes
+	publishStats  publishStats
+	channelCount  channelCount
+	notices       *notices
+	faults        rate.Sometimes // lines about them
+	statusNotices atomic.Uint64  // that users come or go, of this process
+	watchers      atomic.Int32   // operators that watch a connection
 
 	controls       sync.RWMutex // held while somebody from outside wakes a loop
 	controlsClosed bool
@@ -182,6 +185,9 @@ func (e *Engine) Start(ctx context.Context) error {
 		e.background(e.shareStatistics)
 	}
 	if e.subscribes() {
+		if e.roster != nil {
+			e.background(e.roster.Run)
+		}
 		e.background(e.subscribe)
 		for _, task := range e.feed.Tasks() {
 			e.background(task)

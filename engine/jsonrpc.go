@@ -10,6 +10,8 @@ import (
 	"github.com/gobwas/ws"
 
 	"push-server/engine/feed"
+	"push-server/engine/outage"
+	"push-server/engine/roster"
 	"push-server/poll"
 	"push-server/protocol"
 )
@@ -29,6 +31,12 @@ func init() {
 func (e *Engine) speakV5() {
 	if memory, ok := e.bus.(LastSeen); ok {
 		e.lastSeen = newLastSeen(memory, e.o.Logger)
+	}
+	if bus, ok := e.bus.(roster.Bus); ok {
+		e.roster = roster.New(bus, roster.Options{
+			Delay: e.o.V5.OfflineDelay, TTL: e.o.OnlineTTL, Changed: e.tellStatus,
+			Failing: outage.New(e.o.Logger, "it cannot be found out who is online", "trying again"),
+		})
 	}
 }
 
@@ -130,6 +138,10 @@ func (l *loop) resultOf(s *Session, c *protocol.Call) ([]byte, *protocol.RPCErro
 		return l.publishCall(s, c)
 	case "getUsersLastSeen":
 		return l.askLastSeen(s, c)
+	case "subscribeStatusChange":
+		return l.watchStatus(s, c)
+	case "unsubscribeStatusChange":
+		return l.unwatchStatus(s, c)
 	case "ping":
 		return []byte(`"pong"`), nil
 	case "listChannels":
@@ -157,6 +169,46 @@ func (l *loop) publishCall(s *Session, c *protocol.Call) ([]byte, *protocol.RPCE
 	return []byte("true"), nil
 }
 
+// watchStatus has s be told when a user comes or goes.
+func (l *loop) watchStatus(s *Session, c *protocol.Call) ([]byte, *protocol.RPCError) {
+	user, e := l.watchedUser(s, c)
+	if e != nil {
+		return nil, e
+	}
+	ch := protocol.StatusChannel(user)
+	if l.subscriptionOf(s, &ch) < 0 {
+		if len(s.subs)-int(s.named) >= l.o.V5.StatusPerConnection {
+			return nil, protocol.ErrRPCUsers
+		}
+		l.join(s, ch, false)
+		l.stats.statuses.Add(1)
+	}
+	return []byte("true"), nil
+}
+
+func (l *loop) unwatchStatus(s *Session, c *protocol.Call) ([]byte, *protocol.RPCError) {
+	user, e := l.watchedUser(s, c)
+	if e != nil {
+		return nil, e
+	}
+	ch := protocol.StatusChannel(user)
+	if l.subscriptionOf(s, &ch) >= 0 {
+		l.leave(s, ch)
+		l.stats.statuses.Add(-1)
+	}
+	return []byte("true"), nil
+}
+
+func (l *loop) watchedUser(s *Session, c *protocol.Call) (uint64, *protocol.RPCError) {
+	switch {
+	case l.engine.roster == nil:
+		return 0, protocol.ErrRPCMethod
+	case s.user == 0:
+		return 0, protocol.ErrRPCGuest
+	}
+	return c.User()
+}
+
 // senderOf is who publishes: a user, or a guest by its public id.
 func (l *loop) senderOf(s *Session) protocol.Sender {
 	switch {
@@ -173,7 +225,7 @@ func (l *loop) senderOf(s *Session) protocol.Sender {
 func (l *loop) listChannels(s *Session) []byte {
 	own := protocol.UserChannel(s.user)
 	ids := []string{}
-	for _, sub := range s.subs {
+	for _, sub := range s.subs[:s.named] {
 		if ch := l.table.Channel(sub); s.user == 0 || ch != own {
 			ids = append(ids, string(ch.AppendHex(nil)))
 		}

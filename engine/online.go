@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"maps"
 	"slices"
@@ -10,6 +11,7 @@ import (
 
 	"push-server/engine/batch"
 	"push-server/engine/outage"
+	"push-server/poll"
 	"push-server/protocol"
 )
 
@@ -96,6 +98,43 @@ func (l *loop) seeUser(s *Session) {
 	}
 }
 
+// userComes notes a connection of a user.
+func (l *loop) userComes(s *Session) {
+	if r := l.engine.roster; r != nil && s.user != 0 {
+		r.Come(s.user)
+	}
+}
+
+// userGoes notes the end of one. A poll is followed by the next one, but it may take its time.
+func (l *loop) userGoes(s *Session) {
+	r := l.engine.roster
+	if r == nil || s.user == 0 {
+		return
+	}
+	stay := time.Duration(0)
+	if s.transport == transportPoll {
+		stay = l.o.OnlineTTL
+	}
+	r.Go(s.user, stay)
+	l.stats.statuses.Add(int64(s.named) - int64(len(s.subs)))
+}
+
+// tellStatus tells those who watch users that they have come or gone. It goes the way of publications of clients, which do not delay those
+// of back ends.
+func (e *Engine) tellStatus(ctx context.Context, users []uint64, online bool) {
+	now := float64(time.Now().UnixMicro()) / 1e6
+	ps := make([]*protocol.Publication, len(users))
+	for i, user := range users {
+		ps[i] = protocol.StatusNotice(user, online, now)
+	}
+	switch err := e.publish(ctx, clients, ps); {
+	case err == nil, errors.Is(err, poll.ErrAccepted):
+		e.statusNotices.Add(uint64(len(ps)))
+	default:
+		e.o.Logger.Warn("nobody is told who is online, the queue of publications of clients is full", "users", len(ps), "err", err)
+	}
+}
+
 // See notes when users were seen elsewhere. It may be called from any goroutine.
 func (e *Engine) See(ctx context.Context, seen map[uint64]int64) error {
 	if e.lastSeen == nil {
@@ -110,11 +149,7 @@ func (e *Engine) See(ctx context.Context, seen map[uint64]int64) error {
 
 // SecondsSinceSeen returns of each user how long ago it was seen: 0 if it is connected, -1 if nobody knows. It may be called from any goroutine.
 func (e *Engine) SecondsSinceSeen(ctx context.Context, users []uint64) ([]int64, error) {
-	chs := make([]protocol.ChannelID, len(users))
-	for i, user := range users {
-		chs[i] = protocol.UserChannel(user)
-	}
-	online, err := e.online(ctx, chs)
+	online, err := e.usersOnline(ctx, users)
 	if err != nil {
 		return nil, err
 	}
@@ -136,6 +171,17 @@ func (e *Engine) SecondsSinceSeen(ctx context.Context, users []uint64) ([]int64,
 		}
 	}
 	return seconds, nil
+}
+
+func (e *Engine) usersOnline(ctx context.Context, users []uint64) ([]bool, error) {
+	if e.roster != nil {
+		return e.roster.Connected(ctx, users)
+	}
+	chs := make([]protocol.ChannelID, len(users))
+	for i, user := range users {
+		chs[i] = protocol.UserChannel(user)
+	}
+	return e.online(ctx, chs)
 }
 
 // lastSeenAnswer answers the question of a client.

@@ -214,11 +214,16 @@ type V5 struct {
 	PingInterval time.Duration // default 10 s; clients give up 20 s after a ping that is followed by no other
 	DeadAfter    time.Duration // without a word from a client that is pinged; default 60 s
 	ExpiryGrace  time.Duration // that a connection outlives its token; default 5 min
+	OfflineDelay time.Duration // that a user without a connection still counts as connected; default 10 s
+	// StatusPerConnection is how many users a connection may watch. Default 1000.
+	StatusPerConnection int
 }
 
 func (v V5) withDefaults() V5 {
 	v.PingInterval = cmp.Or(v.PingInterval, 10*time.Second)
 	v.DeadAfter = cmp.Or(v.DeadAfter, time.Minute)
+	v.OfflineDelay = cmp.Or(v.OfflineDelay, 10*time.Second)
+	v.StatusPerConnection = cmp.Or(v.StatusPerConnection, 1000)
 	v.ExpiryGrace = cmp.Or(v.ExpiryGrace, 5*time.Minute)
 	return v
 }

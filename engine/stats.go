@@ -24,6 +24,7 @@ type loopStats struct {
 	opened         atomic.Uint64
 	frames         atomic.Uint64
 	acknowledged   atomic.Uint64                            // messages of version 5
+	statuses       atomic.Int64                             // users that connections watch
 	tokensRefused  [len(protocol.TokenFaults)]atomic.Uint64 // by fault, in the order of protocol.TokenFaults
 	delivered      atomic.Uint64
 	replaysWindow  atomic.Uint64
@@ -69,6 +70,8 @@ type Stats struct {
 	AcceptFailures    uint64      // connections that could not be accepted, on any port
 	Frames            uint64      // WebSocket frames received
 	Acknowledged      uint64      // messages that clients of version 5 say they have
+	StatusWatches     int         // users that clients of version 5 watch, each as often as it is watched
+	StatusNotices     uint64      // that users have come or gone, of this process
 	TokensRefused     map[protocol.TokenFault]uint64
 	Published         uint64        // publications that came from the bus
 	Delivered         uint64        // publications times receivers
@@ -156,6 +159,7 @@ func (e *Engine) Stats() Stats {
 		PublishQueue: e.publishing.length(), PublishRetries: e.publishStats.retries.Load(), PublishRejected: e.publishStats.rejected.Load(),
 		BusLag: time.Duration(e.feed.Stats.BusLag.Load()), TokensRefused: make(map[protocol.TokenFault]uint64), Closes: make(map[string]uint64),
 		ProbeFailures: e.prober.Failures.Load(), BusRebuilds: e.feed.Stats.Rebuilds.Load(),
+		StatusNotices: e.statusNotices.Load(),
 	}
 	length, bytes := e.feed.Window()
 	st.WindowLength, st.WindowBytes = length, int(bytes)
@@ -174,6 +178,7 @@ func (e *Engine) Stats() Stats {
 		st.Opened += s.opened.Load()
 		st.Frames += s.frames.Load()
 		st.Acknowledged += s.acknowledged.Load()
+		st.StatusWatches += int(s.statuses.Load())
 		for i, fault := range protocol.TokenFaults {
 			st.TokensRefused[fault] += s.tokensRefused[i].Load()
 		}

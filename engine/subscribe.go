@@ -40,6 +40,7 @@ func (l *loop) subscribe(s *Session, items []protocol.Item) {
 			l.add(s, protocol.ChannelID{Bytes: items[i].Public}, false)
 		}
 	}
+	s.named = uint16(len(s.subs))
 	l.listening(s).Add(1)
 	l.stats.keys[s.key].Add(1)
 	l.note(s, recorder.Subscribed, 0, uint16(min(len(s.subs), 1<<16-1)))
@@ -49,6 +50,7 @@ func (l *loop) subscribe(s *Session, items []protocol.Item) {
 func (l *loop) rememberUser(s *Session) {
 	if t := &l.sub.Token; t.Expires != 0 {
 		s.user, s.expires = t.User, l.engine.minutes(time.Unix(t.Expires, 0))
+		l.userComes(s)
 	}
 }
 
@@ -139,6 +141,7 @@ func (l *loop) unsubscribe(s *Session) {
 	if s.subs == nil {
 		return
 	}
+	l.userGoes(s)
 	for i := len(s.subs) - 1; i >= 0; i-- {
 		l.leave(s, l.table.Channel(s.subs[i]))
 	}

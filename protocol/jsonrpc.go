@@ -3,6 +3,7 @@ package protocol
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"strconv"
 
 	"github.com/bytedance/sonic"
@@ -152,6 +153,31 @@ func (c *Call) Users() (users []uint64, e *RPCError) {
 		}
 	}
 	return users, nil
+}
+
+// User is the user id of userId, a number or its digits.
+func (c *Call) User() (uint64, *RPCError) {
+	var p struct {
+		User json.RawMessage `json:"userId"`
+	}
+	if rpcJSON.Unmarshal(c.Params, &p) != nil {
+		return 0, rpcParams("Wrong parameters")
+	}
+	user, ok := ParseUser(bytes.Trim(p.User, `"`))
+	if !ok {
+		return 0, rpcParams("userId is no user id")
+	}
+	return user, nil
+}
+
+// StatusNotice is what those are told who watch a user. now is in Unix seconds.
+func StatusNotice(user uint64, online bool, now float64) *Publication {
+	p := newPublication(1)
+	p.Receivers = append(p.Receivers, Receiver{Channel: StatusChannel(user)})
+	p.Sender.Type = SenderBackend
+	p.Body = fmt.Appendf(nil, `{"module_id":"online","command":"userStatusChange","params":{"user_id":%d,"online":%t},"extra":{"server_time_unix":%.6f}}`,
+		user, online, now)
+	return p
 }
 
 // Seen are the parameters of updateUsersLastSeen: user id → Unix time.

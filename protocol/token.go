@@ -188,6 +188,9 @@ func (t *Token) AppendItems(dst []Item) []Item {
 // UserChannel is the channel in which messages to a user travel and are stored. Nobody is told its id.
 func UserChannel(user uint64) ChannelID { return pseudoChannel("push v5 user\x00\x00", user) }
 
+// StatusChannel is the channel in which it is said that a user comes or goes. Nothing is stored in it.
+func StatusChannel(user uint64) ChannelID { return pseudoChannel("push v5 status\x00\x00", user) }
+
 func pseudoChannel(prefix string, user uint64) ChannelID {
 	text := strconv.AppendUint([]byte(prefix), user, 10)
 	sum := sha256.Sum256(text)

@@ -40,6 +40,8 @@ type Bus struct {
 	end       context.CancelFunc
 	closeOnce sync.Once
 
+	userProcess userProcess
+
 	known  highest // the highest id heard of
 	echoes atomic.Uint64
 

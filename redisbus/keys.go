@@ -10,7 +10,7 @@ import (
 // In a cluster all begin with a hash tag, so that they are in one slot and no other installation hears what is published there.
 type keys struct {
 	counter, startdate, statistics string
-	lastSeen                       string // of version 5
+	lastSeen, users, processes     string // of version 5
 
 	message, sequence             string // what further names begin with
 	privateHistory, publicHistory string
@@ -31,6 +31,8 @@ func newKeys(tag string) keys {
 		startdate:      tag + "server:startdate",
 		statistics:     tag + "stats",
 		lastSeen:       tag + "server:lastseen",
+		users:          tag + "server:users",
+		processes:      tag + "server:processes",
 		message:        tag + "message:",
 		sequence:       tag + "server:sequence:",
 		privateHistory: tag + "channel:messages:",

@@ -13,12 +13,15 @@ var (
 	publishSource string
 	//go:embed scripts/echo.lua
 	echoSource string
+	//go:embed scripts/users.lua
+	usersSource string
 )
 
 // scripts are the scripts with their hashes.
 type scripts struct {
 	publish script
 	echo    *rueidis.Lua
+	users   *rueidis.Lua
 }
 
 // script is called by its hash in pipelines, which cannot fall back to the source by themselves: the first call of a pipeline after Redis
@@ -28,7 +31,7 @@ type script struct {
 }
 
 func newScripts() scripts {
-	return scripts{publish: newScript(publishSource), echo: rueidis.NewLuaScript(echoSource)}
+	return scripts{publish: newScript(publishSource), echo: rueidis.NewLuaScript(echoSource), users: rueidis.NewLuaScript(usersSource)}
 }
 
 func newScript(source string) script {

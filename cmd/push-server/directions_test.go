@@ -25,6 +25,7 @@ func TestDirections(t *testing.T) {
 		recorder   = "push-server/engine/recorder"
 		view       = "push-server/engine/view"
 		feed       = "push-server/engine/feed"
+		roster     = "push-server/engine/roster"
 		probe      = "push-server/engine/probe"
 		gnet       = "github.com/panjf2000/gnet/v2"
 		fasthttp   = "github.com/valyala/fasthttp"
@@ -53,14 +54,15 @@ func TestDirections(t *testing.T) {
 	f(batch)
 	f(outage)
 	f(probe, protocol)
+	f(roster, outage)
 	f(recorder, protocol)
 	f(view, protocol)
 	f(channels, protocol)
 	f(closed, protocol)
 	f(feed, protocol, budget, outage)
 	f("push-server/engine/membus", protocol)
-	f(engine, accept, budget, channels, batch, closed, latency, outage, recorder, view, feed, probe, protocol, poll, fasthttp, gnet)
-	f("push-server/engine/ops", engine, accept, budget, channels, batch, closed, latency, outage, recorder, view, feed, probe, protocol, poll, fasthttp, gnet)
+	f(engine, accept, budget, channels, batch, closed, latency, outage, recorder, roster, view, feed, probe, protocol, poll, fasthttp, gnet)
+	f("push-server/engine/ops", engine, accept, budget, channels, batch, closed, latency, outage, recorder, roster, view, feed, probe, protocol, poll, fasthttp, gnet)
 	f("push-server/configs", protocol)
 	f("push-server/bench/...", protocol)
 }

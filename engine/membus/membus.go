@@ -56,6 +56,7 @@ func (o Options) withDefaults() Options {
 // the order of delivery. A Handler therefore must not call the bus.
 type Bus struct {
 	lastSeen  lastSeen
+	users     users
 	now       func() time.Time
 	maxExpiry uint32 // seconds
 	startdate uint64

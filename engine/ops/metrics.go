@@ -8,6 +8,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"push-server/engine"
 )
 
 // exposition is the page for Prometheus, from a registry of its own: nothing that a library registers elsewhere gets in.
@@ -40,6 +42,8 @@ var (
 	closes          = name("push_closes_total", "Connections that ended, by reason.", "reason")
 	frames          = name("push_frames_received_total", "WebSocket frames from clients.")
 	acknowledged    = name("push_acknowledged_total", "Messages that clients of version 5 said they have.")
+	statusWatches   = name("push_status_subscriptions", "Users whose coming and going clients of version 5 watch.")
+	statusNotices   = name("push_status_notices_total", "Notices that users have come or gone.")
 	tokensRefused   = name("push_tokens_refused_total", "Tokens of version 5 that were refused, by reason.", "reason")
 	published       = name("push_published_total", "Publications that came from the bus.")
 	delivered       = name("push_delivered_total", "Publications times the connections that they were sent to.")
@@ -103,10 +107,7 @@ func (c collector) Collect(to chan<- prometheus.Metric) {
 		counter(closes, n, reason)
 	}
 	counter(frames, st.Frames)
-	counter(acknowledged, st.Acknowledged)
-	for fault, n := range st.TokensRefused {
-		counter(tokensRefused, n, string(fault))
-	}
+	collectV5(&st, gauge, counter)
 	counter(published, st.Published)
 	counter(delivered, st.Delivered)
 	counter(replays, st.ReplaysWindow, "window")
@@ -133,6 +134,16 @@ func (c collector) Collect(to chan<- prometheus.Metric) {
 	}
 	gauge(busConnected, one(st.Connected))
 	gauge(ready, one(c.source.Problem() == nil))
+}
+
+// collectV5 is Collect for what version 5 has alone.
+func collectV5(st *engine.Stats, gauge func(d *prometheus.Desc, v int, labels ...string), counter func(d *prometheus.Desc, v uint64, labels ...string)) {
+	counter(acknowledged, st.Acknowledged)
+	gauge(statusWatches, st.StatusWatches)
+	counter(statusNotices, st.StatusNotices)
+	for fault, n := range st.TokensRefused {
+		counter(tokensRefused, n, string(fault))
+	}
 }
 
 func one(ok bool) int {
