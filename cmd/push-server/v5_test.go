@@ -111,6 +111,12 @@ func emptyParams(body string) string {
 // waitConnected waits until the client of a user says that it is online.
 func (p *portal) waitConnected(u *user) {
 	p.t.Helper()
+	p.waitStatus(u, "online")
+}
+
+// waitStatus waits until the client of a user says something of itself, or of those it watches.
+func (p *portal) waitStatus(u *user, status string) {
+	p.t.Helper()
 	deadline := time.After(patience)
 	for {
 		select {
@@ -118,11 +124,11 @@ func (p *portal) waitConnected(u *user) {
 			if e.Complaint != "" {
 				p.t.Fatalf("%s complains: %s", u.name, e.Complaint)
 			}
-			if e.Status == "online" {
+			if e.Status == status {
 				return
 			}
 		case <-deadline:
-			p.t.Fatalf("%s does not come online", u.name)
+			p.t.Fatalf("%s does not say %q", u.name, status)
 		}
 	}
 }

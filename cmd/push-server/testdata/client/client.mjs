@@ -1,7 +1,8 @@
 // Runs real portal clients. Each line of stdin is an order, each line of stdout says what a client has seen.
 //   {"start": NAME, "user": 1, "config": {...}}                                  what pull.config.get would answer
 //   {"send": NAME, "users": [2], "command": "c", "params": {...}, "expiry": 60}
-//   {"client": NAME, "status": "online"}
+//   {"watch": NAME, "of": 17}
+//   {"client": NAME, "status": "online"|"watches 17"|"17 true"}
 //   {"client": NAME, "from": "server"|"client", "command": "c", "params": {...}, "extra": {...}}
 //   {"client": NAME, "complaint": "..."}                                         what the client finds wrong
 import { createInterface } from 'node:readline'
@@ -52,8 +53,14 @@ function send ({ send: name, users, command, params, expiry }) {
     .catch((error) => tell({ client: name, complaint: `send: ${error}` }))
 }
 
+function watch ({ watch: name, of }) {
+  clients[name].subscribeUserStatusChange(of, ({ userId, isOnline }) => tell({ client: name, status: `${userId} ${isOnline}` }))
+    .then(() => tell({ client: name, status: `watches ${of}` }))
+    .catch((error) => tell({ client: name, complaint: `watch: ${error}` }))
+}
+
 for await (const line of createInterface({ input: process.stdin })) {
   const order = JSON.parse(line)
-  order.start ? start(order) : send(order)
+  order.start ? start(order) : order.watch ? watch(order) : send(order)
 }
 process.exit(0)
