@@ -69,6 +69,9 @@ func (e *Engine) flush(ctx context.Context) {
 // Unstored is the number of publications that were accepted and are not stored yet. It may be called from any goroutine.
 func (e *Engine) Unstored() int { return e.publishing.length() }
 
+// CutOff is how many connections were closed at the end without a goodbye. It may be called from any goroutine.
+func (e *Engine) CutOff() int { return int(e.cutOff.Load()) }
+
 // Announce has Ready say no from now on, while everybody is still served: whoever balances load gets time to notice. Drain follows.
 func (e *Engine) Announce() { e.leaving.Store(true) }
 
@@ -122,6 +125,7 @@ func (e *Engine) closeSessions(ctx context.Context) {
 	var told, left int64
 	defer func() {
 		if left > 0 {
+			e.cutOff.Store(left)
 			e.o.Logger.Warn("connections are cut off without a goodbye", "connections", left)
 		}
 	}()

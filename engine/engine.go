@@ -80,7 +80,8 @@ type Engine struct {
 	subscriptions atomic.Uint64 // made so far
 	running       atomic.Bool
 	stopping      atomic.Bool
-	leaving       atomic.Bool // a drain was announced
+	leaving       atomic.Bool  // a drain was announced
+	cutOff        atomic.Int64 // connections, by a drain
 	failed        chan error
 	ctx           context.Context
 	cancel        context.CancelFunc

@@ -69,7 +69,9 @@ func serveLogged(ctx context.Context, files []string, c *configs.Config, logs *l
 		logs.log.Error("shutting down", "err", err)
 		return errors.Join(err, s.drain(brokenTimeout))
 	}
-	return s.drainUntil(ends, s.config.Push.DrainTimeout, s.config.Push.DrainDelay) // as of the last reload
+	err = s.drainUntil(ends, s.config.Push.DrainTimeout, s.config.Push.DrainDelay) // as of the last reload
+	s.drainer.finish(err)
+	return err
 }
 
 // inBackground runs f until the function that it returns is called, which waits for its end.
@@ -109,6 +111,7 @@ type server struct {
 	bus          engine.Bus
 	engine       *engine.Engine
 	ports        []*publishPort
+	drainer      *drainer
 	window       *ops.Server   // nil: nobody wants to look
 	closed       *closed.Ring  // what the window tells of connections that are gone
 	secured      []*tls.Config // by listener; nil: plain
@@ -136,6 +139,7 @@ func newServer(files []string, c *configs.Config, logs *logs) (*server, error) {
 		s.bus.Close()
 		return nil, err
 	}
+	s.drainer = newDrainer(s.engine)
 	return s, nil
 }
 
@@ -240,6 +244,9 @@ func (s *server) wait(ctx context.Context, reloads, reopens <-chan os.Signal) er
 		case <-ctx.Done():
 			s.log.Info("shutting down", "cause", context.Cause(ctx))
 			return nil
+		case <-s.drainer.asked:
+			s.log.Info("shutting down", "cause", "an operator asked for it at push.metrics")
+			return nil
 		case err := <-s.engine.Failed():
 			return fmt.Errorf("event loop: %w", err)
 		case err := <-failed:
@@ -261,8 +268,12 @@ func (s *server) drainUntil(ends <-chan os.Signal, timeout, delay time.Duration)
 	begin := time.Now()
 	ctx, cancel := context.WithTimeout(context.Background(), timeout)
 	defer cancel()
+	further := 2 // the first one has begun the drain
+	if isClosed(s.drainer.asked) {
+		further = 1
+	}
 	go func() {
-		for range 2 { // the first one has begun the drain
+		for range further {
 			select {
 			case <-ends:
 			case <-ctx.Done():
@@ -286,6 +297,15 @@ func (s *server) drainUntil(ends <-chan os.Signal, timeout, delay time.Duration)
 	}
 	s.log.Info("stopped", "took", time.Since(begin).Round(time.Millisecond))
 	return errors.Join(errs...)
+}
+
+func isClosed(c <-chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
+	}
 }
 
 func (s *server) shutPorts(ctx context.Context, timeout time.Duration) error {

@@ -92,7 +92,7 @@ func (s *server) windowOptions(c *configs.Config) (ops.Options, error) {
 	token, err := o.Secret()
 	test := newTester(c)
 	return ops.Options{
-		Token: token, ReadOnly: o.ReadOnly, Profiles: c.ServesProfiles(), Hosts: o.Hosts, Warnings: s.logs.warnings, Closed: s.closed,
+		Token: token, ReadOnly: o.ReadOnly, Profiles: c.ServesProfiles(), Hosts: o.Hosts, Warnings: s.logs.warnings, Closed: s.closed, Drain: s.drainer,
 		Version: versionText(), Process: processID(c), Storage: c.Storage.Type, ClusterMode: c.ClusterMode, Loops: loops(&c.Push),
 		Config: map[string]any{"files": c.File, "options": c.Effective()},
 		Page:   page.Handler(test.Origins), Tester: test,

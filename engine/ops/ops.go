@@ -8,6 +8,7 @@
 //	/overview       JSON: all that is watched live
 //	/connections    JSON: who is connected; below it, what happened on a connection, and what happens (events.go)
 //	/closes         JSON: connections of a channel that have ended
+//	/drain          ends the server in good order, and tells how that goes
 //	/warnings       JSON: the latest warnings and errors
 //	/config         JSON: the configuration as it counts, without secrets
 //	/debug/pprof/   profiles of the Go runtime
@@ -71,6 +72,7 @@ type Options struct {
 	Warnings *Warnings
 	Page     http.Handler // answers / and /assets/; nil: there is no page
 	Tester   http.Handler // answers /tester/; nil: there is none
+	Drain    http.Handler // answers POST /drain, which ends the server; nil: there is none
 	Closed   *closed.Ring // connections that have ended; nil: they are not shown
 
 	// What else there is to say about the process; Config is written as JSON.
@@ -175,6 +177,9 @@ func guarded(source Source, o *Options, readOnly bool) http.Handler {
 	}
 	if o.Tester != nil {
 		mux.Handle("/tester/", o.Tester)
+	}
+	if o.Drain != nil {
+		mux.Handle("POST /drain", o.Drain)
 	}
 	if o.Profiles {
 		mux.HandleFunc("GET /debug/pprof/", pprof.Index)

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"io"
 	"net/http"
 	"net/url"
 
@@ -34,6 +35,24 @@ func (c *Client) Get(ctx context.Context, page string, query url.Values, v any) 
 		return reply.Err()
 	}
 	return json.Unmarshal(reply.Body, v)
+}
+
+// Open asks for a page that comes bit by bit.
+func (c *Client) Open(ctx context.Context, method, page string) (io.ReadCloser, error) {
+	target := url.URL{Scheme: "http", Host: c.Address, Path: page}
+	res, err := c.HTTP.Open(ctx, method, target.String(), c.header())
+	switch {
+	case err != nil:
+		return nil, err
+	case res.StatusCode == http.StatusOK:
+		return res.Body, nil
+	}
+	defer res.Body.Close()
+	if res.StatusCode == http.StatusNotFound || res.StatusCode == http.StatusMethodNotAllowed {
+		return nil, ErrAbsent
+	}
+	text, _ := io.ReadAll(io.LimitReader(res.Body, 1<<16))
+	return nil, (&terminal.Reply{Status: res.StatusCode, Body: text}).Err()
 }
 
 func (c *Client) header() http.Header {

@@ -61,6 +61,22 @@ func (c *Client) Do(ctx context.Context, method, target string, header http.Head
 	return &Reply{res.StatusCode, res.Header, text}, nil
 }
 
+// Open sends a request without a body. The body of the reply is the caller's to read and to close.
+func (c *Client) Open(ctx context.Context, method, target string, header http.Header) (*http.Response, error) {
+	req, err := http.NewRequestWithContext(ctx, method, target, http.NoBody)
+	if err != nil {
+		return nil, withoutURL(err)
+	}
+	for name, values := range header {
+		req.Header[name] = values
+	}
+	res, err := c.http.Do(req)
+	if err != nil {
+		return nil, withoutURL(err)
+	}
+	return res, nil
+}
+
 // withoutURL takes the URL out of an error of package http.
 func withoutURL(err error) error {
 	if u, ok := errors.AsType[*url.Error](err); ok {
