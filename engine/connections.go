@@ -218,7 +218,7 @@ func (l *loop) describe(s *Session, id view.ID) view.Connection {
 	c := view.Connection{
 		ID: id.String(), Listener: l.o.Listeners[s.listener].Name, Transport: s.via().label, Dialect: s.speaks().label,
 		Address: l.peer(s), Since: l.engine.started.Add(time.Duration(s.opened) * time.Second), State: stateNames[s.state],
-		ChannelCount: len(s.subs), Channels: []string{}, Waiting: s.conn.OutboundBuffered() + unacknowledged(s.conn.Fd()), Sent: s.sent,
+		ChannelCount: len(s.subs), Channels: []string{}, Waiting: s.conn.OutboundBuffered() + unacknowledged(s.conn.Fd()), Sent: s.sent, Agent: l.agents.Text(s.agent),
 	}
 	for _, sub := range s.subs[:min(len(s.subs), shownChannels)] {
 		ch := l.table.Channel(sub)

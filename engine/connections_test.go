@@ -42,7 +42,7 @@ func TestOperatorFindsConnections(t *testing.T) {
 	e := startMemory(t, func(o *Options) { o.ErrorLog = func(string, string) {} }) // without it nobody needs to know what proxies say
 	item, other := newItem(), newItem()
 	c := testclient.Open(t, e.Addrs()[0])
-	c.Upgrade(testSub+query("", item), "X-Forwarded-For: 10.1.2.3")
+	c.Upgrade(testSub+query("", item), "X-Forwarded-For: 10.1.2.3", "User-Agent: Firefox")
 	subscribed(t, e, query("", other))
 	ch := private(item)
 	testclient.Await(t, "both listen", func() bool { return e.Stats().WebSockets == 2 })
@@ -60,7 +60,7 @@ func TestOperatorFindsConnections(t *testing.T) {
 	})
 	public := protocol.ChannelID{Bytes: item.Public}
 	if got.Transport != "websocket" || got.Dialect != "text" || got.State != "live" || got.Listener != "test" || got.Address != "10.1.2.3" ||
-		got.Waiting != 0 || got.Acked != got.LastMessage || len(got.LastMessage) != 26 || time.Since(got.Since) > time.Minute ||
+		got.Waiting != 0 || got.Agent != "Firefox" || got.Acked != got.LastMessage || len(got.LastMessage) != 26 || time.Since(got.Since) > time.Minute ||
 		!slices.Equal(got.Channels, []string{view.Hash(&ch), view.Hash(&public)}) || got.ChannelCount != 2 {
 		t.Errorf("%+v", got)
 	}

@@ -21,6 +21,14 @@ func TestSizeOfSession(t *testing.T) {
 	}
 }
 
+// What operators are shown of a connection, and nothing else needs, is a part of that.
+func TestConnectionsAreWatchedForFewBytes(t *testing.T) {
+	var s Session
+	if size := unsafe.Sizeof(s.sent) + unsafe.Sizeof(s.born) + unsafe.Sizeof(s.opened) + unsafe.Sizeof(s.agent); size > 16 {
+		t.Errorf("%d bytes of each session are for operators alone", size)
+	}
+}
+
 func TestDeliveryAllocatesNothing(t *testing.T) {
 	const sessions = 20
 	l, sinks, ch := bareLoop(t, sessions)

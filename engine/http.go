@@ -55,7 +55,8 @@ func (l *loop) refuse(s *Session, n int) (int, bool) {
 // route decides what becomes of the request in l.head, whose head is the first size bytes of buf.
 func (l *loop) route(s *Session, buf []byte, size int) (n int, more bool) {
 	h := &l.head
-	s.request = request{}
+	l.agents.Drop(s.agent)
+	s.request = request{agent: l.agents.Take(h.Header.UserAgent())}
 	l.note(s, recorder.Request, size, 0)
 	if h.HTTP10 {
 		s.mark(asksHTTP10)

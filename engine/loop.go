@@ -18,6 +18,7 @@ import (
 
 	"push-server/engine/channels"
 	"push-server/engine/feed"
+	"push-server/engine/intern"
 	"push-server/engine/recorder"
 	"push-server/poll"
 	"push-server/protocol"
@@ -62,7 +63,8 @@ type loop struct {
 	arrivals  []arrival                       // of all sessions, by index, if somebody is followed
 	watched   map[uint32][]*recorder.Follower // sessions with flagWatched, by index
 	recorder  recorder.Recorder
-	now       int64 // Unix, nanoseconds: as of the callback, or of the last look at the clock in it
+	agents    intern.Table // what clients call themselves, of all sessions
+	now       int64        // Unix, nanoseconds: as of the callback, or of the last look at the clock in it
 
 	settings   *settings    // that count here
 	reader     *feed.Reader // what is published
@@ -434,6 +436,7 @@ func (l *loop) sweep() {
 		}
 		l.forgetPeer(s)
 		l.forgetRate(s)
+		l.agents.Drop(s.agent)
 		if !s.is(flagOwn) {
 			l.engine.admission.leave()
 		}

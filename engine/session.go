@@ -103,6 +103,7 @@ type request struct {
 	key       uint8              // that its channels are signed with
 	pulses    uint8              // pings of version 5 without an answer
 	faults    uint8              // messages of version 5 that were no JSON
+	agent     uint8              // what the client calls itself: a number of loop.agents
 	named     uint16             // of subs, those that the request has named; users whose coming and going it watches follow
 	assembly  *protocol.Assembly // a message of a client that has not come in one piece
 	replay    *feed.Replay       // while replaying

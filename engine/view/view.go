@@ -59,7 +59,7 @@ type Connection struct {
 	Acked        string    `json:"acked,omitempty"` // the same, if the system of the peer has acknowledged everything
 	Waiting      int       `json:"waiting"`         // bytes that it has not
 	Sent         uint32    `json:"sent"`            // messages
-	Agent        string    `json:"agent"`           // is not kept
+	Agent        string    `json:"agent"`           // what the client calls itself, or the proxy that does not pass that on
 }
 
 // Closes are connections of a channel that have ended.
