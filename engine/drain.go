@@ -25,7 +25,7 @@ func (e *Engine) Drain(ctx context.Context) error {
 	return errors.Join(e.lost(), err)
 }
 
-// stopTime is how long goroutines may take to end after a drain, out of its time.
+// stopTime is how long goroutines may take to end after a drain, out of its time; longer where more of that is left.
 const stopTime = 500 * time.Millisecond
 
 // butFor is ctx without its last d, or without a quarter of it where that is less.
@@ -37,11 +37,15 @@ func butFor(ctx context.Context, d time.Duration) (context.Context, context.Canc
 	return context.WithDeadline(ctx, deadline.Add(-min(d, time.Until(deadline)/4)))
 }
 
-// rest is what is left of the time of ctx, even if ctx was cancelled, but d at most. It is never nothing: the end has to be begun.
+// rest is what is left of the time of ctx; if ctx was cancelled, d of that at most. It is never nothing: the end has to be begun.
 func rest(ctx context.Context, d time.Duration) (context.Context, context.CancelFunc) {
 	const least = 50 * time.Millisecond
 	if deadline, ok := ctx.Deadline(); ok {
-		d = min(d, max(time.Until(deadline), least))
+		left := max(time.Until(deadline), least)
+		if ctx.Err() == nil {
+			d = left
+		}
+		d = min(d, left)
 	}
 	return context.WithTimeout(context.WithoutCancel(ctx), d)
 }

@@ -1,6 +1,10 @@
 package engine
 
-import "testing"
+import (
+	"context"
+	"testing"
+	"time"
+)
 
 func TestDeadlines(t *testing.T) {
 	var slab sessionSlab
@@ -57,4 +61,27 @@ func TestOptionsSayWhatIsWrong(t *testing.T) {
 	f(func(o *Options) { o.Key = nil }, "engine: Key is empty")
 	f(func(o *Options) { o.WindowCount = 1000 }, "engine: WindowCount is 1000, not a power of two")
 	f(func(o *Options) { o.WindowBytes = 10 }, "engine: WindowBytes (10) is below MaxPayload (1048576)")
+}
+
+// Goroutines that end slowly on a busy machine have what is left of the time of a drain; after a second signal they have little.
+func TestTimeOfTheEnd(t *testing.T) {
+	ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+	defer cancel()
+	left := func() time.Duration {
+		t.Helper()
+		ctx, cancel := rest(ctx, stopTime)
+		defer cancel()
+		deadline, ok := ctx.Deadline()
+		if !ok || ctx.Err() != nil {
+			t.Fatal(ok, ctx.Err())
+		}
+		return time.Until(deadline)
+	}
+	if d := left(); d < time.Minute {
+		t.Errorf("%v are left of an hour", d)
+	}
+	cancel()
+	if d := left(); d > stopTime {
+		t.Errorf("%v after a second signal", d)
+	}
 }
