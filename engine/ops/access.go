@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/json"
+	"io"
 	"net"
 	"net/http"
 	"net/netip"
@@ -40,8 +41,7 @@ func (g *guard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case g.named && !g.isNamed(r.Host):
 		fail(w, http.StatusForbidden, "Host is neither an address nor one of push.operators.hosts")
 	case g.token != "" && !g.knows(r):
-		h.Set("WWW-Authenticate", `Basic realm="push-server", charset="UTF-8"`)
-		fail(w, http.StatusUnauthorized, "the token of push.operators.token is missing or wrong")
+		askForToken(w, r)
 	case g.readOnly && !reads(r):
 		fail(w, http.StatusForbidden, "this window is read-only: push.operators.readOnly, or it has no token and is not on loopback")
 	case g.origins.Check(r) != nil:
@@ -50,6 +50,38 @@ func (g *guard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		g.next.ServeHTTP(w, r)
 	}
 }
+
+// askForToken has a browser ask for the token whenever a page is opened. The scripts of a page that is open already, which ask every two
+// seconds, are only told: the browser would ask as often.
+func askForToken(w http.ResponseWriter, r *http.Request) {
+	const missing = "the token of push.operators.token is missing or wrong"
+	if r.Header.Get("Sec-Fetch-Dest") != "empty" {
+		w.Header().Set("WWW-Authenticate", `Basic realm="push-server", charset="UTF-8"`)
+	}
+	if !strings.Contains(r.Header.Get("Accept"), "text/html") {
+		fail(w, http.StatusUnauthorized, missing)
+		return
+	}
+	w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	w.Header().Set("Cache-Control", "no-store")
+	w.WriteHeader(http.StatusUnauthorized)
+	_, _ = io.WriteString(w, tokenPage) // whoever asked may have gone
+}
+
+// tokenPage is what is left to read for who closes the question of the browser.
+const tokenPage = `<!doctype html>
+<html lang="en">
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark">
+<title>push-server: the token is missing or wrong</title>
+<style>body { font: 1rem/1.5 system-ui, sans-serif; max-width: 36rem; margin: 15vh auto; padding: 0 1rem } code { overflow-wrap: anywhere }</style>
+<h1>The token is missing or wrong</h1>
+<p>This is the page for operators of a push server. Reload it, leave the name as it is, and give the token as the password.</p>
+<p>The token is <code>push.operators.token</code> in the configuration of the server, or what stands in the file that
+<code>push.operators.tokenFile</code> names.</p>
+</html>
+`
 
 func reads(r *http.Request) bool { return r.Method == http.MethodGet || r.Method == http.MethodHead }
 

@@ -61,6 +61,19 @@ func TestTokenIsAskedFor(t *testing.T) {
 	f("/readyz", 200)
 }
 
+// Browsers ask their users when a page is opened, and not for each question of a script; who does not know the token reads what it is.
+func TestBrowsersAskOnce(t *testing.T) {
+	t.Parallel()
+	opened := ask(Options{Token: "t"}, true, "GET", "/", here, "Accept", "text/html,*/*;q=0.8", "Sec-Fetch-Dest", "document")
+	if opened.Code != 401 || opened.Header().Get("WWW-Authenticate") == "" || !strings.Contains(opened.Body.String(), "push.operators.tokenFile") {
+		t.Errorf("%d %q %s", opened.Code, opened.Header(), opened.Body)
+	}
+	asked := ask(Options{Token: "t"}, true, "GET", "/overview", here, "Accept", "*/*", "Sec-Fetch-Dest", "empty")
+	if asked.Code != 401 || asked.Header().Get("WWW-Authenticate") != "" || !strings.HasPrefix(asked.Body.String(), `{"error":`) {
+		t.Errorf("%d %q %s", asked.Code, asked.Header(), asked.Body)
+	}
+}
+
 func TestNamesOfOthersAreRefused(t *testing.T) {
 	t.Parallel()
 	f := func(host string, loopback bool, want int) {

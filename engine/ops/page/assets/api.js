@@ -1,10 +1,13 @@
 // How the page asks the server.
 
+// at is where the server has a path. The address of the page itself may have the token before its host, with which nothing can be fetched.
+const at = (path) => new URL(path, location.origin);
+
 // request answers what the server says as JSON. An Error has the server's own words, and its status.
 export async function request(path, options = {}) {
 	let reply;
 	try {
-		reply = await fetch(path, { cache: "no-store", ...options });
+		reply = await fetch(at(path), { cache: "no-store", ...options });
 	} catch (err) {
 		if (err.name === "AbortError") throw err;
 		throw Object.assign(new Error("no answer from the server"), { status: 0 });
@@ -18,7 +21,7 @@ export const post = (path, body = {}) =>
 
 // stream reads events until they end: on(name, data, …) gets each. An aborted stream ends without an error.
 export async function stream(path, on, signal) {
-	const reply = await fetch(path, { cache: "no-store", signal, headers: { Accept: "text/event-stream" } });
+	const reply = await fetch(at(path), { cache: "no-store", signal, headers: { Accept: "text/event-stream" } });
 	await check(reply);
 	const reader = reply.body.pipeThrough(new TextDecoderStream()).getReader();
 	let rest = "";

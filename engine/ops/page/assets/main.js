@@ -60,7 +60,8 @@ function head(o) {
 
 function offline(err) {
 	const since = lastAnswer ? `; what is shown is of ${clock(lastAnswer)}` : "";
-	const why = err.status ? `The server refuses: ${err.message}` : "The server does not answer";
+	const why = err.status === 401 ? "The server has another token now: reload the page to give it" :
+		err.status ? `The server refuses: ${err.message}` : "The server does not answer";
 	setText(byId("offline"), `${why}${since}. Trying again every two seconds.`);
 	byId("offline").hidden = false;
 	setState(byId("pill"), "no answer", "bad");

@@ -58,7 +58,9 @@ function words(o) {
 	let text = `It serves ${count(o.connections.total, "connection")} on ${count(o.channels, "channel")}, and ${store} answers.`;
 	if (!o.ready) {
 		[title, state] = ["Not ready", "bad"];
-		text = `${o.problem || "The server does not say why"}. Load balancers are told so at /readyz.`;
+		const problem = (o.problem || "the server does not say why").replace("the bus", store);
+		const kept = o.bus.connected ? "" : " What is published meanwhile is kept, and delivered when it answers again.";
+		text = `${problem[0].toUpperCase()}${problem.slice(1)}.${kept} Load balancers are told so at /readyz.`;
 	} else if (!o.bus.connected) {
 		[title, state] = [`Ready, but ${store} is silent`, "warn"];
 		text = `Nothing came back for ${seconds(o.bus.silence)}. Publications wait in the queue, ${count(o.publishQueue, "one")} now.`;
