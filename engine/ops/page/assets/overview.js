@@ -81,7 +81,7 @@ function tiles(o) {
 		["Room for", number(o.connections.free), "more connections"],
 		["Channels", number(o.channels), "with somebody listening"],
 		["To be stored", number(o.publishQueue), count(o.counters.publishRetries || 0, "attempt") + " repeated"],
-		[o.storage === "redis" ? "Redis" : "Storage", o.bus.connected ? "answers" : "silent", o.storage === "redis" ? `in ${seconds(o.bus.lag)}` : "in memory"],
+		[o.storage === "redis" ? "Redis" : "Storage", o.bus.connected ? "answers" : "silent", o.storage !== "redis" ? "in memory" : o.bus.connected ? `in ${seconds(o.bus.lag)}` : "publications wait"],
 		["Memory", bytes(o.memory.resident), o.memory.limit ? `of ${bytes(o.memory.limit)}` : `heap ${bytes(o.memory.heap)}`],
 		["Up", duration(o.uptime), count(o.loops, "event loop")],
 	];
