@@ -22,6 +22,7 @@ func TestDirections(t *testing.T) {
 		latency    = "push-server/engine/latency"
 		outage     = "push-server/engine/outage"
 		batch      = "push-server/engine/batch"
+		intern     = "push-server/engine/intern"
 		recorder   = "push-server/engine/recorder"
 		view       = "push-server/engine/view"
 		feed       = "push-server/engine/feed"
@@ -52,6 +53,7 @@ func TestDirections(t *testing.T) {
 	f(budget)
 	f(latency)
 	f(batch)
+	f(intern)
 	f(outage)
 	f(probe, protocol)
 	f(roster, outage)
@@ -61,8 +63,8 @@ func TestDirections(t *testing.T) {
 	f(closed, protocol)
 	f(feed, protocol, budget, outage)
 	f("push-server/engine/membus", protocol)
-	f(engine, accept, budget, channels, batch, closed, latency, outage, recorder, roster, view, feed, probe, protocol, poll, fasthttp, gnet)
-	f("push-server/engine/ops", engine, accept, budget, channels, batch, closed, latency, outage, recorder, roster, view, feed, probe, protocol, poll, fasthttp, gnet)
+	f(engine, accept, budget, channels, batch, intern, closed, latency, outage, recorder, roster, view, feed, probe, protocol, poll, fasthttp, gnet)
+	f("push-server/engine/ops", engine, accept, budget, channels, batch, intern, closed, latency, outage, recorder, roster, view, feed, probe, protocol, poll, fasthttp, gnet)
 	f("push-server/configs", protocol)
 	f("push-server/bench/...", protocol)
 }

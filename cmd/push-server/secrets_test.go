@@ -2,15 +2,20 @@ package main
 
 import (
 	"context"
+	"encoding/hex"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
+	"os"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
 	"time"
 
 	"push-server/protocol/testclient"
+	"push-server/redisbus/redistest"
 )
 
 // tokenWindow is the operator's window of a server, looked at with its token.
@@ -69,6 +74,7 @@ func TestOperatorsSeeNoSecrets(t *testing.T) {
 	c.option("metrics", w.addr)
 	c.option("logLevel", "debug")
 	c.option("maxBuffered", 1000)
+	c.option("acceptTimeout", "10s") // a busy machine is no reason for a 202
 	c.option("operators", map[string]any{"token": w.token})
 	p := start(t, c)
 	key := c["security"].(map[string]any)["key"].(string)
@@ -137,4 +143,97 @@ func findSecrets(t *testing.T, pages map[string]string, chs []testclient.Channel
 			}
 		}
 	}
+}
+
+// Nor is anything of that in what commands print, in log files and in lines of JSON, with tokens of version 5, signatures of its back ends
+// and a password of Redis besides. Channel ids are in the traffic of those whom debug.ip follows, as with the Node server; without their
+// signatures they open nothing.
+func TestCommandsAndFilesShowNoSecrets(t *testing.T) {
+	t.Parallel()
+	const said, password, token = "what-only-the-client-may-read", "password-of-redis-0123", "token-of-operators-0123"
+	dir := t.TempDir()
+	c := talkative(t, dir, password, token)
+	w := serveWhy(t, c)
+	key := c["security"].(map[string]any)["key"].(string)
+	ch := testclient.NewChannel(key)
+	openSocket(t, c, ch)
+	jwt := testclient.Token(key, time.Now().Add(time.Hour).Unix(), 17)
+	socket, err := testclient.Dial(t.Context(), c.addr("sub"), subPath+"?jsonRpc=true&token="+jwt)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer socket.Close()
+	if refused, err := testclient.Dial(t.Context(), c.addr("sub"), subPath+"?jsonRpc=true&token="+jwt[:len(jwt)-2]+"xx"); err == nil {
+		refused.Close() // and it is logged
+	}
+	w.publish(t, 200, ch, `"`+said+`"`, 60)
+	body := `[{"jsonrpc":"2.0","method":"publish","params":{"userList":[17],"expiry":60,"body":{"text":"` + said + `"}}}]`
+	signature := hex.EncodeToString(ch.Sign(body))
+	b := &backend5{t, "http://" + c.addr("pub") + pubPath}
+	if status, reply := b.callSigned(body, signature); status != 200 || reply != "[]" {
+		t.Fatal(status, reply)
+	}
+	b.callSigned(body+" ", signature) // is refused
+
+	w.want(t, "delivered", ch.Signed(), "")
+
+	pages := make(map[string]string)
+	for _, command := range []string{"check", "doctor", "stat", "health", "why --channel " + ch.Signed()} {
+		stdout, stderr, _ := execute(t, append(strings.Fields(command), w.args...)...)
+		if name, _, _ := strings.Cut(command, " "); len(stdout+stderr) > 0 {
+			pages[name] = stdout + stderr
+		}
+	}
+	if len(pages) < 5 {
+		t.Errorf("%q", pages)
+	}
+	window := tokenWindow{c["push"].(map[string]any)["metrics"].(string), token}
+	for _, path := range []string{"/connections", "/closes?search=" + ch.Private, "/connections/" + window.find(t, ch) + "/events", "/config", "/warnings", "/debug/pprof/goroutine?debug=2"} {
+		page, err := window.look(t.Context(), path)
+		if err != nil {
+			t.Error(err)
+		}
+		pages[path] = page
+	}
+	signed := ch.Signed()
+	secrets := []string{key, said, password, token, jwt, jwt[strings.LastIndexByte(jwt, '.')+1:], signature, signed[strings.LastIndexByte(signed, '.')+1:]}
+	testclient.Await(t, "the traffic is in the file", func() bool {
+		maps.Copy(pages, readFolder(t, dir))
+		return strings.Contains(fmt.Sprint(pages), "[WS-CONNECTION]")
+	})
+	pages["standard error"] = w.process.log.String()
+	findSecrets(t, pages, nil, secrets...)
+}
+
+// talkative is a server on a Redis with a password that says as much as it can, with log files in dir.
+func talkative(t *testing.T, dir, password, token string) config {
+	t.Helper()
+	_, redis := redistest.StartTCP(t, "--requirepass", password)
+	c := standalone(t)
+	c["clusterMode"], c["storage"] = true, map[string]any{"type": "redis", "host": "127.0.0.1", "port": redis, "password": password}
+	c["debug"] = map[string]any{"folderName": dir, "ip": []any{"127.0.0.1"}}
+	c.option("acceptTimeout", "10s")
+	c.option("logFormat", "json")
+	c.option("logLevel", "debug")
+	c.option("metrics", fmt.Sprintf("127.0.0.1:%d", freePort(t)))
+	c.option("operators", map[string]any{"token": token})
+	return c
+}
+
+// readFolder reads the files of a folder, by name.
+func readFolder(t *testing.T, dir string) map[string]string {
+	t.Helper()
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	texts := make(map[string]string)
+	for _, entry := range entries {
+		text, err := os.ReadFile(filepath.Join(dir, entry.Name()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		texts[entry.Name()] = string(text)
+	}
+	return texts
 }

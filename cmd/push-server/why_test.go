@@ -20,6 +20,8 @@ type whyCase struct {
 	redis  *redistest.Server
 	args   []string
 	http   *testclient.HTTP
+
+	process *process
 }
 
 func startWhy(t *testing.T, redis *redistest.Server, options map[string]any) *whyCase {
@@ -32,8 +34,14 @@ func startWhy(t *testing.T, redis *redistest.Server, options map[string]any) *wh
 	for key, value := range options {
 		c.option(key, value)
 	}
-	w := &whyCase{t: t, config: c, redis: redis, args: writeConfigs(t, c), http: testclient.NewHTTP(false)}
-	start(t, c)
+	w := serveWhy(t, c)
+	w.redis = redis
+	return w
+}
+
+func serveWhy(t *testing.T, c config) *whyCase {
+	t.Helper()
+	w := &whyCase{t: t, config: c, args: writeConfigs(t, c), http: testclient.NewHTTP(false), process: start(t, c)}
 	testclient.AwaitNil(t, "the server is ready", func() error {
 		_, _, err := execute(t, append([]string{"health"}, w.args...)...)
 		return err
