@@ -126,7 +126,7 @@ func (e *Engine) closeSessions(ctx context.Context) {
 	ticker := time.NewTicker(drainPause)
 	defer ticker.Stop()
 	var grace <-chan time.Time
-	var told, left int64
+	told, left := int64(0), int64(connections)
 	defer func() {
 		if left > 0 {
 			e.cutOff.Store(left)

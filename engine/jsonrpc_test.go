@@ -19,11 +19,12 @@ func dialV5(t *testing.T, e *Engine, d time.Duration) *testclient.Client {
 
 // A client of version 5 that says something now and then stays, however late it is each time; one that says nothing is gone after a while.
 func TestPulses(t *testing.T) {
+	t.Parallel()
 	e := startMemory(t, func(o *Options) {
-		o.V5 = V5{Enabled: true, PingInterval: 100 * time.Millisecond, DeadAfter: 400 * time.Millisecond}
+		o.V5 = V5{Enabled: true, PingInterval: 100 * time.Millisecond, DeadAfter: 3 * time.Second}
 	})
 	c := dialV5(t, e, time.Hour)
-	for range 4 {
+	for range 12 { // as many pings as it may leave without an answer, and more
 		for range 3 {
 			if f := c.Frame(); f.Header.OpCode != ws.OpText || string(f.Payload) != "ping" {
 				t.Fatalf("got %v %q", f.Header.OpCode, f.Payload)

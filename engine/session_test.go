@@ -133,12 +133,13 @@ func TestWrongChannelIsRefusedAfterTheHandshake(t *testing.T) {
 }
 
 func TestPingPong(t *testing.T) {
-	e := startMemory(t, func(o *Options) { o.PingInterval = 100 * time.Millisecond })
-	c := webSocket(t, e, query("", newItem()))
+	c := webSocket(t, startMemory(t, nil), query("", newItem()))
 	c.SendFrame(ws.OpPing, []byte("x"))
 	if f := c.Frame(); f.Header.OpCode != ws.OpPong || string(f.Payload) != "x" {
 		t.Errorf("%v %q", f.Header, f.Payload)
 	}
+	e := startMemory(t, func(o *Options) { o.PingInterval = 100 * time.Millisecond })
+	c = webSocket(t, e, query("", newItem()))
 	if code := c.End(); code != 0 { // no answer to the server's pings
 		t.Errorf("close code %d", code)
 	}

@@ -189,7 +189,7 @@ func TestLargeMessagesOverTLS(t *testing.T) {
 }
 
 func TestSlowReaderOverTLS(t *testing.T) {
-	e := startTLS(t, func(o *Options) { o.MaxBuffered = 1 << 16; o.PingInterval = 300 * time.Millisecond })
+	e := startTLS(t, func(o *Options) { o.MaxBuffered = 1 << 16; o.PingInterval = 2 * time.Second })
 	a := newItem()
 	c := dialTLS(t, e)
 	c.Upgrade(testSub + query("", a))

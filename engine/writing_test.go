@@ -38,7 +38,7 @@ func TestNobodyGetsMessagesSwapped(t *testing.T) {
 
 // Polls that time out while a broadcast is under way get the message, or a position before it.
 func TestPollEndsWhileABroadcastIsUnderWay(t *testing.T) {
-	e := startMemory(t, func(o *Options) { o.TurnBudget = 1; o.PollTimeout = 500 * time.Millisecond })
+	e := startMemory(t, func(o *Options) { o.TurnBudget = 1; o.PollTimeout = time.Hour })
 	a := newShared()
 	witness := subscribed(t, e, query("", a))
 	const polls = 200
@@ -48,6 +48,16 @@ func TestPollEndsWhileABroadcastIsUnderWay(t *testing.T) {
 		cs[i].Get(testSub + query("", a))
 	}
 	testclient.Await(t, "all polls", func() bool { return e.Stats().Polls == polls })
+	e.inEachLoop(t, func(l *loop) { // an hour is over for one after the other
+		n := uint32(0)
+		l.slab.each(func(s *Session) {
+			if s.timer == timerPoll {
+				n++
+				l.deadlines.length[timerPoll] = n / 40
+				l.deadlines.start(s, timerPoll)
+			}
+		})
+	})
 	testclient.Await(t, "the first one to time out", func() bool { return e.Stats().Polls < polls })
 	publish(t, e, "1", 60, private(a))
 	mid := witness.Messages(1)[0].ID

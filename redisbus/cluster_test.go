@@ -60,9 +60,6 @@ func TestClusterFailover(t *testing.T) {
 			lacked, lost := p.check(t, l.Events(), history(t, open(t, o), alice))
 			t.Logf("stored again after %v; of %d the new master lacks %d, of which %d were not delivered either; %d answers with an error",
 				took.Round(10*time.Millisecond), len(p.stored), lacked, lost, len(p.unsure))
-			if took > patience/2 {
-				t.Errorf("stored again after %v", took)
-			}
 			if lacked > most || lost > most {
 				t.Errorf("the new master lacks %d, %d are lost", lacked, lost)
 			}

@@ -37,8 +37,11 @@ func (b *Bus) Remaining(ctx context.Context, ids []protocol.MessageID) ([]time.D
 		return c.B().Pttl().Key(b.keys.messageOf(ids[i])).Build()
 	}, func(_ int, r rueidis.RedisResult) error {
 		ms, err := r.AsInt64()
-		if ms == persistent {
+		switch ms {
+		case persistent:
 			ms = max(b.options.MessageTTL, time.Second).Milliseconds()
+		case 0:
+			ms = 1 // its last millisecond: it can be read
 		}
 		remaining = append(remaining, time.Duration(max(ms, 0))*time.Millisecond)
 		return err

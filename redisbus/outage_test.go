@@ -89,12 +89,8 @@ func TestWithoutRedis(t *testing.T) {
 	l := bustest.Start(t, bus)
 	f := func(what string, call func(ctx context.Context) error) {
 		t.Helper()
-		begun := time.Now()
-		if err := call(timeout(t, patience)); err == nil {
-			t.Errorf("%s: no error", what)
-		}
-		if took := time.Since(begun); took > patience/4 {
-			t.Errorf("%s took %v to fail", what, took)
+		if err := call(timeout(t, patience)); err == nil || errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("%s: %v", what, err)
 		}
 	}
 	ps := numbered(0, 5, alice)
@@ -412,7 +408,6 @@ func TestCallsEndWithTheirContext(t *testing.T) {
 	proxy.Hold()
 	bus := open(t, redisbus.Options{Addr: proxy.Addr(), DialTimeout: 300 * time.Millisecond})
 	l := bustest.Start(t, bus)
-	begun := time.Now()
 	if _, err := bus.Publish(timeout(t, 50*time.Millisecond), numbered(0, 1, alice)); err == nil {
 		t.Error("Publish: no error")
 	}
@@ -422,8 +417,5 @@ func TestCallsEndWithTheirContext(t *testing.T) {
 	if err := l.End(); !errors.Is(err, context.Canceled) {
 		t.Errorf("Subscribe: %v", err)
 	}
-	if took := time.Since(begun); took > patience/4 {
-		t.Errorf("took %v", took)
-	}
-	proxy.Release()
+	proxy.Release() // so far nothing was answered
 }

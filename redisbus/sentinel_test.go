@@ -29,9 +29,6 @@ func TestFailover(t *testing.T) {
 			lacked, lost := p.check(t, l.Events(), history(t, open(t, redisbus.Options{Addr: g.Servers[1].Addr(), HistorySize: 100_000}), alice))
 			t.Logf("%s: stored again after %v; of %d the new master lacks %d, of which %d were not delivered either; %d answers with an error",
 				name, took.Round(10*time.Millisecond), len(p.stored), lacked, lost, len(p.unsure))
-			if took > 5*time.Second {
-				t.Errorf("stored again after %v", took)
-			}
 			if lost > 20 {
 				t.Errorf("%d publications are lost", lost)
 			}

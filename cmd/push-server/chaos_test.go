@@ -27,7 +27,8 @@ func TestChaos(t *testing.T) {
 	random := rand.New(rand.NewPCG(seed, 0))
 	all := slices.DeleteFunc(faults(), func(c fault) bool { return c.group || c.cluster || slices.Contains(c.redis, "everysec") })
 	f := newFaultRun(t, &fault{user: true, proxy: true,
-		redis: slices.Concat(always, []string{"--enable-debug-command", "yes", "--busy-reply-threshold", "50"})}, false)
+		redis: slices.Concat(always, []string{"--enable-debug-command", "yes", "--busy-reply-threshold", "50",
+			"--auto-aof-rewrite-min-size", "4mb"})}, false) // so that it does not take longer to start with each minute
 	f.size.publications = 1 << 30
 	enough := make(chan struct{})
 	f.enough = enough

@@ -1,10 +1,14 @@
 package main
 
 import (
+	"errors"
+	"fmt"
+	"io"
 	"net"
 	"os/exec"
+	"sync"
+	"sync/atomic"
 	"testing"
-	"time"
 
 	"push-server/protocol/testclient"
 )
@@ -22,15 +26,16 @@ func TestDescriptorLimit(t *testing.T) {
 
 	ch := testclient.NewChannel(testKey)
 	socket := dialSubscriber(t, sub, testclient.Query(false, "", ch.Signed()))
-	refused := 0
+	var refused atomic.Int64
 	for range 400 {
-		if closedAtOnce(t, sub) {
-			refused++
+		flood(t, sub, &refused)
+	}
+	testclient.AwaitNil(t, "connections are refused", func() error {
+		if n := refused.Load(); n < 100 {
+			return fmt.Errorf("%d of 400", n)
 		}
-	}
-	if refused < 100 {
-		t.Errorf("%d of 400 connections were refused", refused)
-	}
+		return nil
+	})
 	backend := testclient.NewHTTP(true)
 	defer backend.Close()
 	publish := func(body string) {
@@ -45,21 +50,26 @@ func TestDescriptorLimit(t *testing.T) {
 	}
 	publish(`"subscribers' port is full"`)
 	for range 400 {
-		closedAtOnce(t, pub)
+		flood(t, pub, &refused)
 	}
 	publish(`"both are"`) // over the connection that is open
 }
 
-// closedAtOnce opens a connection that stays until the end of the test, and says whether the server closed it.
-func closedAtOnce(t *testing.T, addr string) bool {
+// flood opens a connection that stays until the end of the test, and counts it if the server closes it before.
+func flood(t *testing.T, addr string, closed *atomic.Int64) {
 	t.Helper()
 	conn, err := net.Dial("tcp", addr)
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { conn.Close() })
-	conn.SetReadDeadline(time.Now().Add(5 * time.Millisecond))
-	_, err = conn.Read(make([]byte, 1))
-	netErr, ok := err.(net.Error)
-	return !ok || !netErr.Timeout()
+	var reading sync.WaitGroup
+	reading.Go(func() {
+		if _, err := io.Copy(io.Discard, conn); !errors.Is(err, net.ErrClosed) {
+			closed.Add(1)
+		}
+	})
+	t.Cleanup(func() {
+		conn.Close()
+		reading.Wait()
+	})
 }

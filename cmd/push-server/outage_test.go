@@ -47,7 +47,10 @@ func observeFirst(t *testing.T, in *installation) *outage {
 	t.Helper()
 	o := observe(t, in)
 	waitOnline(t, in, o.channel)
-	o.publish(1, 200)
+	if status := o.try(1); status != 200 && status != 202 { // a busy machine may be too slow
+		t.Fatalf("publication answered %d", status)
+	}
+	o.sent++
 	o.firstArrived()
 	return o
 }
@@ -70,8 +73,8 @@ func (o *outage) dial(mid string) *testclient.Conn {
 }
 
 // answered is how long a publisher waits for its answer at most, on a machine that is busy with other tests. The server takes 300 ms to give
-// up waiting for Redis, PHP waits for a second.
-const answered = 5 * time.Second
+// up waiting for Redis, PHP waits for a second: TestFaults looks at that.
+const answered = 10 * time.Second
 
 // publish sends the next n, by themselves or in one request, and wants that status in time.
 func (o *outage) publish(n, status int) {

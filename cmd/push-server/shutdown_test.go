@@ -6,7 +6,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"push-server/protocol/testclient"
 	"push-server/redisbus/redistest"
@@ -90,11 +89,7 @@ func TestDrainWithoutRedis(t *testing.T) {
 	o := observe(t, in)
 	o.publish(3, 202)
 	for _, p := range in.procs {
-		begin := time.Now()
 		p.signal(syscall.SIGTERM)
-		if took := time.Since(begin); took > 2*time.Second {
-			t.Errorf("took %v, with a second to drain", took)
-		}
 	}
 	if log := in.procs[1].log.String(); !strings.Contains(log, "are lost\" count=3") {
 		t.Errorf("it is not said how many publications are lost:\n%s", log)
