@@ -6,9 +6,10 @@ BUILD    := CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)'
 FUZZTIME ?= 60s
 PACKAGES ?= ./...
 
-GOLANGCI := bin/golangci-lint-v2.15.0
+GOLANGCI    := bin/golangci-lint-v2.15.0
+GOVULNCHECK := bin/govulncheck-v1.9.0
 
-.PHONY: help run build test model test-slow test-attacks test-faults chaos mutants race lint fmt fuzz bench bench-full bench-smoke bench-report benchcmp bench-code package install uninstall clean deps
+.PHONY: help run build test model test-slow test-attacks test-faults chaos day mutants vulncheck race lint fmt fuzz bench bench-full bench-smoke bench-report benchcmp bench-code package install uninstall clean deps
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -35,12 +36,16 @@ test-attacks: deps ## let strangers do what takes memory, and see that it is bou
 	PUSH_TEST_SLOW=1 go test -count=1 -timeout 15m -run 'TestAttacks' ./cmd/push-server
 
 FAULTS ?= short
-test-faults: deps ## break Redis, lines and servers under a load of clients; FAULTS=long: four times as long each
-	PUSH_TEST_FAULTS=$(FAULTS) go test -count=1 -timeout 30m -parallel 6 -run '^TestFaults$$' ./cmd/push-server
+test-faults: deps ## break Redis, lines and servers under a load of clients; FAULTS=long: four times as long each, and under more
+	PUSH_TEST_FAULTS=$(FAULTS) go test -count=1 -timeout 30m -parallel 6 -run '^TestFaults' ./cmd/push-server
 
 CHAOS ?= 10m
 chaos: deps ## let faults happen at random under a load of clients, for CHAOS (10m); SEED repeats a run
 	PUSH_TEST_CHAOS=$(CHAOS) PUSH_TEST_SEED=$(SEED) go test -count=1 -timeout 2h -v -run '^TestChaos$$' ./cmd/push-server
+
+DAY ?= 24m
+day: deps ## let a day of a portal pass in DAY (24m): sleeping laptops, other channels, rotated logs, everything started again
+	PUSH_TEST_DAY=$(DAY) go test -count=1 -timeout 2h -v -run '^TestPortalDay$$' ./cmd/push-server
 
 mutants: deps ## take the rule behind each promise out of the source, and see that a test notices
 	PUSH_TEST_MUTANTS=1 go test -count=1 -timeout 30m -v -run '^TestMutants$$' ./cmd/push-server
@@ -61,6 +66,17 @@ $(GOLANGCI):
 	@mkdir -p bin
 	GOBIN=$(CURDIR)/bin go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(patsubst bin/golangci-lint-%,%,$@)
 	@mv bin/golangci-lint $@
+
+vulncheck: $(GOVULNCHECK) ## look for known vulnerabilities in what is called; where their database cannot be reached it says so
+	@out=$$($(GOVULNCHECK) ./... 2>&1); code=$$?; echo "$$out"; case "$$out" in \
+		*"fetching vulnerabilities"*) echo "NOT CHECKED: the database of vulnerabilities cannot be reached" ;; \
+		*) exit $$code ;; \
+	esac
+
+$(GOVULNCHECK):
+	@mkdir -p bin
+	GOBIN=$(CURDIR)/bin go install golang.org/x/vuln/cmd/govulncheck@$(patsubst bin/govulncheck-%,%,$@)
+	@mv bin/govulncheck $@
 
 fmt: ## format all Go files
 	gofmt -w .

@@ -43,7 +43,11 @@ func (w *listener) listen() error {
 		if w.done() {
 			return nil
 		}
-		if err := w.stayAway(); err != nil {
+		away := w.load.away
+		if away == nil {
+			away = (*listener).stayAway
+		}
+		if err := away(w); err != nil {
 			return err
 		}
 		w.load.returns.Add(1)
@@ -56,7 +60,7 @@ func (w *listener) survive(err error) error {
 	if err == nil || !w.load.rough || errors.As(err, &disorder{}) {
 		return err
 	}
-	if time.Since(w.progress) > patience {
+	if time.Since(w.progress) > w.load.patience {
 		return w.stuck(err)
 	}
 	return w.load.sleep(50 * time.Millisecond)
@@ -86,7 +90,7 @@ func (w *listener) stayAway() error {
 // target is where to connect now.
 func (w *listener) target() (addr, target string) {
 	subs := w.load.in.subs
-	return subs[rand.IntN(len(subs))], subPath + testclient.Query(w.binary, w.mid, w.channels[0].Signed(), w.channels[1].Signed())
+	return subs[rand.IntN(len(subs))], subPath + testclient.Query(w.binary, w.mid, w.channels[0].use(w).Signed(), w.channels[1].use(w).Signed())
 }
 
 // webSocketSession takes that many messages and then loses the connection.
@@ -99,7 +103,7 @@ func (w *listener) webSocketSession(messages int) error {
 	defer socket.Close()
 	defer context.AfterFunc(w.load.ctx, func() { socket.Close() })()
 	for messages > 0 && !w.done() {
-		socket.SetReadDeadline(time.Now().Add(patience))
+		socket.SetReadDeadline(time.Now().Add(w.load.patience))
 		batch, err := socket.Receive()
 		if err != nil {
 			return w.stuck(err)
@@ -118,7 +122,7 @@ func (w *listener) webSocketSession(messages int) error {
 // pollSession polls until it has that many messages; then it loses the answer of the next poll.
 func (w *listener) pollSession(http *testclient.HTTP, messages int) error {
 	for messages > 0 && !w.done() {
-		batch, err := w.poll(w.load.ctx, http, patience)
+		batch, err := w.poll(w.load.ctx, http, w.load.patience)
 		if errors.Is(err, context.DeadlineExceeded) {
 			return w.stuck(err)
 		}

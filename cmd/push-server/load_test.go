@@ -54,9 +54,11 @@ type load struct {
 	t         *testing.T
 	in        *installation
 	size      loadSize
-	rough     bool            // servers may be away, refuse, and lose connections
-	enough    <-chan struct{} // closed: publishers stop earlier; nil: they do not
-	asking    sync.RWMutex    // held for reading by each request of a publisher
+	rough     bool                    // servers may be away, refuse, and lose connections
+	enough    <-chan struct{}         // closed: publishers stop earlier; nil: they do not
+	patience  time.Duration           // of listeners
+	away      func(w *listener) error // how long one stays away that has lost its connection; nil: not for long
+	asking    sync.RWMutex            // held for reading by each request of a publisher
 	ctx       context.Context
 	fail      context.CancelCauseFunc
 	channels  []*loadChannel
@@ -66,16 +68,19 @@ type load struct {
 	returns   atomic.Int64
 	longest   atomic.Int64  // nanoseconds that a publisher has waited for its answer
 	refused   atomic.Int64  // publications, which were sent again
+	stored    atomic.Int64  // when a publication was answered 200 last, in nanoseconds
+	unstored  atomic.Int64  // nanoseconds between two such answers, at most
 	killed    int64         // subscriptions
 	kills     chan struct{} // a token for each time that subscriptions have to be killed
 }
 
 func newLoad(t *testing.T, in *installation, size loadSize) *load {
-	l := &load{t: t, in: in, size: size, kills: make(chan struct{}, size.kills+1)}
+	l := &load{t: t, in: in, size: size, patience: patience, kills: make(chan struct{}, size.kills+1)}
 	l.ctx, l.fail = context.WithCancelCause(t.Context())
 	t.Cleanup(func() { l.fail(nil) })
 	for i := range size.channels {
-		ch := &loadChannel{Channel: testclient.NewChannel(testKey), name: fmt.Sprint(i), seen: map[*listener]int{}, uncertain: map[int]bool{}}
+		ch := &loadChannel{Channel: testclient.NewChannel(testKey), name: fmt.Sprint(i), seen: map[*listener]int{}, uncertain: map[int]bool{},
+			used: map[*listener]testclient.Channel{}}
 		ch.changed.L = &ch.mu
 		context.AfterFunc(l.ctx, ch.changed.Broadcast)
 		l.channels = append(l.channels, ch)
@@ -120,7 +125,7 @@ func (l *load) waitReady() {
 	defer backend.Close()
 	testclient.AwaitNil(l.t, "all listen", func() error {
 		for _, ch := range l.channels {
-			if _, err := backend.PublishText(l.ctx, l.in.pubURL(), `{"greeting":1}`, 600, ch.Private); err != nil {
+			if _, err := backend.PublishText(l.ctx, l.in.pubURL(), `{"greeting":1}`, 600, ch.privateIDs()...); err != nil {
 				return err
 			}
 		}
@@ -193,82 +198,6 @@ func (l *load) count(n int) {
 	if l.in.redis != nil && l.size.kills > 0 && after/between != (after-int64(n))/between {
 		l.kills <- struct{}{}
 	}
-}
-
-// A loadChannel numbers its publications. Nobody may fall back further than history reaches, so publishers wait for the slowest listener.
-type loadChannel struct {
-	testclient.Channel
-	name string
-
-	mu        sync.Mutex
-	changed   sync.Cond
-	published int
-	seen      map[*listener]int // the last number
-	uncertain map[int]bool      // numbers whose publication had no answer: they may be missing
-}
-
-// maxBehind is how many publications of a channel a listener may miss: of two channels together fewer than the 200 that a
-// client gets when it returns.
-const maxBehind = 80
-
-// number gives the next publication its number, when all listeners are near enough.
-func (ch *loadChannel) number(ctx context.Context) (int, error) {
-	ch.mu.Lock()
-	defer ch.mu.Unlock()
-	for ctx.Err() == nil && ch.published-ch.slowest() >= maxBehind {
-		ch.changed.Wait()
-	}
-	ch.published++
-	ch.changed.Broadcast()
-	return ch.published, ctx.Err()
-}
-
-func (ch *loadChannel) slowest() int {
-	least := ch.published
-	for _, n := range ch.seen {
-		least = min(least, n)
-	}
-	return least
-}
-
-// progress is how many were published, and how many of them everybody has seen.
-func (ch *loadChannel) progress() (published, seen int) {
-	ch.mu.Lock()
-	defer ch.mu.Unlock()
-	return ch.published, ch.slowest()
-}
-
-// see notes that the listener has got number n, which has to be the next one.
-func (ch *loadChannel) see(who *listener, n int) error {
-	ch.mu.Lock()
-	defer ch.mu.Unlock()
-	due := ch.seen[who] + 1
-	for due < n && ch.uncertain[due] {
-		due++
-	}
-	if n != due {
-		return disorder{fmt.Errorf("channel %s: got publication %d after %d, %d were published", ch.name, n, ch.seen[who], ch.published)}
-	}
-	ch.seen[who] = n
-	ch.changed.Broadcast()
-	return nil
-}
-
-// doubt notes that nobody knows whether number n was published.
-func (ch *loadChannel) doubt(n int) {
-	ch.mu.Lock()
-	defer ch.mu.Unlock()
-	ch.uncertain[n] = true
-}
-
-// A disorder is something that a client must not see, whatever happens.
-type disorder struct{ error }
-
-// behind is how many publications the listener has not seen.
-func (ch *loadChannel) behind(who *listener) int {
-	ch.mu.Lock()
-	defer ch.mu.Unlock()
-	return ch.published - ch.seen[who]
 }
 
 // A publisher is the only one that publishes to its channels, so that their numbers come in order.
@@ -364,11 +293,14 @@ func (p *publisher) publication() (testclient.Publication, error) {
 		if err != nil {
 			return out, err
 		}
-		receiver := ch.PrivateReceiver()
-		if rand.IntN(4) == 0 {
-			receiver = testclient.Receiver{ID: ch.PublicReceiver().ID}
+		public := rand.IntN(4) == 0
+		for _, current := range ch.current() {
+			receiver := current.PrivateReceiver()
+			if public {
+				receiver = testclient.Receiver{ID: current.PublicReceiver().ID}
+			}
+			out.Receivers = append(out.Receivers, receiver)
 		}
-		out.Receivers = append(out.Receivers, receiver)
 		out.Body += fmt.Sprintf(`%q:%d,`, ch.name, number)
 	}
 	out.Body = out.Body[:len(out.Body)-1] + "}"
@@ -377,7 +309,7 @@ func (p *publisher) publication() (testclient.Publication, error) {
 
 func (p *publisher) text(ch *loadChannel, body string) error {
 	return p.send(func() (testclient.Reply, error) {
-		return p.http.PublishText(p.load.ctx, p.load.in.pubURL(), body, 3600, ch.Private)
+		return p.http.PublishText(p.load.ctx, p.load.in.pubURL(), body, 3600, ch.privateIDs()...)
 	})
 }
 
@@ -387,10 +319,13 @@ func (p *publisher) send(request func() (testclient.Reply, error)) error {
 	for begin := time.Now(); ; {
 		sent := time.Now()
 		reply, err := request()
-		p.load.noteWait(time.Since(sent))
+		noteLongest(&p.load.longest, time.Since(sent))
 		var dialing *net.OpError
 		switch {
-		case err == nil && (reply.Status == 200 || reply.Status == 202):
+		case err == nil && reply.Status == 200:
+			p.load.noteStored()
+			return nil
+		case err == nil && reply.Status == 202:
 			return nil
 		case err == nil && p.load.rough && reply.Status == 503:
 			p.load.refused.Add(1)
@@ -414,10 +349,17 @@ func (p *publisher) send(request func() (testclient.Reply, error)) error {
 	}
 }
 
-func (l *load) noteWait(d time.Duration) {
+func (l *load) noteStored() {
+	now := time.Now().UnixNano()
+	if last := l.stored.Swap(now); last > 0 {
+		noteLongest(&l.unstored, time.Duration(now-last))
+	}
+}
+
+func noteLongest(longest *atomic.Int64, d time.Duration) {
 	for {
-		longest := l.longest.Load()
-		if int64(d) <= longest || l.longest.CompareAndSwap(longest, int64(d)) {
+		known := longest.Load()
+		if int64(d) <= known || longest.CompareAndSwap(known, int64(d)) {
 			return
 		}
 	}

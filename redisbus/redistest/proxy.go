@@ -34,6 +34,7 @@ type stream struct {
 	loses          bool   // the next answer gets lost, and the connection with it
 	kept           bool   // answers wait for Release
 	deaf           bool   // answers get lost, the connection stays
+	gagged         bool   // requests get lost, the connection stays
 }
 
 var proxies atomic.Int64
@@ -134,6 +135,15 @@ func (p *Proxy) DeafenAll() {
 	}
 }
 
+// Gag has what clients say over the connections of now get lost: they stay.
+func (p *Proxy) Gag() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for s := range p.streams {
+		s.gagged = true
+	}
+}
+
 // AwaitHeld waits until HoldAnswer has found its request.
 func (p *Proxy) AwaitHeld(t testing.TB) {
 	t.Helper()
@@ -190,15 +200,17 @@ func (p *Proxy) requests(s *stream) {
 	buffer := make([]byte, 64<<10)
 	for {
 		n, err := s.client.Read(buffer)
-		p.look(s, buffer[:n])
+		if p.look(s, buffer[:n]) {
+			n = 0
+		}
 		if _, werr := s.server.Write(buffer[:n]); err != nil || werr != nil {
 			return
 		}
 	}
 }
 
-// look looks for the word whose answer is to be lost.
-func (p *Proxy) look(s *stream, request []byte) {
+// look looks for the word whose answer is to be lost, and says whether the request is.
+func (p *Proxy) look(s *stream, request []byte) (lost bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	s.recent = append(s.recent, request...)
@@ -210,6 +222,7 @@ func (p *Proxy) look(s *stream, request []byte) {
 		p.keep, s.kept = nil, true
 	}
 	s.recent = bytes.Clone(s.recent[max(0, len(s.recent)-4096):])
+	return s.gagged
 }
 
 func (p *Proxy) answers(s *stream) {
