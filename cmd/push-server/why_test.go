@@ -233,6 +233,32 @@ func TestWhyOfASlowReader(t *testing.T) {
 	})
 }
 
+// All processes of an installation are asked, and what they know is one answer.
+func TestWhyAsksAllProcesses(t *testing.T) {
+	t.Parallel()
+	redis := startRedis(t)
+	w, other := startWhy(t, redis, nil), startWhy(t, redis, nil)
+	ch := w.channel()
+	here := testclient.Subscribe(t, w.config.addr("sub"), subPath+testclient.Query(false, "", ch.Signed()))
+	there := testclient.Subscribe(t, other.config.addr("sub"), subPath+testclient.Query(false, "", ch.Signed()))
+	w.publish(t, http.StatusOK, ch, `{"a":1}`, 60)
+	here.Bodies(1)
+	there.Bodies(1)
+	mid, alone := w.latest(t, ch), w.args
+	f := func(args []string, connections int) {
+		t.Helper()
+		w.args = args
+		w.want(t, "delivered", ch.Signed(), mid)
+		if n := strings.Count(w.ask(t, ch.Signed(), mid), "it was sent the message"); n != connections {
+			t.Errorf("%v: %d connections are told of, want %d", args, n, connections)
+		}
+	}
+	f(alone, 1)
+	f(append(alone[:2:2], "--ops", other.config["push"].(map[string]any)["metrics"].(string)), 2)
+	f(append(alone[:2:2], other.args...), 2)
+	f(append(alone[:2:2], "--ops", w.config["push"].(map[string]any)["metrics"].(string)), 1)
+}
+
 // While Redis is away nothing is known of what is stored, but the server knows what waits.
 func TestWhyWhileRedisIsAway(t *testing.T) {
 	t.Parallel()

@@ -21,18 +21,31 @@ const mostConnections = "1000"
 // connections says who is there, who was, and what they got.
 func (i *inquiry) connections(ctx context.Context) {
 	i.marks(ctx)
-	if i.Server == nil {
+	if len(i.Servers) == 0 {
 		i.say("connections: who is connected cannot be known: the configuration has no push.metrics, where the server would tell")
 		return
 	}
-	var o overview
-	if err := i.Server.Get(ctx, "/overview", nil, &o); err != nil {
-		i.say("connections: who is connected cannot be known: the server does not answer at push.metrics, %s: %v", i.Server.Address, err)
-		return
+	got, all := 0, 0
+	overviews := make([]*overview, len(i.Servers))
+	for n, s := range i.Servers {
+		var o overview
+		if err := s.Get(ctx, "/overview", nil, &o); err != nil {
+			i.say("connections: who is connected cannot be known: the server does not answer at push.metrics, %s: %v", s.Address, err)
+			continue
+		}
+		overviews[n] = &o
+		i.server(&o)
+		here, of := i.current(ctx, s)
+		got, all = got+here, all+of
 	}
-	i.server(&o)
-	i.current(ctx)
-	i.gone(ctx, &o)
+	if got > 0 && got == all {
+		i.judge(Delivered)
+	}
+	for n, s := range i.Servers {
+		if overviews[n] != nil {
+			i.gone(ctx, s, overviews[n])
+		}
+	}
 }
 
 // marks looks whether some process, of this server or another one, has seen a client lately.
@@ -52,9 +65,9 @@ func (i *inquiry) marks(ctx context.Context) {
 		i.say("online: no: no process has had a client of this channel within the last %v", lately)
 	}
 	records, err := i.Bus.Statistics(ctx)
-	if err == nil && len(records) > 1 {
+	if err == nil && len(records) > max(1, len(i.Servers)) {
 		names := slices.Sorted(maps.Keys(records))
-		i.say("processes: %s share this Redis; connections of others than the one at push.metrics cannot be known here", strings.Join(names[:min(len(names), 16)], ", "))
+		i.say("processes: %s share this Redis; connections of others than those asked at push.metrics and --ops cannot be known here", strings.Join(names[:min(len(names), 16)], ", "))
 	}
 }
 
@@ -79,23 +92,22 @@ func (i *inquiry) ask() url.Values {
 	return url.Values{"search": {hex.EncodeToString(i.Item.Private[:])}, "limit": {mostConnections}}
 }
 
-// current tells of the connections of now.
-func (i *inquiry) current(ctx context.Context) {
+// current tells of the connections of now at a server: how many there are, and how many got the publication.
+func (i *inquiry) current(ctx context.Context, s *opsclient.Client) (got, total int) {
 	var all view.List
-	err := i.Server.Get(ctx, "/connections", i.ask(), &all)
+	err := s.Get(ctx, "/connections", i.ask(), &all)
 	switch {
 	case errors.Is(err, opsclient.ErrAbsent):
 		i.say("connections: who is connected cannot be known: this server does not tell")
-		return
+		return 0, 1
 	case err != nil:
 		i.say("connections: who is connected cannot be known: %v", err)
-		return
+		return 0, 1
 	case all.Total == 0:
 		i.say("connections: nobody listens to this channel at this server now")
-		return
+		return 0, 0
 	}
 	i.say("connections: %d listen to this channel at this server", all.Total)
-	got := 0
 	for n := range all.Connections {
 		c := &all.Connections[n]
 		text, has := i.received(c)
@@ -104,9 +116,7 @@ func (i *inquiry) current(ctx context.Context) {
 		}
 		i.say("  %s, %s from %s since %s: %s", c.ID, c.Transport, c.Address, c.Since.Local().Format(time.DateTime), text)
 	}
-	if got > 0 && got == len(all.Connections) {
-		i.judge(Delivered)
-	}
+	return got, len(all.Connections)
 }
 
 // received says whether a connection got the publication. A connection gets what there is in order of ids, so that one that was sent a
@@ -137,16 +147,20 @@ func (i *inquiry) received(c *view.Connection) (text string, has bool) {
 }
 
 // gone tells of connections that have ended.
-func (i *inquiry) gone(ctx context.Context, o *overview) {
+func (i *inquiry) gone(ctx context.Context, s *opsclient.Client, o *overview) {
 	var all view.Closes
-	err := i.Server.Get(ctx, "/closes", i.ask(), &all)
+	at := ""
+	if len(i.Servers) > 1 {
+		at = " of " + o.Process
+	}
+	err := s.Get(ctx, "/closes", i.ask(), &all)
 	if err != nil {
-		i.say("closed connections: what became of those that are gone cannot be known: %v", err)
+		i.say("closed connections%s: what became of those that are gone cannot be known: %v", at, err)
 		return
 	}
 	known := i.found && i.record.Publication != nil
 	if known && all.From.After(i.created()) {
-		i.say("closed connections: the server remembers those since %s only, and the message is older", all.From.Local().Format(time.DateTime))
+		i.say("closed connections%s: the server remembers those since %s only, and the message is older", at, all.From.Local().Format(time.DateTime))
 	}
 	for n := range all.All {
 		c := &all.All[n]
@@ -157,7 +171,7 @@ func (i *inquiry) gone(ctx context.Context, o *overview) {
 		}
 	}
 	if len(all.All) == 0 {
-		i.say("closed connections: none of this channel since %s", later(all.From, o.Started).Local().Format(time.DateTime))
+		i.say("closed connections%s: none of this channel since %s", at, later(all.From, o.Started).Local().Format(time.DateTime))
 	}
 }
 

@@ -42,10 +42,10 @@ type Question struct {
 	Signer    *protocol.Signer
 	Message   protocol.MessageID // zero: the latest one
 
-	Config *configs.Config
-	Bus    *redisbus.Bus     // nil: publications are in the memory of a process
-	Server *opsclient.Client // nil: it cannot be asked
-	Now    func() time.Time
+	Config  *configs.Config
+	Bus     *redisbus.Bus       // nil: publications are in the memory of a process
+	Servers []*opsclient.Client // none: they cannot be asked
+	Now     func() time.Time
 }
 
 // Answer is what there is to say.
