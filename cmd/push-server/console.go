@@ -39,9 +39,9 @@ func newConsole() *console {
 	return c
 }
 
-// ignoreBrokenLogs makes a write to a pipe without a reader an error, and one to a log file that may not grow any more (RLIMIT_FSIZE). By
-// default the runtime ends the process when that happens, for a pipe to descriptor 1 or 2, even if the parent ignores the signal.
-func ignoreBrokenLogs() { signal.Ignore(syscall.SIGPIPE, syscall.SIGXFSZ) }
+// ignoreBrokenPipe makes a write to a pipe without a reader an error. By default the runtime ends the process when that happens to
+// descriptor 1 or 2, even if the parent ignores the signal.
+func ignoreBrokenPipe() { signal.Ignore(syscall.SIGPIPE) }
 
 // to returns a writer for w that never waits and never fails.
 func (c *console) to(w io.Writer) io.Writer { return consoleWriter{c, w} }

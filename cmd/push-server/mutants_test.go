@@ -54,7 +54,7 @@ var mutants = []mutant{
 	{19, "engine/drain.go", "e.leaving.Store(true)", "_ = e", "./engine", "TestAnnouncedDrain"},
 	{31, "poll/handlers.go", "&& !c.mayUse(c.PubAllow) {", "&& false {", "./poll", "TestPubAllow"},
 	{31, "engine/websocket.go", "if !l.settings.Origins.Allow(l.head.List(\"Origin\")) {", "if false {", "./engine", "TestOriginsOfPages"},
-	{32, "cmd/push-server/console.go", "signal.Ignore(syscall.SIGPIPE, syscall.SIGXFSZ)", "_, _ = signal.Ignore, syscall.SIGPIPE",
+	{32, "cmd/push-server/console.go", "signal.Ignore(syscall.SIGPIPE)", "_, _ = signal.Ignore, syscall.SIGPIPE",
 		"./cmd/push-server", "TestServesWithoutReaders/reader_has_ended"},
 	{20, "engine/output.go", "if buffered+len(b) > int(s.slack)+l.settings.MaxBuffered {", "if false {", "./engine", "TestSlowReaderIsClosed"},
 	{15, "redisbus/cluster.go", `if s.moved == "" {`, "if true {", "./redisbus", "TestSlotMoves"},

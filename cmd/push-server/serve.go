@@ -20,7 +20,7 @@ import (
 
 // serve runs the server until ctx ends, then drains it. It returns nil if that was all that happened.
 func serve(ctx context.Context, files []string, stdout, stderr io.Writer) error {
-	ignoreBrokenLogs()
+	ignoreBrokenPipe()
 	out := newConsole()
 	defer out.close()
 	stdout, stderr = out.to(stdout), out.to(stderr)
