@@ -124,6 +124,7 @@ type Push struct {
 
 	// Bounds.
 	MaxConnections    int // of subscribers, of this process; 0: what descriptors allow
+	ConnectRate       int // of them that come in a second; 0: no limit
 	MaxBuffered       int // bytes not yet sent to one connection
 	RequestBytes      int // bodies of requests under way, on ports that publish; 0: a sixteenth of the memory limit
 	InputBytes        int // unread input of all connections; 0: half a share of the memory limit
@@ -149,6 +150,17 @@ type Push struct {
 	Metrics   string   // address of the operator's window, "host:port"; "": none
 	Operators Operators
 	V5        V5
+
+	TrustedProxies []string // addresses and prefixes of those who are believed whose request it is; empty: nobody
+	PerAddress     PerAddress
+}
+
+// PerAddress bounds what subscribers of one address may do.
+type PerAddress struct {
+	Connections int      // at once; 0: no limit
+	ConnectRate int      // that come in a second; 0: no limit
+	IPv6Prefix  int      // bits of an address of version 6 that make one
+	Exempt      []string // addresses and prefixes without limits
 }
 
 // V5 is version 5 of the protocol.
@@ -212,6 +224,7 @@ func Default() *Config {
 			LogLevel:           "info",
 			LogFormat:          LogText,
 			Operators:          Operators{Profiles: true},
+			PerAddress:         PerAddress{IPv6Prefix: 64},
 			V5:                 V5{PingInterval: 10 * time.Second, DeadAfter: time.Minute, ExpiryGrace: 5 * time.Minute, OfflineDelay: 10 * time.Second, StatusPerConnection: 1000},
 		},
 		given: map[string]bool{},

@@ -365,7 +365,7 @@ func sectionNames(section string) []string {
 	case "storage.":
 		return []string{"tls"}
 	case "push.":
-		return []string{"operators", "v5"}
+		return []string{"operators", "v5", "perAddress"}
 	}
 	return nil
 }

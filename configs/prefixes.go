@@ -22,6 +22,25 @@ func (v *validator) allowed(key string, list []string, remedy, empty string) {
 	}
 }
 
+// addresses looks at those whom limits are for.
+func (v *validator) addresses() {
+	p := &v.c.Push
+	const proxies = "push.trustedProxies"
+	v.allowed(proxies, p.TrustedProxies, "remove it", "is empty: nobody is trusted, as without it")
+	v.allowed("push.perAddress.exempt", p.PerAddress.Exempt, "remove it", "is empty: nobody is exempt, as without it")
+	trusted, _ := Prefixes(p.TrustedProxies)
+	for _, prefix := range trusted {
+		if prefix.Bits() == 0 {
+			v.add(Warning, proxies, "name the proxies alone", "%s is everybody: clients may say what address they like", prefix)
+		}
+	}
+	behindProxy := func(s Server) bool { return s.Routes.Sub != "" && isLoopback(s.Address) }
+	if (p.PerAddress.Connections > 0 || p.PerAddress.ConnectRate > 0) && p.TrustedProxies == nil && slices.ContainsFunc(v.c.Servers, behindProxy) {
+		v.add(Warning, "push.perAddress", `set push.trustedProxies, for example ["127.0.0.1", "::1"]`,
+			"all subscribers come through a proxy on this machine, which is one address: they share its limits")
+	}
+}
+
 func (v *validator) origins() {
 	const key = "push.origins"
 	list := v.c.Push.Origins

@@ -29,6 +29,7 @@ func (c *Config) Validate() []Problem {
 	v.level()
 	v.allowed("push.statAllow", v.c.Push.StatAllow, "remove it, or servers[].routes.stat if nobody is to see them", "is empty: nobody could see the statistics")
 	v.allowed("push.pubAllow", v.c.Push.PubAllow, "remove it, or servers[].routes.pub if nobody is to publish", "is empty: nobody could publish")
+	v.addresses()
 	v.origins()
 	v.operators()
 	v.debug()

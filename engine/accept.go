@@ -10,10 +10,13 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/panjf2000/gnet/v2"
 	gneterrors "github.com/panjf2000/gnet/v2/pkg/errors"
 	"golang.org/x/sys/unix"
 
 	"push-server/engine/accept"
+	"push-server/engine/ratelimit"
+	"push-server/engine/recorder"
 	"push-server/poll"
 )
 
@@ -130,17 +133,92 @@ func (l *loop) listenFor(events uint32) {
 	}
 }
 
-// turnAway answers a connection that there is no room for. It is closed when OnOpen returns.
-func turnAway(fd int) { accept.Refuse(fd, unavailable) }
+// OnOpen makes a session of a connection, if there is room for one.
+func (l *loop) OnOpen(c gnet.Conn) ([]byte, gnet.Action) {
+	if c.Context() == any(l) {
+		l.control = c
+		l.acceptor.begin(c.Fd())
+		return nil, gnet.None
+	}
+	if _, own := c.Context().(ownConn); own {
+		l.openProbe(c)
+		return nil, gnet.None
+	}
+	roomy := l.acceptor.accepted()
+	peer, encrypted := c.Context().(*tlsPeer)
+	listener, known := l.engine.listenerOf(c.LocalAddr())
+	if encrypted {
+		listener, known = peer.listener, true
+	}
+	if !roomy {
+		l.wake() // to restore the spare descriptor once this connection is closed
+	}
+	if !known {
+		l.stats.closes[CloseAdmission].Add(1)
+		c.SetContext(nil)
+		return nil, gnet.Close
+	}
+	place, reason, after := l.engine.admission.admitConn(c.RemoteAddr())
+	if reason == CloseNone && !(roomy && l.engine.admission.enter()) {
+		l.engine.admission.addresses.Undo(place, time.Now())
+		reason, after = CloseAdmission, whenRoomy()
+	}
+	if reason != CloseNone {
+		l.turnAway(c, reason, after)
+		c.SetContext(nil)
+		return nil, gnet.Close
+	}
+	l.now = time.Now().UnixNano()
+	s := l.open(c, listener)
+	l.keepPlace(s, place, false)
+	if encrypted {
+		l.rememberPeer(s, peer.addr)
+	}
+	if l.o.Trace != nil {
+		l.traceOpen(s, peer)
+	}
+	return nil, gnet.None
+}
 
-var unavailable = poll.AppendUnavailable(nil)
+func (l *loop) open(c gnet.Conn, listener uint16) *Session {
+	s := l.slab.take()
+	s.conn = c
+	s.listener = listener
+	s.opened = uint32(time.Since(l.engine.started) / time.Second)
+	l.note(s, recorder.Opened, 0, 0)
+	c.SetContext(s)
+	l.deadlines.catchUp()
+	l.deadlines.start(s, timerHead)
+	l.stats.opened.Add(1)
+	return s
+}
+
+// turnAway answers a connection that is not to stay, and tells the log. It is closed when OnOpen returns.
+func (l *loop) turnAway(c gnet.Conn, reason CloseReason, after time.Duration) {
+	l.stats.closes[reason].Add(1)
+	l.engine.noteTurnedAway(reason, c.RemoteAddr())
+	l.scratch = poll.AppendComeAgain(l.scratch[:0], after)
+	accept.Refuse(c.Fd(), l.scratch)
+}
+
+// turnAwayRequest is turnAway for one that has asked for something already.
+func (l *loop) turnAwayRequest(s *Session, reason CloseReason, after time.Duration) {
+	l.engine.notices.note(closeTable[reason].notice, l.peer(s))
+	l.comeAgain(s, reason, after)
+}
 
 // unavailable answers a request that there is no room for, and ends the connection.
-func (l *loop) unavailable(s *Session, reason CloseReason) {
+func (l *loop) unavailable(s *Session, reason CloseReason) { l.comeAgain(s, reason, whenRoomy()) }
+
+func (l *loop) comeAgain(s *Session, reason CloseReason, after time.Duration) {
 	s.reason = reason
-	l.write(s, unavailable)
+	l.scratch = poll.AppendComeAgain(l.scratch[:0], after)
+	l.write(s, l.scratch)
 	l.finish(s)
 }
+
+// whenRoomy is after how long those come again who find the process full: nobody knows when there is room, but it is not at the same time.
+func whenRoomy() time.Duration { return ratelimit.Spread(4*time.Second, 10*time.Second) }
 
 // findListeners finds the epoll instance that watches fd, and the listeners among all that it watches. It has to be done at the start:
 // it takes descriptors, and time if there are many. gnet tells neither.

@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"net"
+	"net/netip"
 	"runtime"
 	"runtime/debug"
 	"runtime/metrics"
@@ -12,7 +13,9 @@ import (
 	"golang.org/x/sys/unix"
 
 	"push-server/engine/accept"
+	"push-server/engine/ratelimit"
 	"push-server/poll"
+	"push-server/poll/realip"
 )
 
 // admission counts the connections of the process. Whoever finds no place here is told so while there are descriptors to do it with.
@@ -21,7 +24,123 @@ type admission struct {
 	max    atomic.Int64 // places
 	active atomic.Int64
 	closed atomic.Bool // draining: nobody comes in any more
+
+	rate      *ratelimit.Rate      // of connections that come; nil: no limit
+	addresses *ratelimit.Addresses // nil: they have no limits
+	proxies   *realip.Proxies      // nil: there are none
 }
+
+func (a *admission) begin(o *Options) {
+	a.rate, a.addresses, a.proxies = ratelimit.NewRate(o.ConnectRate), ratelimit.NewAddresses(o.Address), realip.New(o.Proxies)
+}
+
+// limitsClients says whether it matters who a client is, or how many come.
+func (a *admission) limitsClients() bool { return a.rate != nil || a.addresses != nil }
+
+// admit says whether a client at addr may connect: CloseNone, or why not, and after how long it is to come again. What it takes of its
+// address has to be left. begins is false for what goes on: the next poll of somebody who polls.
+func (a *admission) admit(addr netip.Addr, begins bool) (p ratelimit.Place, reason CloseReason, after time.Duration) {
+	if !a.limitsClients() || a.proxies.Trusts(addr) {
+		return p, CloseNone, 0
+	}
+	now := time.Now()
+	p, verdict, after := a.addresses.Enter(addr, begins, now)
+	switch verdict {
+	case ratelimit.TooMany:
+		return p, CloseAddressFull, after
+	case ratelimit.TooFast:
+		return p, CloseAddressRate, after
+	}
+	if begins {
+		if ok, after := a.rate.Take(now); !ok {
+			a.addresses.Undo(p, now)
+			return ratelimit.Place{}, CloseConnectRate, after
+		}
+	}
+	return p, CloseNone, 0
+}
+
+// admitConn is admit for the connection of somebody who is no proxy: of one that is, the requests count. One that has no address is an end
+// of a socket pair, of whom somebody else has asked already.
+func (a *admission) admitConn(from net.Addr) (p ratelimit.Place, reason CloseReason, after time.Duration) {
+	if !a.limitsClients() {
+		return p, CloseNone, 0
+	}
+	addr, ok := realip.Of(from)
+	if !ok {
+		return p, CloseNone, 0
+	}
+	return a.admit(addr, true)
+}
+
+// place is what a session has of its address.
+type place struct {
+	ratelimit.Place
+	request bool // for the request under way only, which came through a proxy
+}
+
+func (l *loop) keepPlace(s *Session, p ratelimit.Place, request bool) {
+	if !p.Taken() {
+		return
+	}
+	if l.places == nil {
+		l.places = make(map[uint32]place)
+	}
+	l.places[s.index] = place{p, request}
+	s.set(flagPlace)
+}
+
+// leavePlace is for a session that ends.
+func (l *loop) leavePlace(s *Session) { l.engine.admission.addresses.Leave(l.takePlace(s), time.Now()) }
+
+// leaveRequest is for a request that ends.
+func (l *loop) leaveRequest(s *Session) {
+	if s.is(flagPlace) && l.places[s.index].request {
+		l.leavePlace(s)
+	}
+}
+
+// takePlace takes from s what it has: somebody else is to leave it.
+func (l *loop) takePlace(s *Session) ratelimit.Place {
+	if !s.is(flagPlace) {
+		return ratelimit.Place{}
+	}
+	p := l.places[s.index]
+	delete(l.places, s.index)
+	s.flags &^= flagPlace
+	return p.Place
+}
+
+// admitRequest says whether the request in l.head, with which somebody is to listen, may be served: one that came through a proxy counts as
+// a connection of its client. If not, it is answered.
+func (l *loop) admitRequest(s *Session, begins bool) bool {
+	if !l.client.IsValid() {
+		return true
+	}
+	p, reason, after := l.engine.admission.admit(l.client, begins)
+	if reason != CloseNone {
+		l.turnAwayRequest(s, reason, after)
+		return false
+	}
+	l.keepPlace(s, p, true)
+	return true
+}
+
+// forgetAddresses lets go of addresses that are not limited any more, until ctx ends.
+func (e *Engine) forgetAddresses(ctx context.Context) {
+	ticker := time.NewTicker(forgetEvery)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case now := <-ticker.C:
+			e.admission.addresses.Forget(now)
+		}
+	}
+}
+
+const forgetEvery = 10 * time.Second
 
 // adjust makes as many places as the descriptor limit leaves now: it may change while the process runs.
 func (a *admission) adjust() {
@@ -76,10 +195,10 @@ func (e *Engine) LeavePublisher() {
 	}
 }
 
-// noteFull tells the log that somebody was turned away for want of a place. At the end of the process there is no want.
-func (e *Engine) noteFull(from net.Addr) {
+// noteTurnedAway tells the log that somebody was turned away, and why. At the end of the process everybody is.
+func (e *Engine) noteTurnedAway(reason CloseReason, from net.Addr) {
 	if !e.admission.closed.Load() {
-		e.notices.note(closeTable[CloseAdmission].notice, poll.AddressText(from))
+		e.notices.note(closeTable[reason].notice, poll.AddressText(from))
 	}
 }
 

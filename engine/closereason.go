@@ -42,6 +42,9 @@ const (
 	CloseOperator                   // an operator wanted it to end
 	CloseExpired                    // the token is out of date
 	CloseOrigin                     // a page that may not open a WebSocket
+	CloseConnectRate                // more came in a second than the process takes
+	CloseAddressFull                // too many connections of one address
+	CloseAddressRate                // too many of them in a second
 	closeReasons
 )
 
@@ -82,8 +85,11 @@ var closeTable = [closeReasons]closeRow{
 	CloseExpired:        {label: "expired"},
 	CloseRate: {label: "rate", wsCode: 1013, wsText: "1013: Too many requests",
 		notice: "connections closed, their clients publish and ask more than push.clientRate"},
-	CloseOrigin:   {label: "origin", notice: "handshakes refused, push.origins does not have their page"},
-	CloseOperator: {label: "operator", wsCode: 1001, notice: "connections closed by an operator"},
+	CloseOrigin:      {label: "origin", notice: "handshakes refused, push.origins does not have their page"},
+	CloseConnectRate: {label: "connect_rate", notice: "connections turned away for a while, more come in a second than push.connectRate"},
+	CloseAddressFull: {label: "address_connections", notice: "connections turned away, their address has as many as push.perAddress.connections"},
+	CloseAddressRate: {label: "address_rate", notice: "connections turned away, more come from their address in a second than push.perAddress.connectRate"},
+	CloseOperator:    {label: "operator", wsCode: 1001, notice: "connections closed by an operator"},
 }
 
 // String is the metric label.

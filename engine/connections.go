@@ -12,19 +12,21 @@ import (
 	"push-server/engine/channels"
 	"push-server/engine/view"
 	"push-server/poll"
+	"push-server/poll/realip"
 	"push-server/protocol"
 )
 
 // A log line names the client: what proxies say (X-Forwarded-For, all of it), or else the other end of the connection. A
 // WebSocket has to remember what was said in its handshake; an address of version 4 fits into a gap of the session, everything
-// else, and the clients of encrypted ports, whose sessions have no socket of their own, are in a map of the loop.
+// else, and the clients of encrypted ports, whose sessions have no socket of their own, are in a map of the loop. Where proxies are named
+// that are trusted, only what they say counts, of each request anew.
 
 // maxForwarded bounds what is remembered of X-Forwarded-For, in bytes.
 const maxForwarded = 256
 
 // rememberForwarded notes what proxies said about the client of s.
 func (l *loop) rememberForwarded(s *Session, text []byte) {
-	if len(text) == 0 {
+	if len(text) == 0 || l.engine.admission.proxies != nil { // then it is known already, as far as it is believed
 		return
 	}
 	text = text[:min(len(text), maxForwarded)]
@@ -34,6 +36,32 @@ func (l *loop) rememberForwarded(s *Session, text []byte) {
 		return
 	}
 	l.rememberPeer(s, string(text))
+}
+
+// findClient finds who sent the request in l.head, if the connection is that of a proxy that is trusted, and remembers it.
+func (l *loop) findClient(s *Session) {
+	l.client = netip.Addr{}
+	proxies := l.engine.admission.proxies
+	if proxies == nil {
+		return
+	}
+	peer, ok := realip.Of(l.addr(s))
+	if !ok || !proxies.Trusts(peer) {
+		return
+	}
+	l.client = proxies.Client(peer, l.head.List("X-Forwarded-For"), l.head.Header.Peek("X-Real-Ip"))
+	switch {
+	case l.client == peer:
+		return
+	case l.client.Is4() && !l.client.IsUnspecified():
+		s.forwarded = l.client.As4()
+	default:
+		if l.clients == nil {
+			l.clients = make(map[uint32]netip.Addr)
+		}
+		l.clients[s.index] = l.client
+	}
+	s.mark(hasForwarded)
 }
 
 func (l *loop) rememberPeer(s *Session, text string) {
@@ -49,11 +77,14 @@ func (l *loop) forgetPeer(s *Session) {
 	if s.is(flagPeer) {
 		delete(l.peers, s.index)
 	}
+	delete(l.clients, s.index)
 }
 
 // peer is the client of s for a log line.
 func (l *loop) peer(s *Session) string {
 	switch {
+	case s.has(hasForwarded) && s.forwarded == [4]byte{} && l.clients[s.index].IsValid():
+		return l.clients[s.index].String()
 	case s.has(hasForwarded):
 		return netip.AddrFrom4(s.forwarded).String()
 	case s.is(flagPeer):
@@ -100,7 +131,7 @@ func (l *loop) noteRefused(s *Session) {
 		return
 	}
 	addr := string(l.head.List("X-Forwarded-For"))
-	if addr == "" {
+	if addr == "" || l.engine.admission.proxies != nil {
 		addr = l.peer(s)
 	}
 	l.engine.notices.note("subscriptions refused, their channel ids are malformed or signed with another key than security.key",

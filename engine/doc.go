@@ -44,7 +44,7 @@
 //
 // # Buffers
 //
-// Scratch of a loop (scratch, entries, own, shared, head, sub, request) is valid until the next call that uses it, and no
+// Scratch of a loop (scratch, entries, own, shared, head, client, sub, request) is valid until the next call that uses it, and no
 // further than the callback. What gnet has read (buf) is the callback's, too; what is left of it is copied to Session.input. write keeps
 // nothing of what it is given.
 //

@@ -101,6 +101,7 @@ func New(o Options, bus Bus) (*Engine, error) {
 	e := &Engine{o: o, bus: bus, Counters: poll.NewCounters(time.Now), failed: make(chan error, o.Loops), started: time.Now()}
 	e.ctx, e.cancel = context.WithCancel(context.Background())
 	e.acceptFailures = accept.NewFailures(o.Logger)
+	e.admission.begin(&o)
 	e.notices = newNotices(o.Logger)
 	e.latency = latency.New()
 	e.faults.Interval = time.Second
@@ -143,7 +144,7 @@ func (e *Engine) newHandlers(s *settings) *poll.Handlers {
 	h := &poll.Handlers{
 		Bodies: e.bodies, Publisher: e, Clients: clientPublisher{engine: e}, Presence: e, Statistics: e, Counters: e.Counters,
 		Limits: s.Limits, NewSigner: s.signer.Clone, Timeout: e.o.RequestTimeout, ErrorLog: e.o.ErrorLog, TestKey: s.TestKey,
-		StatAllow: s.StatAllow, PubAllow: s.PubAllow, Repeats: &e.repeats,
+		StatAllow: s.StatAllow, PubAllow: s.PubAllow, Proxies: e.admission.proxies, Repeats: &e.repeats,
 	}
 	if e.o.V5.Enabled {
 		h.Users = e
@@ -176,6 +177,9 @@ func (e *Engine) Start(ctx context.Context) error {
 	e.background(e.notices.run)
 	e.background(e.trim)
 	e.background(e.watchDelivery)
+	if e.admission.addresses != nil {
+		e.background(e.forgetAddresses)
+	}
 	if e.presence != nil {
 		e.background(e.presence.due.Run)
 	}

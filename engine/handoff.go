@@ -6,6 +6,7 @@ import (
 	"net"
 	"os"
 	"sync"
+	"time"
 
 	"github.com/gobwas/ws"
 	"github.com/valyala/fasthttp"
@@ -38,9 +39,11 @@ func (l *loop) handOff(s *Session, buf []byte) (n int, more bool) {
 	if f := l.followedOf(s); f != nil {
 		server = e.newHandOffServer(f.finishing(e.handlers[s.listener]), &e.o.Listeners[s.listener].Routes)
 	}
+	place := l.takePlace(s)
 	l.close(s, CloseHandedOff) // closes this descriptor only, the connection lives on in the other one
 	e.tasks.Go(func() {
 		defer e.admission.leave()
+		defer func() { e.admission.addresses.Leave(place, time.Now()) }()
 		e.handOffs.add(c)
 		defer e.handOffs.remove(c)
 		if err := server.ServeConn(poll.GateConn(&replayConn{Conn: c, data: data, addr: addr})); err != nil {

@@ -64,6 +64,7 @@ func (l *loop) route(s *Session, buf []byte, size int) (n int, more bool) {
 	if h.Close {
 		s.mark(asksClose)
 	}
+	l.findClient(s)
 	if l.o.Trace != nil {
 		l.traceRequest(s)
 	}

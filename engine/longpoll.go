@@ -35,6 +35,9 @@ func (l *loop) startPoll(s *Session) (more bool) {
 		l.refusePoll(s, e)
 		return true
 	}
+	if !l.admitRequest(s, false) {
+		return false
+	}
 	s.transport = transportPoll
 	s.speak(&l.sub)
 	if l.sub.HasMid {
@@ -57,6 +60,7 @@ func (l *loop) startPoll(s *Session) (more bool) {
 
 // endPoll takes a poll from its channels. Its answer follows.
 func (l *loop) endPoll(s *Session) {
+	l.leaveRequest(s)
 	l.unsubscribe(s)
 	l.dropReplay(s)
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math"
+	"net/netip"
 	"runtime/debug"
 	"slices"
 	"sync"
@@ -58,6 +59,8 @@ type loop struct {
 	busy      bool                            // inside a callback that sweeps at its end
 	intricate bool                            // what belongs to all sessions is being changed
 	peers     map[uint32]string               // clients of sessions with flagPeer, by index
+	clients   map[uint32]netip.Addr           // of version 6, of sessions with hasForwarded, by index
+	places    map[uint32]place                // of sessions with flagPlace, by index
 	rates     map[uint32]*rate.Limiter        // of sessions with flagPaced, by index
 	traced    map[uint32]*traced              // sessions with isTraced, by index
 	arrivals  []arrival                       // of all sessions, by index, if somebody is followed
@@ -78,6 +81,7 @@ type loop struct {
 	shared  []bool
 	heads   poll.Reader
 	head    poll.Request
+	client  netip.Addr // who sent it, if a proxy that is trusted passed it on
 	joined  joined
 	sub     poll.Subscription
 	frames  protocol.FrameReader
@@ -206,59 +210,6 @@ func (l *loop) ring() {
 func (l *loop) OnTick() (time.Duration, gnet.Action) {
 	close(l.started)
 	return math.MaxInt64, gnet.None
-}
-
-// OnOpen makes a session of a connection, if there is room for one.
-func (l *loop) OnOpen(c gnet.Conn) ([]byte, gnet.Action) {
-	if c.Context() == any(l) {
-		l.control = c
-		l.acceptor.begin(c.Fd())
-		return nil, gnet.None
-	}
-	if _, own := c.Context().(ownConn); own {
-		l.openProbe(c)
-		return nil, gnet.None
-	}
-	roomy := l.acceptor.accepted()
-	peer, encrypted := c.Context().(*tlsPeer)
-	listener, known := l.engine.listenerOf(c.LocalAddr())
-	if encrypted {
-		listener, known = peer.listener, true
-	}
-	if !roomy {
-		l.wake() // to restore the spare descriptor once this connection is closed
-	}
-	if !known || !roomy || !l.engine.admission.enter() {
-		l.stats.closes[CloseAdmission].Add(1)
-		if known {
-			l.engine.noteFull(c.RemoteAddr())
-			turnAway(c.Fd())
-		}
-		c.SetContext(nil)
-		return nil, gnet.Close
-	}
-	l.now = time.Now().UnixNano()
-	s := l.open(c, listener)
-	if encrypted {
-		l.rememberPeer(s, peer.addr)
-	}
-	if l.o.Trace != nil {
-		l.traceOpen(s, peer)
-	}
-	return nil, gnet.None
-}
-
-func (l *loop) open(c gnet.Conn, listener uint16) *Session {
-	s := l.slab.take()
-	s.conn = c
-	s.listener = listener
-	s.opened = uint32(time.Since(l.engine.started) / time.Second)
-	l.note(s, recorder.Opened, 0, 0)
-	c.SetContext(s)
-	l.deadlines.catchUp()
-	l.deadlines.start(s, timerHead)
-	l.stats.opened.Add(1)
-	return s
 }
 
 // OnTraffic gives what has come to the session, or, on the control connection, runs a turn.
@@ -437,6 +388,7 @@ func (l *loop) sweep() {
 		l.forgetPeer(s)
 		l.forgetRate(s)
 		l.agents.Drop(s.agent)
+		l.leavePlace(s)
 		if !s.is(flagOwn) {
 			l.engine.admission.leave()
 		}

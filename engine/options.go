@@ -17,6 +17,7 @@ import (
 
 	"push-server/engine/closed"
 	"push-server/engine/feed"
+	"push-server/engine/ratelimit"
 	"push-server/poll"
 	"push-server/protocol"
 )
@@ -36,6 +37,13 @@ type Options struct {
 
 	// Settings are what the engine begins with.
 	Settings
+
+	// Who may come.
+	ConnectRate int              // connections that come in a second; default: no limit
+	Address     ratelimit.Limits // of the connections of one address; default: none
+	// Proxies are whose connections carry requests of others, and who is believed to say of whom: a WebSocket or a poll that comes from
+	// there counts as a connection of its client, and the connection itself does not.
+	Proxies []netip.Prefix
 
 	// Who this process is, for statistics.
 	ProcessID   string // default "push-server"

@@ -41,6 +41,7 @@ const (
 	flagPaced                     // its client has published or asked: its rate is in loop.rates
 	flagOwn                       // is the process's own: no place is taken for it, and nothing is counted
 	flagWatched                   // operators watch it: loop.watched
+	flagPlace                     // has a place among those of its address: loop.places
 )
 
 // Session is one connection on its loop: plain data, without closures, channels or contexts, so that another process can take
@@ -98,7 +99,7 @@ type request struct {
 	since uint64                  // order of subscriptions in the process; the oldest makes room
 
 	mid       protocol.MessageID // that a poll has said, or that a WebSocket was sent last
-	forwarded [4]byte            // the client's address of version 4, if a proxy said so
+	forwarded [4]byte            // the client's address of version 4, if a proxy said so; zero: it is in loop.clients
 	asks      uint8              // flags
 	key       uint8              // that its channels are signed with
 	pulses    uint8              // pings of version 5 without an answer

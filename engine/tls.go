@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"push-server/engine/accept"
+	"push-server/engine/ratelimit"
 	"push-server/poll"
 )
 
@@ -98,22 +99,33 @@ func (p *tlsPort) accept() {
 
 func (p *tlsPort) admit(c net.Conn) {
 	e := p.engine
-	if !e.admission.take(tlsPlaces) {
-		e.loops[0].stats.closes[CloseAdmission].Add(1)
-		e.noteFull(c.RemoteAddr())
-		_ = c.Close() // there is no room to say so
+	place, reason, _ := e.admission.admitConn(c.RemoteAddr())
+	if reason == CloseNone && !e.admission.take(tlsPlaces) {
+		e.admission.addresses.Undo(place, time.Now())
+		reason = CloseAdmission
+	}
+	if reason != CloseNone {
+		e.loops[0].stats.closes[reason].Add(1)
+		e.noteTurnedAway(reason, c.RemoteAddr())
+		_ = c.Close() // to say so would take a handshake
 		return
 	}
 	e.tlsConns.Add(1)
 	p.conns.add(c)
 	p.greeting.add(c)
-	p.tasks.Go(func() { p.greet(c.(*net.TCPConn)) })
+	p.tasks.Go(func() { p.greet(&tlsConn{c.(*net.TCPConn), place}) })
+}
+
+// tlsConn is a connection and the place that it has of its address.
+type tlsConn struct {
+	*net.TCPConn
+	place ratelimit.Place
 }
 
 // greet makes a session of c and leaves it to two goroutines of their own: the stack that a handshake needs is large.
-func (p *tlsPort) greet(c *net.TCPConn) {
-	carrier, err := p.openSession(c)
-	p.greeting.remove(c)
+func (p *tlsPort) greet(c *tlsConn) {
+	carrier, err := p.openSession(c.TCPConn)
+	p.greeting.remove(c.TCPConn)
 	if err != nil {
 		p.engine.o.Logger.Debug("encrypted connection has no session", "addr", c.RemoteAddr(), "err", err)
 		p.leave(c)
@@ -130,11 +142,12 @@ func (p *tlsPort) greet(c *net.TCPConn) {
 }
 
 // leave ends what admit began.
-func (p *tlsPort) leave(c net.Conn) {
+func (p *tlsPort) leave(c *tlsConn) {
 	_ = c.Close()
-	p.conns.remove(c)
+	p.conns.remove(c.TCPConn)
 	p.engine.tlsConns.Add(-1)
 	p.engine.admission.give(tlsPlaces)
+	p.engine.admission.addresses.Leave(c.place, time.Now())
 }
 
 func (p *tlsPort) handshake(secured *tls.Conn) error {

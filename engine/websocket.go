@@ -36,6 +36,9 @@ func (l *loop) upgrade(s *Session, size int) (n int, more bool) {
 		l.finish(s)
 		return size, false
 	}
+	if !l.admitRequest(s, true) {
+		return size, false
+	}
 	l.catchUp()
 	s.since = l.engine.subscriptions.Add(1) // before its client can open another connection, on another loop
 	l.scratch = protocol.AppendSwitchingProtocols(l.scratch[:0], hs.Key, hs.Subprotocols)

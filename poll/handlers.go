@@ -8,6 +8,7 @@ import (
 
 	"github.com/valyala/fasthttp"
 
+	"push-server/poll/realip"
 	"push-server/protocol"
 )
 
@@ -43,6 +44,8 @@ type Handlers struct {
 	Users   Users
 	Repeats *Repeats // required with Users
 
+	// Proxies are believed when they say whose request it is. nil: nobody is.
+	Proxies *realip.Proxies
 	// StatAllow is whose connections may ask for the statistics. Empty: everybody's.
 	StatAllow []netip.Prefix
 	// PubAllow is whose connections may publish as back ends do, and ask who is online. Empty: everybody's.

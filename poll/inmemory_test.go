@@ -44,7 +44,9 @@ func TestServeBytes(t *testing.T) {
 }
 
 func TestServeBytesWithoutRemote(t *testing.T) {
-	h := func(ctx *fasthttp.RequestCtx) { ctx.SetBodyString(ctx.RemoteAddr().String() + clientAddress(ctx)) }
+	h := func(ctx *fasthttp.RequestCtx) {
+		ctx.SetBodyString(ctx.RemoteAddr().String() + (&call{Handlers: &Handlers{}, RequestCtx: ctx}).clientAddress())
+	}
 	b, _ := ServeBytes(h, nil, []byte("GET / HTTP/1.1\r\nHost: a\r\n\r\n"), nil)
 	if len(b) == 0 {
 		t.Error("no reply")

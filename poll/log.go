@@ -5,6 +5,7 @@ import (
 
 	"github.com/valyala/fasthttp"
 
+	"push-server/poll/realip"
 	"push-server/protocol"
 )
 
@@ -20,7 +21,7 @@ func (c *call) logRefusal(e *protocol.Error) {
 
 func (c *call) log(text string) {
 	if c.ErrorLog != nil && !isTest(&c.query, c.TestKey) {
-		c.ErrorLog(text, clientAddress(c.RequestCtx))
+		c.ErrorLog(text, c.clientAddress())
 	}
 }
 
@@ -40,13 +41,21 @@ func LogText(e *protocol.Error) string {
 	return ""
 }
 
-// clientAddress is who a log line is about: what the proxies in front say, all of it, or the other end of the connection.
-func clientAddress(ctx *fasthttp.RequestCtx) string {
-	if forwarded := List(&ctx.Request.Header, fasthttp.HeaderXForwardedFor); len(forwarded) > 0 {
+// clientAddress is who a log line is about: what the proxies in front say, all of it, or the other end of the connection. Where proxies are
+// named, it is what those say.
+func (c *call) clientAddress() string {
+	forwarded := List(&c.Request.Header, fasthttp.HeaderXForwardedFor)
+	if peer, ok := realip.Of(c.RemoteAddr()); ok && c.Proxies != nil {
+		if client := c.Proxies.Client(peer, forwarded, c.Request.Header.Peek(headerRealIP)); client != peer {
+			return client.String()
+		}
+	} else if len(forwarded) > 0 {
 		return string(forwarded)
 	}
-	return AddressText(ctx.RemoteAddr())
+	return AddressText(c.RemoteAddr())
 }
+
+const headerRealIP = "X-Real-Ip" // as it is kept
 
 // AddressText is the address of a connection for a log line, without its port. One of version 4 is written as ::ffff:127.0.0.1, as
 // the Node server does, so that filters of operators fit.

@@ -97,8 +97,19 @@ const retryAfter = "5"
 // AppendUnavailable appends the answer to a connection or a request that there is no room for. The connection ends. It is always the
 // same, without a Date, which 5xx need not have (RFC 9110, 6.6.1).
 func AppendUnavailable(dst []byte) []byte {
-	return append(dst, "HTTP/1.1 503 Service Unavailable\r\nRetry-After: "+retryAfter+"\r\n"+headPlain+headOrigin+
-		headClose+"Content-Length: 0\r\n\r\n"...)
+	return appendComeAgain(append(dst, headComeAgain+retryAfter...))
+}
+
+// AppendComeAgain is AppendUnavailable for somebody who is told when to come again, in whole seconds.
+func AppendComeAgain(dst []byte, after time.Duration) []byte {
+	seconds := max(1, (after+time.Second-1)/time.Second)
+	return appendComeAgain(strconv.AppendInt(append(dst, headComeAgain...), int64(seconds), 10))
+}
+
+const headComeAgain = "HTTP/1.1 503 Service Unavailable\r\nRetry-After: "
+
+func appendComeAgain(dst []byte) []byte {
+	return append(dst, "\r\n"+headPlain+headOrigin+headClose+"Content-Length: 0\r\n\r\n"...)
 }
 
 // appendBareReply is a reply of the library below Node's server: a status and nothing else.

@@ -6,6 +6,7 @@ import (
 
 	"github.com/valyala/fasthttp"
 
+	"push-server/poll/realip"
 	"push-server/protocol"
 )
 
@@ -23,16 +24,18 @@ func (c *call) stat() {
 	c.Counters.CountRequest(protocol.CommandServerStats)
 }
 
-// mayUse looks at the other end of the connection: what X-Forwarded-For says, anybody can say.
+// mayUse looks at the other end of the connection: what X-Forwarded-For says, anybody can say, but for proxies that are named.
 func (c *call) mayUse(allowed []netip.Prefix) bool {
 	if len(allowed) == 0 {
 		return true
 	}
-	addr, err := netip.ParseAddr(AddressText(c.RemoteAddr()))
-	if err != nil {
+	peer, ok := realip.Of(c.RemoteAddr())
+	if !ok {
 		return false
 	}
-	return slices.ContainsFunc(allowed, func(p netip.Prefix) bool { return p.Contains(addr.Unmap()) })
+	header := &c.Request.Header
+	addr := c.Proxies.Client(peer, List(header, fasthttp.HeaderXForwardedFor), header.Peek(headerRealIP))
+	return slices.ContainsFunc(allowed, func(p netip.Prefix) bool { return p.Contains(addr) })
 }
 
 // forbid answers those who are in no list. A body that was not read is not waited for.

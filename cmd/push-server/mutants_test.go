@@ -78,6 +78,11 @@ var mutants = []mutant{
 	{30, "engine/roster/roster.go", "u.until = until", "_ = until", "./engine/roster", "TestPagesChange"},
 	{30, "redisbus/users.go", "rueidis.ScanEntry\n", "rueidis.ScanEntry; break\n", "./redisbus", "TestUsersOfDeadProcesses"},
 	{28, "engine/ops/access.go", "case g.origins.Check(r) != nil:", "case false:", "./engine/ops", "TestWritingIsGuarded"},
+	{33, "engine/ratelimit/rate.go", "r.end = r.end.Add(r.every)", "_ = r.every", "./engine/ratelimit", "TestCrowdIsSpread"},
+	{33, "engine/admission.go", "if ok, after := a.rate.Take(now); !ok {", "if ok, after := a.rate.Take(now); false && !ok {", "./engine", "TestConnectRate"},
+	{34, "poll/realip/realip.go", "for p.Trusts(client) && len(list) > 0 {", "for len(list) > 0 {", "./engine", "TestConnectionsOfAnAddressBehindProxies"},
+	{34, "engine/connections.go", "if !ok || !proxies.Trusts(peer) {", "if !ok {", "./engine", "TestForwardedAddressesOfStrangers"},
+	{34, "engine/ratelimit/addresses.go", "if s.idle++; s.idle > maxIdle {", "if s.idle++; false {", "./engine/ratelimit", "TestAddressesTakeBoundedMemory"},
 }
 
 // inMutant is set for the tests of a mutant.

@@ -9,6 +9,7 @@ import (
 	"push-server/engine"
 	"push-server/engine/ops"
 	"push-server/engine/ops/page"
+	"push-server/engine/ratelimit"
 	"push-server/poll"
 	"push-server/protocol"
 )
@@ -59,6 +60,7 @@ func engineOptions(s *server) engine.Options {
 		Listeners:         s.subscriberPorts(),
 		Settings:          s.settings(c),
 		Loops:             loops(p),
+		ConnectRate:       p.ConnectRate,
 		ProcessID:         processID(c),
 		ClusterMode:       c.ClusterMode,
 		OnlineTTL:         c.Storage.OnlineTTL + c.Storage.OnlineDelta,
@@ -83,6 +85,9 @@ func engineOptions(s *server) engine.Options {
 		o.Trace = s.trace
 	}
 	o.Closed = s.closed
+	o.Address = ratelimit.Limits{Connections: p.PerAddress.Connections, PerSecond: p.PerAddress.ConnectRate, IPv6Prefix: p.PerAddress.IPv6Prefix}
+	o.Address.Exempt, _ = configs.Prefixes(p.PerAddress.Exempt) // those that are none did not pass the check
+	o.Proxies, _ = configs.Prefixes(p.TrustedProxies)
 	return o
 }
 

@@ -105,6 +105,11 @@ var faults = []fault{
 	{"nginx-upgrade", snip, Error, file(snip, "proxy_set_header Upgrade $http_upgrade;", "")},
 	{"nginx-connection", snip, Error, file(snip, "proxy_set_header Connection $push_connection;", "proxy_set_header Connection close;")},
 	{"nginx-forwarded-for", snip, Note, file(snip, "proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;", "")},
+	{"nginx-client-address", snip, Warning, func(s *setup) {
+		setting(`"limits": {`, `"push": {"trustedProxies": ["127.0.0.1"]}, "limits": {`)(s)
+		file(snip, "proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;", "")(s)
+	}},
+	{"nginx-untrusted", confd, Error, setting(`"limits": {`, `"push": {"perAddress": {"connections": 50}, "trustedProxies": ["10.0.0.1"]}, "limits": {`)},
 	{"nginx-body-size", confd, Warning, file(confd, "client_max_body_size 1m", "client_max_body_size 100k")},
 	{"nginx-body-size", confd, Warning, setting(`"maxPayload": 1048576`, `"maxPayload": 4194304`)},
 	{"nginx-keepalive", confd, Note, file(confd, "keepalive 64;", "")},

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -91,6 +92,7 @@ func (x *examination) routes() {
 		for _, name := range names {
 			reached[name] = reached[name] || ours
 			x.headers(l, name)
+			x.clients(l, name)
 			x.timeouts(l, name)
 			x.publishing(l, name)
 		}
@@ -242,6 +244,33 @@ func (x *examination) headers(l *location, name string) {
 	if d := &x.Config.Debug; d.TrustProxy && (name == "sub" || name == "rest") && l.header("X-Forwarded-For") == "" {
 		x.add(Note, "nginx-forwarded-for", where, "the header X-Forwarded-For is not passed on, and debug.trustProxy is true",
 			"debug.ip finds nobody, and refusals have the address of nginx", "proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;")
+	}
+}
+
+// clients looks whether the server can tell them apart, if it has to.
+func (x *examination) clients(l *location, name string) {
+	push := &x.Config.Push
+	if name != "sub" {
+		return
+	}
+	if push.TrustedProxies != nil && l.header("X-Forwarded-For") == "" && l.header("X-Real-IP") == "" {
+		x.add(Warning, "nginx-client-address", at(l.dir), "neither X-Forwarded-For nor X-Real-IP is passed on, and push.trustedProxies waits for them",
+			"all clients count as nginx, without limits", "proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;")
+	}
+	if push.PerAddress.Connections == 0 && push.PerAddress.ConnectRate == 0 {
+		return
+	}
+	trusted, _ := configs.Prefixes(push.TrustedProxies)
+	for _, s := range l.servers {
+		to, err := netip.ParseAddrPort(s.addr)
+		if err != nil || !to.Addr().IsLoopback() || x.listener(s.addr) == nil {
+			continue // from which address nginx connects is not known
+		}
+		if !slices.ContainsFunc(trusted, func(p netip.Prefix) bool { return p.Contains(to.Addr()) }) {
+			x.add(Error, "nginx-untrusted", s.where, "nginx connects from "+to.Addr().String()+", which is not in push.trustedProxies, and push.perAddress has limits",
+				"all clients behind nginx are one address, and share its limits", fmt.Sprintf(`"trustedProxies": [%q]`, to.Addr()))
+			return // said once
+		}
 	}
 }
 

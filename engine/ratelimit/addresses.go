@@ -1,0 +1,236 @@
+package ratelimit
+
+import (
+	"hash/maphash"
+	"net/netip"
+	"sync"
+	"time"
+)
+
+// Limits of one address. Zero: none.
+type Limits struct {
+	Connections int // at once
+	PerSecond   int // that come; those of burstSeconds may come at once
+	IPv6Prefix  int // bits of an address of version 6 that make one; a network of 64 is what a household has
+	// Exempt are not limited: offices and schools whose people all come from one address.
+	Exempt []netip.Prefix
+}
+
+// burstSeconds is how long an address may save up connections.
+const burstSeconds = 10
+
+// Verdict is what an address is told.
+type Verdict uint8
+
+// The verdicts.
+const (
+	Admitted Verdict = iota
+	TooMany          // connections at once
+	TooFast
+)
+
+// Addresses counts the connections of each address. There may be any number of addresses: those with connections are bounded by those, and
+// of the others only so many are remembered, for as long as they have not saved up all that they may. Who is forgotten too early may have a
+// burst more; nobody is refused for want of memory. Its methods may be called from any goroutine.
+type Addresses struct {
+	limits Limits
+	every  time.Duration
+	seed   maphash.Seed
+	shards [shards]shard
+}
+
+// shards are locked one at a time; loops hardly ever meet.
+const shards = 64
+
+// maxIdle is how many addresses without connections a shard remembers: 65,536 in all, some 5 MB.
+const maxIdle = 1024
+
+type shard struct {
+	mu      sync.Mutex
+	entries map[netip.Addr]entry
+	idle    int // entries without connections
+	_       [32]byte
+}
+
+// entry is an address: a token bucket as the time at which it is full again (the generic cell rate algorithm), and what it has open.
+type entry struct {
+	full  int64 // Unix, nanoseconds
+	conns int32
+}
+
+// NewAddresses returns nil, which bounds nothing, if no limit is set.
+func NewAddresses(l Limits) *Addresses {
+	if l.Connections <= 0 && l.PerSecond <= 0 {
+		return nil
+	}
+	a := &Addresses{limits: l, seed: maphash.MakeSeed()}
+	if l.PerSecond > 0 {
+		a.every = time.Second / time.Duration(l.PerSecond)
+	}
+	return a
+}
+
+// Place is what a connection has of its address, until it is left. The zero value is none.
+type Place struct{ key netip.Addr }
+
+// Taken says whether there is something to leave.
+func (p Place) Taken() bool { return p.key.IsValid() }
+
+// Enter takes a place for a connection of addr; begins says that it comes now, instead of going on. Who is refused is told after how long
+// to come again.
+func (a *Addresses) Enter(addr netip.Addr, begins bool, now time.Time) (p Place, v Verdict, after time.Duration) {
+	if a == nil || a.exempt(addr) {
+		return p, Admitted, 0
+	}
+	key := a.key(addr)
+	s := a.shard(key)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	e, known := s.entries[key]
+	if most := a.limits.Connections; most > 0 && int(e.conns) >= most {
+		return p, TooMany, Spread(leastTooMany, mostTooMany)
+	}
+	if begins && a.every > 0 {
+		full := max(e.full, now.UnixNano()) + int64(a.every)
+		if early := time.Duration(full-now.UnixNano()) - burstSeconds*time.Second; early > 0 {
+			return p, TooFast, early
+		}
+		e.full = full
+	}
+	if known && e.conns == 0 {
+		s.idle--
+	}
+	e.conns++
+	if s.entries == nil {
+		s.entries = make(map[netip.Addr]entry)
+	}
+	s.entries[key] = e
+	return Place{key}, Admitted, 0
+}
+
+// When an address that has too many connections may come again: nobody knows when one of them ends.
+const (
+	leastTooMany = 5 * time.Second
+	mostTooMany  = 15 * time.Second
+)
+
+// Leave gives a place back, which may be none.
+func (a *Addresses) Leave(p Place, now time.Time) { a.leave(p, 0, now) }
+
+// Undo gives a place back as if it had never been taken.
+func (a *Addresses) Undo(p Place, now time.Time) {
+	if a != nil {
+		a.leave(p, a.every, now)
+	}
+}
+
+func (a *Addresses) leave(p Place, refund time.Duration, now time.Time) {
+	if !p.Taken() {
+		return
+	}
+	s := a.shard(p.key)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	e := s.entries[p.key]
+	e.conns--
+	e.full -= int64(refund)
+	switch {
+	case e.conns > 0:
+		s.entries[p.key] = e
+	case e.full <= now.UnixNano():
+		delete(s.entries, p.key)
+	default:
+		s.entries[p.key] = e
+		if s.idle++; s.idle > maxIdle {
+			s.evict()
+		}
+	}
+}
+
+// looked is how many addresses are compared to find one that is worth least.
+const looked = 8
+
+// evict forgets the address without connections that has saved up most, among some: a map hands them out in a random order.
+func (s *shard) evict() {
+	var worst netip.Addr
+	var full int64
+	n := 0
+	for key, e := range s.entries {
+		if e.conns > 0 {
+			continue
+		}
+		if n == 0 || e.full < full {
+			worst, full = key, e.full
+		}
+		if n++; n == looked {
+			break
+		}
+	}
+	delete(s.entries, worst)
+	s.idle--
+}
+
+// Forget lets go of addresses without connections that have saved up all that they may.
+func (a *Addresses) Forget(now time.Time) {
+	for i := range a.shards {
+		a.shards[i].forget(now.UnixNano())
+	}
+}
+
+func (s *shard) forget(now int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.idle > 0 {
+		for key, e := range s.entries {
+			if e.conns == 0 && e.full <= now {
+				delete(s.entries, key)
+				s.idle--
+			}
+		}
+	}
+	if len(s.entries) == 0 {
+		s.entries = nil // a map does not shrink
+	}
+}
+
+// Len is the number of addresses that are remembered.
+func (a *Addresses) Len() (n int) {
+	if a == nil {
+		return 0
+	}
+	for i := range a.shards {
+		s := &a.shards[i]
+		s.mu.Lock()
+		n += len(s.entries)
+		s.mu.Unlock()
+	}
+	return n
+}
+
+func (a *Addresses) exempt(addr netip.Addr) bool {
+	addr = addr.Unmap()
+	for _, p := range a.limits.Exempt {
+		if p.Contains(addr) {
+			return true
+		}
+	}
+	return false
+}
+
+// key is what addr counts as.
+func (a *Addresses) key(addr netip.Addr) netip.Addr {
+	addr = addr.Unmap().WithZone("")
+	if !addr.Is6() || a.limits.IPv6Prefix <= 0 {
+		return addr
+	}
+	prefix, err := addr.Prefix(min(a.limits.IPv6Prefix, addr.BitLen()))
+	if err != nil {
+		panic("BUG: ratelimit: " + err.Error())
+	}
+	return prefix.Addr()
+}
+
+func (a *Addresses) shard(key netip.Addr) *shard {
+	b := key.As16()
+	return &a.shards[maphash.Bytes(a.seed, b[:])%shards]
+}
