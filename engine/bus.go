@@ -102,3 +102,17 @@ func sleep(ctx context.Context, d time.Duration) {
 	case <-timer.C:
 	}
 }
+
+// publicationOverhead is what a publication takes without its bytes, so that many small ones are bounded, too.
+const publicationOverhead = 256
+
+func publicationBytes(p *protocol.Publication) int {
+	return publicationOverhead + p.Size() + len(p.Receivers)*64
+}
+
+func publicationsBytes(ps []*protocol.Publication) (n int) {
+	for _, p := range ps {
+		n += publicationBytes(p)
+	}
+	return n
+}

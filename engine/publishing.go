@@ -32,7 +32,8 @@ type publishQueue struct {
 }
 
 // publisherKind is who publishes. Each kind has a lane of its own, with bounds of its own, so that clients, of whom there are many and who
-// may do as they like, neither delay back ends nor take their room. In a batch the lanes go in this order.
+// may do as they like, neither delay back ends nor take their room. While that is more than half full, clients are refused. In a batch the
+// lanes go in this order.
 type publisherKind int
 
 const (
@@ -93,20 +94,6 @@ func newPublishQueue(bus Bus, o *Options, stats *publishStats) *publishQueue {
 	return q
 }
 
-// publicationOverhead is what a publication takes without its bytes, so that many small ones are bounded, too.
-const publicationOverhead = 256
-
-func publicationBytes(p *protocol.Publication) int {
-	return publicationOverhead + p.Size() + len(p.Receivers)*64
-}
-
-func publicationsBytes(ps []*protocol.Publication) (n int) {
-	for _, p := range ps {
-		n += publicationBytes(p)
-	}
-	return n
-}
-
 // enqueue takes the publications, all or nothing; ps itself is not kept. answer, if given, gets one value, for which it must have
 // room, after AcceptTimeout at the latest. by is the request that they come from, if it is followed. The error is poll.ErrQueueFull:
 // there is no room, or nobody sends any more. It does not block and may be called from any goroutine; calls for one kind are served in order.
@@ -117,7 +104,7 @@ func (q *publishQueue) enqueue(kind publisherKind, ps []*protocol.Publication, a
 	if q.forbidden != nil && answer != nil {
 		return q.forbidden
 	}
-	if q.closed || !q.lanes[kind].take(ps, a) {
+	if q.closed || kind == clients && q.clientsWait() || !q.lanes[kind].take(ps, a) {
 		q.stats.rejected.Add(uint64(len(ps)))
 		return poll.ErrQueueFull
 	}
@@ -126,6 +113,17 @@ func (q *publishQueue) enqueue(kind publisherKind, ps []*protocol.Publication, a
 	default:
 	}
 	return nil
+}
+
+// clientsWait says whether back ends have so much waiting that clients, of whom there are more, are not to be served beside them: what the
+// bus still takes goes to those whose publications get lost when there is no more room.
+func (q *publishQueue) clientsWait() bool {
+	la := &q.lanes[backEnds]
+	if 2*len(la.ps) <= la.maxCount && 2*la.budget.Used() <= la.budget.Limit() {
+		return false
+	}
+	q.lanes[clients].budget.Refuse()
+	return true
 }
 
 // take appends ps, if there is room.

@@ -120,7 +120,32 @@ func TestClientsHaveAShare(t *testing.T) {
 	}
 }
 
-// What clients fill is their own room, in publications and in bytes; what back ends fill is theirs.
+// While back ends have more than half of their room in use, clients are refused, and back ends are not.
+func TestBackEndsHavePriority(t *testing.T) {
+	f := func(count, size, fill int) {
+		t.Helper()
+		q, _ := newTestQueue(t, func(o *Options) { o.PublishQueue = count; o.PublishQueueBytes = 4 << 20 })
+		body := strings.Repeat("x", size)
+		for range fill {
+			q.add(t, backEnds, body)
+		}
+		q.add(t, clients, "before")
+		q.add(t, backEnds, body)
+		ps := []*protocol.Publication{publication("client", 60, private(newItem()))}
+		if err := q.enqueue(clients, ps, nil, nil); !errors.Is(err, poll.ErrQueueFull) {
+			t.Errorf("a client is told %v", err)
+		}
+		q.add(t, backEnds, body)
+		for q.length() > 0 {
+			q.send(t.Context(), q.next())
+		}
+		q.add(t, clients, "after")
+	}
+	f(100, 10, 50)
+	f(100_000, 500<<10, 4)
+}
+
+// What clients fill is their own room, in publications and in bytes. What back ends fill is theirs, and clients wait until half of it is free.
 func TestLanesHaveRoomOfTheirOwn(t *testing.T) {
 	f := func(kind, other publisherKind, count int, body string) {
 		t.Helper()
@@ -140,7 +165,7 @@ func TestLanesHaveRoomOfTheirOwn(t *testing.T) {
 		if refused := q.lanes[kind].budget.Refused(); refused != 1 {
 			t.Errorf("%d counted as refused", refused)
 		}
-		if err := q.enqueue(other, ps, nil, nil); err != nil {
+		if err := q.enqueue(other, ps, nil, nil); (err != nil) != (other == clients) {
 			t.Errorf("the other lane: %v", err)
 		}
 		for q.length() > 0 {
