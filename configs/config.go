@@ -30,6 +30,8 @@ type Server struct {
 	Routes   Routes
 	SSL      *SSL // nil: plain
 
+	ProxyProtocol bool // connections of Push.TrustedProxies begin with a header that says whose they are
+
 	file string // that it was read from
 }
 

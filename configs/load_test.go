@@ -129,19 +129,6 @@ func TestProblems(t *testing.T) {
 		`f.json: push.pubAllow: error: "x" is neither an address nor a prefix (for example ["127.0.0.1", "10.0.0.0/8"])`)
 	f(`"push":{"pubAllow":[]}`,
 		"f.json: push.pubAllow: error: is empty: nobody could publish (remove it, or servers[].routes.pub if nobody is to publish)")
-	f(`"push":{"connectRate":1000,"trustedProxies":["10.0.0.0/24","::1"],"perAddress":{"connections":50,"connectRate":5,"ipv6Prefix":56,"exempt":["10.1.0.0/16"]}}`, "")
-	f(`"push":{"perAddress":{"connections":50}}`, "f.json: push.perAddress: warning: all subscribers come through a proxy on this machine, which is one address: "+
-		`they share its limits (set push.trustedProxies, for example ["127.0.0.1", "::1"])`)
-	f(`"push":{"trustedProxies":["0.0.0.0/0"]}`,
-		"f.json: push.trustedProxies: warning: 0.0.0.0/0 is everybody: clients may say what address they like (name the proxies alone)")
-	f(`"push":{"trustedProxies":[]}`, "f.json: push.trustedProxies: error: is empty: nobody is trusted, as without it (remove it)")
-	f(`"push":{"trustedProxies":["nginx"]}`, `f.json: push.trustedProxies: error: "nginx" is neither an address nor a prefix (for example ["127.0.0.1", "10.0.0.0/8"])`)
-	f(`"push":{"perAddress":{"exempt":["office"]}}`,
-		`f.json: push.perAddress.exempt: error: "office" is neither an address nor a prefix (for example ["127.0.0.1", "10.0.0.0/8"])`)
-	f(`"push":{"perAddress":{"conections":5}}`, "f.json: push.perAddress.conections: error: unknown key (did you mean push.perAddress.connections?)")
-	f(`"push":{"peraddress":{"connections":5}}`, "f.json: push.peraddress: error: unknown key (did you mean push.perAddress?)")
-	f(`"push":{"perAddress":{"ipv6Prefix":0}}`, "f.json: push.perAddress.ipv6Prefix: error: 0 is not between 16 and 128")
-	f(`"push":{"connectrate":5}`, "f.json: push.connectrate: error: unknown key (did you mean push.connectRate?)")
 	f(`"push":{"drainTimeout":"5s","drainDelay":"5s"}`, "f.json: push.drainDelay: error: leaves nothing of push.drainTimeout, which is 5s (for example \"5s\", with a drainTimeout of \"20s\")")
 	f(`"push":{"windowCount":1000}`, "f.json: push.windowCount: error: 1000 is not a power of two (for example 65536)")
 	f(`"push":{"windowBytes":1000}`, "f.json: push.windowBytes: error: 1000 is less than limits.maxPayload, 1048576")

@@ -43,6 +43,8 @@ var options = []option{
 	{key: "servers[].routes.stat", changes: onUpgrade, each: func(s *Server) any { return &s.Routes.Stat }, doc: "path of statistics; open to everyone who reaches the port, or to those in push.statAllow"},
 	{key: "servers[].routes.api", changes: onUpgrade, each: func(s *Server) any { return &s.Routes.API },
 		doc: "path where a back end of version 5 publishes; needed only where nginx routes one, since `routes.pub` takes its requests as well"},
+	{key: "servers[].proxyProtocol", changes: onRestart, each: func(s *Server) any { return &s.ProxyProtocol },
+		doc: "connections of `push.trustedProxies` begin with a header of the PROXY protocol, version 1 or 2, which says whose they are; those of others do not, and are served as they are"},
 	{key: "servers[].routes.register", remark: "belongs to cloud mode, which is not supported: not served"},
 	{key: "servers[].routes.systemctl", remark: "belongs to cloud mode, which is not supported: not served"},
 	{key: "servers[].backlog"}, // the greatest that the system allows is used

@@ -216,6 +216,9 @@ func (v *validator) servers() {
 	for i := range v.c.Servers {
 		key := fmt.Sprintf("servers[%d]", i)
 		v.ssl(key+".ssl", v.c.Servers[i].SSL)
+		if v.c.Servers[i].ProxyProtocol && len(v.c.Push.TrustedProxies) == 0 {
+			v.add(Error, key+".proxyProtocol", `for example "push": {"trustedProxies": ["10.0.0.5"]}`, "nobody is trusted to say whose connection it is: push.trustedProxies is missing")
+		}
 		v.routes(key+".routes", &v.c.Servers[i].Routes)
 	}
 	v.problems = append(v.problems, sameAddress(v.c)...)

@@ -2,8 +2,11 @@ package engine
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"log/slog"
+	"net"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
@@ -18,6 +21,8 @@ import (
 	"push-server/engine/ratelimit"
 	"push-server/engine/recorder"
 	"push-server/poll"
+	"push-server/protocol"
+	"push-server/protocol/proxyproto"
 )
 
 // gnet ends a loop, with all its connections, when an accept has failed: if errors.Is finds ErrAcceptSocket in what the callback of its
@@ -171,6 +176,9 @@ func (l *loop) OnOpen(c gnet.Conn) ([]byte, gnet.Action) {
 	l.now = time.Now().UnixNano()
 	s := l.open(c, listener)
 	l.keepPlace(s, place, false)
+	if !encrypted && l.engine.admission.expectsHeader(&l.o.Listeners[listener], c.RemoteAddr()) {
+		s.state = stateProxy
+	}
 	if encrypted {
 		l.rememberPeer(s, peer.addr)
 	}
@@ -191,6 +199,31 @@ func (l *loop) open(c gnet.Conn, listener uint16) *Session {
 	l.deadlines.start(s, timerHead)
 	l.stats.opened.Add(1)
 	return s
+}
+
+// readProxyHeader reads whose connection it is that a proxy has opened, and what that client may.
+func (l *loop) readProxyHeader(s *Session, buf []byte) (n int, more bool) {
+	client, n, err := proxyproto.Read(buf)
+	switch {
+	case errors.Is(err, protocol.ErrShort):
+		return 0, false
+	case err != nil:
+		l.engine.noteTurnedAway(CloseProxyHeader, s.conn.RemoteAddr())
+		l.close(s, CloseProxyHeader)
+		return len(buf), false
+	}
+	s.state = stateHead
+	if !client.IsValid() { // the proxy's own
+		return n, true
+	}
+	l.rememberPeer(s, poll.AddressText(net.TCPAddrFromAddrPort(netip.AddrPortFrom(client, 0))))
+	place, reason, after := l.engine.admission.admit(client, true)
+	if reason != CloseNone {
+		l.turnAwayRequest(s, reason, after)
+		return len(buf), false
+	}
+	l.keepPlace(s, place, false)
+	return n, true
 }
 
 // turnAway answers a connection that is not to stay, and tells the log. It is closed when OnOpen returns.

@@ -73,6 +73,22 @@ func (a *admission) admitConn(from net.Addr) (p ratelimit.Place, reason CloseRea
 	return a.admit(addr, true)
 }
 
+// expectsHeader says whether a connection to ln begins with the header of a proxy: only from those who are trusted it is believed.
+func (a *admission) expectsHeader(ln *Listener, from net.Addr) bool {
+	return ln.ProxyProtocol && a.trusts(from)
+}
+
+func (a *admission) trusts(from net.Addr) bool {
+	addr, ok := realip.Of(from)
+	return ok && a.proxies.Trusts(addr)
+}
+
+// TrustsProxy says whether from is a proxy that is believed. It may be called from any goroutine, as NoteNoHeader.
+func (e *Engine) TrustsProxy(from net.Addr) bool { return e.admission.trusts(from) }
+
+// NoteNoHeader tells the log of a proxy whose connection did not begin with a header.
+func (e *Engine) NoteNoHeader(from net.Addr) { e.noteTurnedAway(CloseProxyHeader, from) }
+
 // place is what a session has of its address.
 type place struct {
 	ratelimit.Place

@@ -45,6 +45,7 @@ const (
 	CloseConnectRate                // more came in a second than the process takes
 	CloseAddressFull                // too many connections of one address
 	CloseAddressRate                // too many of them in a second
+	CloseProxyHeader                // a proxy did not say whose connection it is
 	closeReasons
 )
 
@@ -89,6 +90,7 @@ var closeTable = [closeReasons]closeRow{
 	CloseConnectRate: {label: "connect_rate", notice: "connections turned away for a while, more come in a second than push.connectRate"},
 	CloseAddressFull: {label: "address_connections", notice: "connections turned away, their address has as many as push.perAddress.connections"},
 	CloseAddressRate: {label: "address_rate", notice: "connections turned away, more come from their address in a second than push.perAddress.connectRate"},
+	CloseProxyHeader: {label: "proxy_header", notice: "connections of proxies closed, they do not begin with a PROXY header, which servers[].proxyProtocol expects"},
 	CloseOperator:    {label: "operator", wsCode: 1001, notice: "connections closed by an operator"},
 }
 

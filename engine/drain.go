@@ -194,7 +194,7 @@ func (l *loop) end(s *Session, reason CloseReason) {
 	switch s.state {
 	case stateLive, stateReplaying, stateParked:
 		s.via().end(l, s, reason)
-	case stateHead, stateBody, stateWaiting:
+	case stateProxy, stateHead, stateBody, stateWaiting:
 		if s.is(flagBacklog) && reason == CloseDrain {
 			s.reason = reason
 			l.finish(s) // behind the reply that is under way

@@ -333,6 +333,8 @@ func (l *loop) consume(s *Session, buf []byte) (n int) {
 				break
 			}
 			used, more = l.readHead(s, buf[n:])
+		case stateProxy:
+			used, more = l.readProxyHeader(s, buf[n:])
 		case stateBody:
 			used, more = l.readBody(s, buf[n:])
 		case stateLive, stateClosing, stateReplaying, stateParked, stateWaiting:

@@ -27,7 +27,9 @@ type Listener struct {
 	Name   string
 	Addr   string // "host:port"; no host: all interfaces; port 0: any free one
 	Routes poll.Routes
-	TLS    *tls.Config // with certificates; nil: plain. A connection then takes three descriptors instead of one
+	// ProxyProtocol says that connections of Proxies begin with a header of the PROXY protocol, version 1 or 2. Others have none.
+	ProxyProtocol bool
+	TLS           *tls.Config // with certificates; nil: plain. A connection then takes three descriptors instead of one
 }
 
 // Options configure an Engine. The zero value of a field means the default that its comment names.

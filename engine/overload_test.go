@@ -2,12 +2,15 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
 	"net/netip"
+	"os"
 	"slices"
 	"strconv"
+	"sync"
 	"testing"
 	"time"
 
@@ -145,7 +148,7 @@ func TestConnectionsOfAnAddressBehindProxies(t *testing.T) {
 		t.Helper()
 		c := dial(t, e)
 		c.Get(testSub+query("", a), "X-Forwarded-For: "+forwarded, "Connection: Upgrade", "Upgrade: websocket",
-			"Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==")
+			"Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: "+handshakeKey)
 		refused(t, c)
 	}
 	first := open("192.0.2.1")
@@ -260,4 +263,75 @@ func TestStatisticsBehindProxies(t *testing.T) {
 	if err := e.Drain(context.Background()); err != nil {
 		t.Error(err)
 	}
+}
+
+// All of a crowd that comes at once get in, as long as each comes again when he is told.
+func TestCrowdComesBack(t *testing.T) {
+	t.Parallel()
+	crowd, rate := 600, 300
+	if os.Getenv("PUSH_TEST_SLOW") != "" {
+		crowd, rate = 8000, 2000
+	}
+	e := startMemory(t, func(o *Options) { o.ConnectRate = rate })
+	a := newShared()
+	clients := make([]*testclient.Conn, crowd)
+	defer func() {
+		for _, c := range clients {
+			if c != nil {
+				_ = c.Close()
+			}
+		}
+	}()
+	var all sync.WaitGroup
+	for i := range clients {
+		all.Go(func() {
+			var err error
+			if clients[i], err = comeBack(t.Context(), e.Addrs()[0], testSub+query("", a)); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	testclient.Await(t, "many to be turned away", func() bool { // however slowly they come: somebody else takes what there is
+		for ok := true; ok; {
+			ok, _ = e.admission.rate.Take(time.Now())
+		}
+		return e.Stats().Closes["connect_rate"] >= uint64(crowd/4)
+	})
+	if all.Wait(); t.Failed() {
+		return
+	}
+	testclient.Await(t, "all to listen", func() bool { return e.Stats().WebSockets == crowd })
+	publish(t, e, "1", 0, private(a))
+	testclient.Await(t, "all to get it", func() bool { return e.Stats().Delivered == uint64(crowd) })
+}
+
+const handshakeKey = "dGhlIHNhbXBsZSBub25jZQ=="
+
+// comeBack opens a WebSocket. Whoever is turned away comes again when he is told.
+func comeBack(ctx context.Context, addr, target string) (*testclient.Conn, error) {
+	for end := time.Now().Add(3 * patience); time.Now().Before(end); {
+		c, err := testclient.Connect(ctx, addr)
+		if err != nil {
+			return nil, err
+		}
+		_ = c.SetDeadline(end)
+		reply, err := c.Poll(target, "Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: "+handshakeKey)
+		if err == nil && reply.Status == http.StatusSwitchingProtocols {
+			return c, nil
+		}
+		_ = c.Close()
+		if err != nil {
+			return nil, err
+		}
+		seconds, err := strconv.Atoi(reply.Header.Get("Retry-After"))
+		if err != nil {
+			return nil, fmt.Errorf("answered %s, without a time to come again", reply)
+		}
+		select {
+		case <-time.After(time.Duration(seconds) * time.Second):
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+	return nil, errors.New("nobody was let in")
 }

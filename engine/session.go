@@ -8,7 +8,7 @@ import (
 	"push-server/protocol"
 )
 
-// state is where a session is. Transitions: head → body → waiting → head … for requests that a worker answers; head → replaying
+// state is where a session is. Transitions: proxy → head; head → body → waiting → head … for requests that a worker answers; head → replaying
 // → parked → head … for long polls; head → replaying → live → closing for WebSocket; any → flushing or closed. One switch in
 // loop.consume handles them; what cannot happen says BUG.
 type state uint8
@@ -22,6 +22,7 @@ const (
 	stateLive                   // a WebSocket
 	stateClosing                // a WebSocket that was sent a close frame and waits for the peer's
 	stateFlushing               // HTTP: the last reply was written; waits for the peer to take it and to finish
+	stateProxy                  // waits for the header of a proxy, which says whose connection it is
 	stateClosed
 	states
 )
@@ -29,7 +30,7 @@ const (
 // stateNames are what operators see.
 var stateNames = [states]string{
 	stateHead: "idle", stateBody: "body", stateWaiting: "waiting", stateReplaying: "replaying", stateParked: "parked", stateLive: "live",
-	stateClosing: "closing", stateFlushing: "flushing", stateClosed: "closed",
+	stateClosing: "closing", stateFlushing: "flushing", stateProxy: "proxy", stateClosed: "closed",
 }
 
 // Flags of a connection.

@@ -17,6 +17,7 @@ import (
 	"push-server/engine/accept"
 	"push-server/engine/ratelimit"
 	"push-server/poll"
+	"push-server/protocol/proxyproto"
 )
 
 // tlsPort is a listener whose connections are encrypted. Goroutines do the cryptography; what they decrypt goes over a socket
@@ -124,7 +125,7 @@ type tlsConn struct {
 
 // greet makes a session of c and leaves it to two goroutines of their own: the stack that a handshake needs is large.
 func (p *tlsPort) greet(c *tlsConn) {
-	carrier, err := p.openSession(c.TCPConn)
+	carrier, err := p.openSession(c)
 	p.greeting.remove(c.TCPConn)
 	if err != nil {
 		p.engine.o.Logger.Debug("encrypted connection has no session", "addr", c.RemoteAddr(), "err", err)
@@ -164,9 +165,13 @@ type tlsPeer struct {
 }
 
 // openSession makes a session at the next loop for the client that has just said hello.
-func (p *tlsPort) openSession(c *net.TCPConn) (*tlsCarrier, error) {
+func (p *tlsPort) openSession(c *tlsConn) (*tlsCarrier, error) {
 	came := arrival{tcp: time.Now()}
-	secured := tls.Server(c, p.config)
+	plain, err := p.readHeader(c)
+	if err != nil {
+		return nil, err
+	}
+	secured := tls.Server(plain, p.config)
 	if err := p.handshake(secured); err != nil {
 		p.engine.tlsFailed.Add(1)
 		return nil, err
@@ -174,12 +179,40 @@ func (p *tlsPort) openSession(c *net.TCPConn) (*tlsCarrier, error) {
 	came.tls = time.Now()
 	loops := p.engine.loops
 	l := loops[p.next.Add(1)%uint32(len(loops))]
-	ours, err := l.registerPair(context.Background(), &tlsPeer{p.index, poll.AddressText(c.RemoteAddr()), came})
+	ours, err := l.registerPair(context.Background(), &tlsPeer{p.index, poll.AddressText(plain.RemoteAddr()), came})
 	if err != nil {
 		return nil, err
 	}
-	return &tlsCarrier{tcp: c, secured: secured, plain: ours.(*net.UnixConn), patience: p.engine.o.PingInterval}, nil
+	return &tlsCarrier{tcp: c.TCPConn, secured: secured, plain: ours.(*net.UnixConn), patience: p.engine.o.PingInterval}, nil
 }
+
+// readHeader reads what a proxy says whose connection it is, before anything is encrypted, and asks whether that client may connect.
+func (p *tlsPort) readHeader(c *tlsConn) (net.Conn, error) {
+	e := p.engine
+	if !e.admission.expectsHeader(&e.o.Listeners[p.index], c.RemoteAddr()) {
+		return c.TCPConn, nil
+	}
+	if err := c.SetReadDeadline(time.Now().Add(e.o.HeadTimeout)); err != nil {
+		return nil, err
+	}
+	passed := proxyproto.NewConn(c.TCPConn)
+	client, err := passed.Header()
+	reason := CloseNone
+	switch {
+	case errors.Is(err, proxyproto.ErrHeader):
+		reason = CloseProxyHeader
+	case err == nil && client.IsValid():
+		c.place, reason, _ = e.admission.admit(client, true)
+	}
+	if reason != CloseNone {
+		e.loops[0].stats.closes[reason].Add(1)
+		e.noteTurnedAway(reason, passed.RemoteAddr())
+		return nil, errTurnedAway
+	}
+	return passed, errors.Join(err, c.SetReadDeadline(time.Time{}))
+}
+
+var errTurnedAway = errors.New("engine: turned away")
 
 // fileConn makes a connection of a socket, which it closes in favour of a duplicate.
 func fileConn(fd int) (net.Conn, error) {

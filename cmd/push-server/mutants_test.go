@@ -83,6 +83,10 @@ var mutants = []mutant{
 	{34, "poll/realip/realip.go", "for p.Trusts(client) && len(list) > 0 {", "for len(list) > 0 {", "./engine", "TestConnectionsOfAnAddressBehindProxies"},
 	{34, "engine/connections.go", "if !ok || !proxies.Trusts(peer) {", "if !ok {", "./engine", "TestForwardedAddressesOfStrangers"},
 	{34, "engine/ratelimit/addresses.go", "if s.idle++; s.idle > maxIdle {", "if s.idle++; false {", "./engine/ratelimit", "TestAddressesTakeBoundedMemory"},
+	{35, "engine/admission.go", "return ln.ProxyProtocol && a.trusts(from)", "return ln.ProxyProtocol", "./engine", "TestProxyProtocolOfStrangers"},
+	{35, "engine/accept.go", "l.rememberPeer(s, poll.AddressText(net.TCPAddrFromAddrPort", "_ = (poll.AddressText(net.TCPAddrFromAddrPort", "./engine", "TestProxyProtocol"},
+	{36, "engine/publishing.go", "kind == clients && q.clientsWait() ||", "", "./engine", "TestBackEndsHavePriority"},
+	{37, "engine/ratelimit/rate.go", "if r == nil || r.limiter.AllowN(now, 1) {", "if r == nil || r.end.IsZero() && r.limiter.AllowN(now, 1) {", "./engine", "TestCrowdComesBack"},
 }
 
 // inMutant is set for the tests of a mutant.

@@ -14,6 +14,7 @@ import (
 	"push-server/configs"
 	"push-server/engine/accept"
 	"push-server/poll"
+	"push-server/protocol/proxyproto"
 )
 
 // publishPort is a port without subscribers: plain HTTP, no event loop.
@@ -36,7 +37,11 @@ func newPublishPort(s *server, l *configs.Server, secured *tls.Config) (*publish
 	}
 	admitting := accept.NewListener(ln, l.Name, s.engine.AcceptFailures(), refusal)
 	admitting.Admit(s.engine.EnterPublisher, s.engine.LeavePublisher)
-	if ln = admitting; secured != nil {
+	ln = admitting
+	if l.ProxyProtocol {
+		ln = proxyproto.Listener{Listener: ln, Trusts: s.engine.TrustsProxy, Refused: s.engine.NoteNoHeader}
+	}
+	if secured != nil {
 		ln = tls.NewListener(ln, secured)
 	}
 	p := &publishPort{listener: ln, done: make(chan error, 1)}
