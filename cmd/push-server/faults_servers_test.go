@@ -34,7 +34,7 @@ func faultsOfServers() []fault {
 			})
 			f.noise()
 		}},
-		{name: "log files at their limit", happens: func(f *faultRun) {
+		{name: "log files at their limit", change: followAll, happens: func(f *faultRun) {
 			for _, p := range f.in.procs {
 				if err := unix.Prlimit(p.cmd.Process.Pid, unix.RLIMIT_FSIZE, &unix.Rlimit{Cur: 1, Max: 1}, nil); err != nil {
 					f.t.Fatal(err)
@@ -69,6 +69,9 @@ func (f *faultRun) restart(i int, signals ...syscall.Signal) {
 	f.last(500 * time.Millisecond)
 	f.in.procs[i] = start(f.t, f.in.configs[i])
 }
+
+// followAll has each request written into the log files.
+func followAll(c config) { c["debug"].(map[string]any)["ip"] = []any{"127.0.0.1"} }
 
 // replace ends all servers, one after the other, and starts others in their places.
 func (f *faultRun) replace(start func(i int) *process) {
