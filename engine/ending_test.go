@@ -106,7 +106,7 @@ func (b *lastBus) Publish(ctx context.Context, ps []*protocol.Publication) (int,
 // A drain takes no longer than it may, with goroutines that end late and a peer that does not answer.
 func TestDrainIsOverInTime(t *testing.T) {
 	bus := newLastBus(t, errors.New("away"))
-	e := startEngine(t, bus, nil)
+	e := startEngine(t, bus, func(o *Options) { o.AcceptTimeout = time.Millisecond }) // the publisher goes
 	t.Cleanup(func() { close(bus.release) })
 	subscribed(t, e, query("", newItem()))
 	go func() {
