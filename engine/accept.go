@@ -71,6 +71,7 @@ type acceptor struct {
 	poller    int   // gnet's epoll instance; -1: not found
 	listeners []int // that are in it
 	deaf      bool  // they are not looked at
+	left      bool  // nor again: another process accepts from them
 	deafSince time.Time
 }
 
@@ -120,6 +121,9 @@ func (a *acceptor) accepted() bool {
 // restore is called in every turn: it takes the spare descriptor back, and ends a pause that was long enough.
 func (l *loop) restore() {
 	a := &l.acceptor
+	if a.left {
+		return
+	}
 	if a.deaf && time.Since(a.deafSince) >= acceptPause {
 		a.deaf = false
 		l.listenFor(unix.EPOLLIN | unix.EPOLLPRI) // as gnet does
@@ -145,13 +149,17 @@ func (l *loop) OnOpen(c gnet.Conn) ([]byte, gnet.Action) {
 		l.acceptor.begin(c.Fd())
 		return nil, gnet.None
 	}
-	if _, own := c.Context().(ownConn); own {
+	switch came := c.Context().(type) {
+	case ownConn:
 		l.openProbe(c)
+		return nil, gnet.None
+	case *arriving:
+		l.adopt(c, came)
 		return nil, gnet.None
 	}
 	roomy := l.acceptor.accepted()
 	peer, encrypted := c.Context().(*tlsPeer)
-	listener, known := l.engine.listenerOf(c.LocalAddr())
+	listener, known := l.listenerOf(c.LocalAddr())
 	if encrypted {
 		listener, known = peer.listener, true
 	}

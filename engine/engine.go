@@ -76,12 +76,15 @@ type Engine struct {
 	handlers  []fasthttp.RequestHandler // by listener
 	handedOff []*fasthttp.Server        // by listener
 
-	started       time.Time
+	started       time.Time     // of the service: another process may have begun it
+	created       time.Time     // of this engine
 	subscriptions atomic.Uint64 // made so far
 	running       atomic.Bool
 	stopping      atomic.Bool
 	leaving       atomic.Bool  // a drain was announced
 	cutOff        atomic.Int64 // connections, by a drain
+	left          atomic.Bool  // another process has taken over
+	understudies  understudies
 	failed        chan error
 	ctx           context.Context
 	cancel        context.CancelFunc
@@ -98,7 +101,7 @@ func New(o Options, bus Bus) (*Engine, error) {
 	if err != nil {
 		return nil, err
 	}
-	e := &Engine{o: o, bus: bus, Counters: poll.NewCounters(time.Now), failed: make(chan error, o.Loops), started: time.Now()}
+	e := &Engine{o: o, bus: bus, Counters: poll.NewCounters(time.Now), failed: make(chan error, o.Loops), started: time.Now(), created: time.Now()}
 	e.ctx, e.cancel = context.WithCancel(context.Background())
 	e.acceptFailures = accept.NewFailures(o.Logger)
 	e.admission.begin(&o)
@@ -161,13 +164,25 @@ func (e *Engine) answering(routes poll.Routes) fasthttp.RequestHandler {
 // and wait for what they missed. An engine is started once; ctx bounds the start only.
 func (e *Engine) Start(ctx context.Context) error {
 	if err := e.listen(ctx); err != nil {
-		e.stopping.Store(true)
-		e.cancel()
-		e.stopTLS()
-		e.stopLoops(context.WithoutCancel(ctx))
-		e.closeControls()
+		e.abandon(ctx)
 		return err
 	}
+	e.run()
+	e.listenToBus()
+	return nil
+}
+
+// abandon ends a start that has failed.
+func (e *Engine) abandon(ctx context.Context) {
+	e.stopping.Store(true)
+	e.cancel()
+	e.stopTLS()
+	e.stopLoops(context.WithoutCancel(ctx))
+	e.closeControls()
+}
+
+// run begins everything but what the bus brings.
+func (e *Engine) run() {
 	e.running.Store(true)
 	for _, l := range e.loops {
 		l.wake()
@@ -189,23 +204,26 @@ func (e *Engine) Start(ctx context.Context) error {
 	if e.shared != nil {
 		e.background(e.shareStatistics)
 	}
-	if e.subscribes() {
-		if e.roster != nil {
-			e.background(e.roster.Run)
-		}
-		e.background(e.subscribe)
-		for _, task := range e.feed.Tasks() {
-			e.background(task)
-		}
-	} else {
-		e.background(e.feed.Pulse)
+	if e.roster != nil && e.subscribes() {
+		e.background(e.roster.Run)
 	}
-	return nil
 }
 
-// minutes are those from the start of the engine to t, from 1 to 65,535.
+// listenToBus begins to bring what is published.
+func (e *Engine) listenToBus() {
+	if !e.subscribes() {
+		e.background(e.feed.Pulse)
+		return
+	}
+	e.background(e.subscribe)
+	for _, task := range e.feed.Tasks() {
+		e.background(task)
+	}
+}
+
+// minutes are those from the start of this process to t, from 1 to 65,535.
 func (e *Engine) minutes(t time.Time) uint16 {
-	return uint16(min(max(t.Sub(e.started)/time.Minute+1, 1), math.MaxUint16))
+	return uint16(min(max(t.Sub(e.created)/time.Minute+1, 1), math.MaxUint16))
 }
 
 // subscribes says whether this process delivers: one without a subscribers' port does not listen to the bus.

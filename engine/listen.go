@@ -8,33 +8,94 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/panjf2000/gnet/v2"
 	"golang.org/x/sys/unix"
+
+	"push-server/engine/accept"
 )
 
 // listen opens every port on every loop.
 func (e *Engine) listen(ctx context.Context) error {
-	var addrs []string
-	for _, l := range e.o.Listeners {
+	for i := range e.o.Listeners {
+		l := &e.o.Listeners[i]
 		addr, release, err := resolveAddr(l.Addr)
+		if len(l.Sockets) > 0 {
+			addr, err = accept.Address(l.Sockets[0])
+		}
 		if err != nil {
 			return fmt.Errorf("engine: listener %s: %w", l.Name, err)
 		}
 		defer release()
-		if l.TLS == nil {
-			addrs = append(addrs, "tcp://"+nameForGnet(addr))
-		}
 		e.addrs = append(e.addrs, addr.String())
 		e.ports = append(e.ports, addr)
 	}
-	if len(addrs) == 0 {
-		addrs = []string{"tcp://127.0.0.1:0"} // gnet runs no loop without a listener; who comes in there belongs to no listener
-	}
 	for _, l := range e.loops {
-		if err := e.startLoop(ctx, l, addrs); err != nil {
+		addrs, release, err := e.addrsOf(l)
+		if err != nil {
+			return err
+		}
+		err = e.startLoop(ctx, l, addrs)
+		release()
+		if err != nil {
 			return err
 		}
 	}
 	return e.listenTLS(ctx)
+}
+
+// standIn is a port of gnet's own, in whose place a socket of the process before comes.
+type standIn struct {
+	addr     *net.TCPAddr
+	socket   int
+	listener uint16
+}
+
+// addrsOf are the addresses that gnet opens for l. Sockets of the process before are shared out among the loops: all of them have to be
+// accepted from, however many loops there were, because the system shares out connections among them. A loop that gets none opens one more.
+func (e *Engine) addrsOf(l *loop) (addrs []string, release func(), err error) {
+	var releases []func()
+	release = func() {
+		for _, f := range releases {
+			f()
+		}
+	}
+	for i := range e.o.Listeners {
+		o := &e.o.Listeners[i]
+		if o.TLS != nil {
+			continue
+		}
+		if l.id >= len(o.Sockets) {
+			addrs = append(addrs, "tcp://"+nameForGnet(e.ports[i]))
+		}
+		for k := l.id; k < len(o.Sockets); k += len(e.loops) {
+			own, free, err := reservePort(&net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
+			if err != nil {
+				release()
+				return nil, nil, err
+			}
+			releases = append(releases, free)
+			l.standIns = append(l.standIns, standIn{own, o.Sockets[k], uint16(i)})
+			addrs = append(addrs, "tcp://"+own.String())
+		}
+	}
+	if len(addrs) == 0 {
+		addrs = []string{"tcp://127.0.0.1:0"} // gnet runs no loop without a listener; who comes in there belongs to no listener
+	}
+	return addrs, release, nil
+}
+
+// takeSockets puts the sockets of the process before in the place of those that gnet has just opened.
+func (l *loop) takeSockets() error {
+	for _, in := range l.standIns {
+		own, err := l.gnet.DupListener("tcp", in.addr.String())
+		if err != nil {
+			return err
+		}
+		if err := accept.Replace(own, in.socket); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // nameForGnet leaves [::] out: with it gnet takes connections of version 6 only, with nothing before the port those of both.
@@ -102,6 +163,27 @@ func (l *loop) registerPair(ctx context.Context, value any) (net.Conn, error) {
 	return ours, nil
 }
 
+// register makes a socket, which it takes over, a connection of the loop; OnOpen finds value as its context.
+func (l *loop) register(ctx context.Context, fd int, value any) error {
+	conn, err := fileConn(fd)
+	if err != nil {
+		return err
+	}
+	result, err := l.gnet.Register(gnet.NewContext(gnet.NewNetConnContext(ctx, conn), value))
+	if err != nil {
+		return errors.Join(err, conn.Close())
+	}
+	select {
+	case r, ok := <-result:
+		if !ok {
+			return errLoopEnded
+		}
+		return r.Err
+	case <-l.ended:
+		return errLoopEnded
+	}
+}
+
 // errLoopEnded is what a gnet engine that ends by itself means, whatever it says.
 var errLoopEnded = errors.New("engine: event loop ended")
 
@@ -160,12 +242,22 @@ func reservePort(addr *net.TCPAddr) (*net.TCPAddr, func(), error) {
 	return &bound, release, nil
 }
 
-// listenerOf finds the listener of a connection by its local address.
-func (e *Engine) listenerOf(local net.Addr) (i uint16, ok bool) {
+// listenerOf finds the listener of a connection by its local address, which is that of the stand-in, if there is one.
+func (l *loop) listenerOf(local net.Addr) (i uint16, ok bool) {
 	addr, ok := local.(*net.TCPAddr)
 	if !ok {
 		return 0, false
 	}
+	for i := range l.standIns {
+		if in := &l.standIns[i]; in.addr.Port == addr.Port && in.addr.IP.Equal(addr.IP) {
+			return in.listener, true
+		}
+	}
+	return l.engine.portOf(addr)
+}
+
+// portOf finds the listener that is bound to addr.
+func (e *Engine) portOf(addr *net.TCPAddr) (i uint16, ok bool) {
 	for i, a := range e.ports {
 		if a.Port == addr.Port && (a.IP.IsUnspecified() || a.IP.Equal(addr.IP)) {
 			return uint16(i), true

@@ -36,12 +36,15 @@ type loop struct {
 	log     *slog.Logger
 	mailbox mailbox
 	awake   atomic.Bool // a wake-up is on its way
-	wakeFD  int         // our end of the control connection; a byte there makes the loop run a turn; -1: there is none
-	ringing sync.Mutex  // held while an alarm uses wakeFD
-	stats   loopStats
-	gnet    gnet.Engine
-	started chan struct{} // closed when gnet runs the loop
-	ended   chan struct{} // closed when gnet.Run has returned
+	// understudied says that it does not run yet, and that another goroutine reads for it what is published.
+	understudied atomic.Bool
+	wakeFD       int        // our end of the control connection; a byte there makes the loop run a turn; -1: there is none
+	ringing      sync.Mutex // held while an alarm uses wakeFD
+	stats        loopStats
+	gnet         gnet.Engine
+	standIns     []standIn
+	started      chan struct{} // closed when gnet runs the loop
+	ended        chan struct{} // closed when gnet.Run has returned
 
 	// Loop only.
 	control  gnet.Conn
@@ -66,8 +69,10 @@ type loop struct {
 	arrivals  []arrival                       // of all sessions, by index, if somebody is followed
 	watched   map[uint32][]*recorder.Follower // sessions with flagWatched, by index
 	recorder  recorder.Recorder
-	agents    intern.Table // what clients call themselves, of all sessions
-	now       int64        // Unix, nanoseconds: as of the callback, or of the last look at the clock in it
+	agents    intern.Table       // what clients call themselves, of all sessions
+	now       int64              // Unix, nanoseconds: as of the callback, or of the last look at the clock in it
+	orders    <-chan func(*loop) // it stands still after this turn, and does only these
+	adoption  *adoption          // under way: nothing is read, and nothing is delivered
 
 	settings   *settings    // that count here
 	reader     *feed.Reader // what is published
@@ -139,27 +144,6 @@ func (l *loop) connect(ctx context.Context) error {
 	return nil
 }
 
-// register makes a socket, which it takes over, a connection of the loop; OnOpen finds value as its context.
-func (l *loop) register(ctx context.Context, fd int, value any) error {
-	conn, err := fileConn(fd)
-	if err != nil {
-		return err
-	}
-	result, err := l.gnet.Register(gnet.NewContext(gnet.NewNetConnContext(ctx, conn), value))
-	if err != nil {
-		return errors.Join(err, conn.Close())
-	}
-	select {
-	case r, ok := <-result:
-		if !ok {
-			return errLoopEnded
-		}
-		return r.Err
-	case <-l.ended:
-		return errLoopEnded
-	}
-}
-
 func (l *loop) closeControl() {
 	l.deadlines.alarm.Stop()
 	l.ringing.Lock()
@@ -172,7 +156,7 @@ func (l *loop) closeControl() {
 
 // wake makes the loop run a turn soon. It may be called from any goroutine.
 func (l *loop) wake() {
-	if !l.awake.CompareAndSwap(false, true) {
+	if l.understudied.Load() || !l.awake.CompareAndSwap(false, true) {
 		return
 	}
 	if _, err := unix.Write(l.wakeFD, wakeByte); err != nil && err != unix.EAGAIN && !l.engine.stopping.Load() && !l.hasEnded() {
@@ -191,9 +175,13 @@ func (l *loop) post(m mail) {
 // call runs f on the loop. It may be called from any goroutine; f must not block.
 func (l *loop) call(f func(l *loop)) { l.post(mail{kind: mailCall, call: f}) }
 
-// OnBoot keeps the gnet engine.
+// OnBoot keeps the gnet engine, and puts listening sockets that another process has opened in the place of its own.
 func (l *loop) OnBoot(e gnet.Engine) gnet.Action {
 	l.gnet = e
+	if err := l.takeSockets(); err != nil {
+		l.log.Error("listening sockets of the process before cannot be used", "err", err)
+		return gnet.Shutdown
+	}
 	return gnet.None
 }
 
@@ -221,6 +209,7 @@ func (l *loop) OnTraffic(c gnet.Conn) gnet.Action {
 		l.turn()
 		l.endCallback()
 		l.restore()
+		l.standStill()
 		if l.ending {
 			return gnet.Shutdown
 		}
@@ -229,6 +218,11 @@ func (l *loop) OnTraffic(c gnet.Conn) gnet.Action {
 	s, ok := c.Context().(*Session)
 	if !ok {
 		return gnet.Close // was refused by OnOpen
+	}
+	if l.adoption != nil {
+		l.adoption.wait(l, s, buf)
+		_, _ = c.Discard(-1)
+		return gnet.None
 	}
 	l.beginCallback()
 	l.now = time.Now().UnixNano()

@@ -30,6 +30,8 @@ type Listener struct {
 	// ProxyProtocol says that connections of Proxies begin with a header of the PROXY protocol, version 1 or 2. Others have none.
 	ProxyProtocol bool
 	TLS           *tls.Config // with certificates; nil: plain. A connection then takes three descriptors instead of one
+	// Sockets are those that another process listened at the port with, all of them: they are the engine's from Start on. nil: it opens its own.
+	Sockets []int
 }
 
 // Options configure an Engine. The zero value of a field means the default that its comment names.

@@ -62,7 +62,7 @@ type Session struct {
 	flags  uint8
 
 	listener uint16 // whose routes hold
-	expires  uint16 // minutes after the start of the engine, when the token of a WebSocket does; 0: there is none
+	expires  uint16 // minutes after the start of the process, when the token of a WebSocket does; 0: there is none
 
 	// Deadline list, intrusive.
 	prev, next uint32
@@ -81,7 +81,7 @@ type Session struct {
 	sent  uint32 // messages
 
 	born   uint32 // gen with which it began
-	opened uint32 // seconds after the start of the engine
+	opened uint32 // seconds after the start of the service
 
 	input []byte // partial input: gnet's buffer is never left with bytes in it
 

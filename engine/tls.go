@@ -27,6 +27,7 @@ type tlsPort struct {
 	index    uint16 // of the listener
 	config   *tls.Config
 	listener net.Listener
+	socket   net.Listener // what listener accepts from
 	tasks    sync.WaitGroup
 	conns    connSet // all
 	greeting connSet // those of them that have not reached a loop yet
@@ -48,19 +49,27 @@ func (e *Engine) listenTLS(ctx context.Context) error {
 		if l.TLS == nil {
 			continue
 		}
-		// A keep-alive probe every 15 s, Go's default, would wake the radio of every phone; pings look after dead peers.
-		lc := net.ListenConfig{KeepAlive: -1, Control: reusePort}
-		ln, err := lc.Listen(ctx, "tcp", e.addrs[i])
+		ln, err := openTLS(ctx, e.addrs[i], l.Sockets)
 		if err != nil {
 			return fmt.Errorf("engine: cannot listen on %s: %w", e.addrs[i], err)
 		}
 		config := l.TLS.Clone()
 		config.NextProtos = nil // no ALPN, as in Node: whoever asks for HTTP/2 gets HTTP/1.1
-		p := &tlsPort{engine: e, index: uint16(i), config: config, listener: accept.NewListener(ln, l.Name, e.acceptFailures, nil)}
+		p := &tlsPort{engine: e, index: uint16(i), config: config, socket: ln, listener: accept.NewListener(ln, l.Name, e.acceptFailures, nil)}
 		e.tlsPorts = append(e.tlsPorts, p)
 		p.tasks.Go(p.accept)
 	}
 	return nil
+}
+
+// openTLS listens at addr, or with the socket of the process before. A keep-alive probe every 15 s, Go's default, would wake the radio of
+// every phone; pings look after dead peers.
+func openTLS(ctx context.Context, addr string, sockets []int) (net.Listener, error) {
+	if len(sockets) > 0 {
+		return accept.Inherit(sockets[0])
+	}
+	lc := net.ListenConfig{KeepAlive: -1, Control: reusePort}
+	return lc.Listen(ctx, "tcp", addr)
 }
 
 // reusePort lets the port be bound beside the socket that reserves it, and by other processes as other ports are.
@@ -91,7 +100,9 @@ func (p *tlsPort) accept() {
 	for {
 		c, err := p.listener.Accept()
 		if err != nil { // it was closed
-			p.conns.closeAll()
+			if !p.engine.left.Load() { // to another process, and who is here stays
+				p.conns.closeAll()
+			}
 			return
 		}
 		p.admit(c)

@@ -136,6 +136,9 @@ func (l *loop) turn() {
 
 func (l *loop) serveTurn(start time.Time) {
 	l.readMail()
+	if l.adoption != nil {
+		return
+	}
 	l.runDeadlines()
 	for {
 		if !l.outbox.empty() && !l.flush(start) { // finish the last collection first, or a later message would overtake

@@ -49,11 +49,9 @@ func TestDirections(t *testing.T) {
 	f(testclient, protocol)
 	f(poll, protocol, fasthttp)
 	f("push-server/redisbus", protocol, outage, rueidis)
-	f(accept)
-	f(budget)
-	f(latency)
-	f(batch)
-	f(intern)
+	for _, alone := range []string{accept, budget, latency, batch, intern} {
+		f(alone)
+	}
 	f(outage)
 	f(probe, protocol)
 	f(roster, outage)
@@ -62,9 +60,11 @@ func TestDirections(t *testing.T) {
 	f(channels, protocol)
 	f(closed, protocol)
 	f(feed, protocol, budget, outage)
+	f("push-server/engine/handover", protocol)
+	f("push-server/engine/adopt", gnet)
 	f("push-server/engine/membus", protocol)
-	f(engine, accept, budget, channels, batch, intern, closed, latency, outage, recorder, roster, view, feed, probe, protocol, poll, fasthttp, gnet)
-	f("push-server/engine/ops", engine, accept, budget, channels, batch, intern, closed, latency, outage, recorder, roster, view, feed, probe, protocol, poll, fasthttp, gnet)
+	f(engine, "push-server/engine/handover", "push-server/engine/adopt", accept, budget, channels, batch, intern, closed, latency, outage, recorder, roster, view, feed, probe, protocol, poll, fasthttp, gnet)
+	f("push-server/engine/ops", engine, "push-server/engine/handover", "push-server/engine/adopt", accept, budget, channels, batch, intern, closed, latency, outage, recorder, roster, view, feed, probe, protocol, poll, fasthttp, gnet)
 	f("push-server/configs", protocol)
 	f("push-server/bench/...", protocol)
 }

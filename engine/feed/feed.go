@@ -64,6 +64,7 @@ type Feed struct {
 	lagged  Signal // a reader has fallen behind
 	hurry   Signal // the bus is to be probed now
 	probed  atomic.Int64
+	held    atomic.Uint64 // readers stop at this place; 0: they do not
 	started time.Duration // when clients could connect first
 
 	mu       sync.Mutex

@@ -42,6 +42,7 @@ type Reader struct {
 	late      bool               // and this repair is that of a late start
 	accounted protocol.MessageID // nothing up to here is missing
 	lag       lag
+	taken     taken
 
 	waiting  []*Replay // until an echo or an id comes by
 	released []*Replay // nothing is missing any more
@@ -162,7 +163,7 @@ func (r *Reader) next() *Entry {
 	if e := r.lag.next(); e != nil {
 		return e
 	}
-	for !r.lag.behind {
+	for !r.lag.behind && !r.stops() {
 		e, lost := r.feed.window.at(r.cursor)
 		if lost {
 			r.fallBehind()
@@ -172,7 +173,7 @@ func (r *Reader) next() *Entry {
 			break
 		}
 		r.cursor++
-		if !r.lag.served(e, r.feed.clock) {
+		if !r.lag.served(e, r.feed.clock) && !r.taken.skips(e, r.feed.clock) {
 			return e
 		}
 	}

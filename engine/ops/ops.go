@@ -52,6 +52,7 @@ type Source interface {
 
 // Server serves the window.
 type Server struct {
+	socket   net.Listener
 	listener net.Listener
 	http     *http.Server
 	served   chan error
@@ -104,17 +105,26 @@ func Listen(addr string, source Source, failures *accept.Failures, o Options) (*
 	if err != nil {
 		return nil, fmt.Errorf("ops: %w", err)
 	}
+	return Serve(ln, addr, source, failures, o), nil
+}
+
+// Serve is Listen with a listener that is there already.
+func Serve(ln net.Listener, addr string, source Source, failures *accept.Failures, o Options) *Server {
 	host, _, _ := net.SplitHostPort(addr) // it is listened at
 	tcp, ok := ln.Addr().(*net.TCPAddr)
 	s := &Server{
+		socket:   ln,
 		listener: netutil.LimitListener(accept.NewListener(ln, "push.metrics", failures, poll.AppendUnavailable(nil)), maxConnections),
 		served:   make(chan error, 1), source: source, started: time.Now(), loopback: ok && tcp.IP.IsLoopback(), host: host,
 	}
 	s.http = &http.Server{Handler: s, ReadHeaderTimeout: headTimeout, WriteTimeout: replyTimeout, IdleTimeout: idleTimeout}
 	s.Change(o)
 	go func() { s.served <- s.http.Serve(s.listener) }()
-	return s, nil
+	return s
 }
+
+// Socket is what is listened with.
+func (s *Server) Socket() net.Listener { return s.socket }
 
 // Change has other options count for the next request. It may be called from any goroutine.
 func (s *Server) Change(o Options) {

@@ -1,0 +1,1 @@
+// This file lets package adopt declare functions without a body.

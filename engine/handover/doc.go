@@ -1,0 +1,84 @@
+// Package handover is what two processes of a server say to each other when one takes over the clients of the other: messages over a
+// socket pair, with descriptors, and how sessions are written down. What it means for loops and sessions is package engine's.
+//
+//	successor                                   predecessor
+//	  Hello: which versions it reads ─────────►
+//	                                ◄───────── Offer: ports, with their listening sockets
+//	  Prepared: it knows what is published ───►   from here on its loops stand still
+//	                                ◄───────── State, and Sessions with their sockets
+//	  Ready: it has all of it ────────────────►
+//	                                ◄───────── Go: the point of no return
+//	  Serving ────────────────────────────────►   it ends
+//
+// Each may say Failed, and why, instead. Before Go the predecessor then goes on as if nothing had been; it has made sure that its
+// successor is gone before it does. A successor that has everything and finds its predecessor gone takes over, too: nobody else has the
+// connections any more.
+package handover
+
+// Version is that of what is said here. A successor of another version is refused before anything has moved.
+const Version = 1
+
+// Kind is what a message says.
+type Kind uint8
+
+// The messages.
+const (
+	Hello Kind = iota + 1
+	Offer
+	Prepared
+	State
+	Sessions
+	Ready
+	Go
+	Serving
+	Failed
+)
+
+var kindNames = map[Kind]string{
+	Hello: "hello", Offer: "offer", Prepared: "prepared", State: "state", Sessions: "sessions", Ready: "ready", Go: "go", Serving: "serving",
+	Failed: "failed",
+}
+
+func (k Kind) String() string {
+	if name, ok := kindNames[k]; ok {
+		return name
+	}
+	return "unknown"
+}
+
+// Greeting is what Hello says.
+type Greeting struct {
+	Version int
+	Program string // its version, for the log
+}
+
+// Listener is a port in an Offer. Its sockets are among the descriptors of the message, in the order of the ports.
+type Listener struct {
+	Role    string // what is done there: RoleSubscribers and the like
+	Name    string // as the configuration has it
+	Asked   string // address, as the configuration has it
+	Addr    string // that it is bound to
+	Sockets int
+}
+
+// What is done at a port.
+const (
+	RoleSubscribers = "subscribers"
+	RoleEncrypted   = "encrypted subscribers"
+	RolePublishers  = "publishers"
+	RoleOperators   = "operators"
+)
+
+// Ports is what an Offer says.
+type Ports struct {
+	Version int
+	Started int64 // when the service began, Unix seconds
+	List    []Listener
+}
+
+// Engine is what a State says of all sessions together.
+type Engine struct {
+	Served        []byte // ids of what sessions have had: see AppendID
+	Subscriptions uint64 // made so far
+	Sessions      int    // that follow
+}
