@@ -122,6 +122,7 @@ type Push struct {
 	AcceptTimeout time.Duration // after which a publisher gets 202 instead of 200
 	DrainTimeout  time.Duration // for an orderly end after SIGTERM
 	DrainDelay    time.Duration // of this, how long everybody is still served while /readyz says no
+	UpgradeLinger time.Duration // for what is left in the old process after an upgrade
 	DrainPace     int           // connections closed in a second; 0: so that those who come back cost half a core
 
 	// Bounds.
@@ -213,6 +214,7 @@ func Default() *Config {
 			CloseTimeout:       30 * time.Second,
 			AcceptTimeout:      300 * time.Millisecond,
 			DrainTimeout:       10 * time.Second,
+			UpgradeLinger:      time.Hour,
 			HistoryPerChannel:  100,
 			HistoryTotal:       200,
 			MaxBuffered:        1 << 20,

@@ -34,7 +34,7 @@ func newExamples(t *testing.T) *examples {
 	x.write(t, "etc/push-server/standalone.json", text)
 	x.write(t, "bin/push-server", fmt.Sprintf("#!/bin/sh\nexport %s=1\nexec '%s' \"$@\"\n", asServer, executable(t)))
 	t.Setenv("PATH", filepath.Join(x.dir, "bin")+":"+os.Getenv("PATH"))
-	x.actual = strings.NewReplacer("127.0.0.1:8010", x.config.addr("sub"), "127.0.0.1:9010", x.config.addr("pub"), "127.0.0.1:9100", window, " /etc/", " "+x.dir+"/etc/", ">/", ">"+x.dir+"/")
+	x.actual = strings.NewReplacer("127.0.0.1:8010", x.config.addr("sub"), "127.0.0.1:9010", x.config.addr("pub"), "127.0.0.1:9100", window, " /etc/", " "+x.dir+"/etc/", " /run/", " "+x.dir+"/run/", ">/", ">"+x.dir+"/")
 	return x
 }
 
@@ -87,6 +87,7 @@ func (x *examples) serve(t *testing.T) {
 		server.waitListening(fmt.Sprintf("127.0.0.1:%v", listener["port"]))
 	}
 	t.Cleanup(server.finish)
+	x.write(t, "run/push-server.pid", fmt.Sprint(server.cmd.Process.Pid))
 }
 
 // TestExamples: the first example serves, and with that server all others do what they say.

@@ -27,6 +27,10 @@ import (
 const asServer = "PUSH_TEST_AS_SERVER"
 
 func TestMain(m *testing.M) {
+	if how := os.Getenv(fakeVariable); how != "" {
+		fakeSuccessor(how)
+		os.Exit(1)
+	}
 	if os.Getenv(asServer) != "" {
 		main()
 		os.Exit(0)

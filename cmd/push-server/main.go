@@ -87,7 +87,7 @@ Exit codes: 0 done, 1 failure, 2 wrong command line, 3 subscribe --expect got ot
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usage(err) })
 	root.PersistentFlags().StringArrayVar(&files, "config", nil, "configuration `FILE` or folder; may be given several times")
 	root.AddCommand(checkCommand(&files), channelCommand(&files), publishCommand(&files), subscribeCommand(&files), healthCommand(&files),
-		statCommand(&files), doctorCommand(&files), whyCommand(&files), diffCommand(&files), drainCommand(&files), manCommand(), versionCommand())
+		statCommand(&files), doctorCommand(&files), whyCommand(&files), diffCommand(&files), drainCommand(&files), upgradeCommand(), manCommand(), versionCommand())
 	addCompletion(root)
 	return root
 }

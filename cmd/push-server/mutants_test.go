@@ -87,6 +87,7 @@ var mutants = []mutant{
 	{35, "engine/accept.go", "l.rememberPeer(s, poll.AddressText(net.TCPAddrFromAddrPort", "_ = (poll.AddressText(net.TCPAddrFromAddrPort", "./engine", "TestProxyProtocol"},
 	{36, "engine/publishing.go", "kind == clients && q.clientsWait() ||", "", "./engine", "TestBackEndsHavePriority"},
 	{37, "engine/ratelimit/rate.go", "if r == nil || r.limiter.AllowN(now, 1) {", "if r == nil || r.end.IsZero() && r.limiter.AllowN(now, 1) {", "./engine", "TestCrowdComesBack"},
+	{38, "engine/feed/takeover.go", "return t.ids[e.Publication.ID]", "return false", "./engine", "TestRelay"},
 }
 
 // inMutant is set for the tests of a mutant.

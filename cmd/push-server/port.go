@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"sync/atomic"
 	"syscall"
 
 	"github.com/valyala/fasthttp"
@@ -13,6 +14,7 @@ import (
 
 	"push-server/configs"
 	"push-server/engine/accept"
+	"push-server/engine/handover"
 	"push-server/poll"
 	"push-server/protocol/proxyproto"
 )
@@ -20,17 +22,23 @@ import (
 // publishPort is a port without subscribers: plain HTTP, no event loop.
 type publishPort struct {
 	listener net.Listener
+	socket   net.Listener // what listener accepts from
 	server   *fasthttp.Server
+	leaving  atomic.Bool
 	done     chan error // gets what Serve returned
 }
 
 // newPublishPort opens the port. secured is nil if it is plain.
 func newPublishPort(s *server, l *configs.Server, secured *tls.Config) (*publishPort, error) {
 	push := &s.config.Push
-	ln, err := listen(l.Address, push.SharePort)
+	ln, err := s.before.listener(handover.RolePublishers, l.Name, l.Address)
+	if ln == nil && err == nil {
+		ln, err = listen(l.Address, push.SharePort)
+	}
 	if err != nil {
 		return nil, err
 	}
+	p := &publishPort{socket: ln, done: make(chan error, 1)}
 	var refusal []byte
 	if secured == nil {
 		refusal = poll.AppendUnavailable(nil)
@@ -44,9 +52,9 @@ func newPublishPort(s *server, l *configs.Server, secured *tls.Config) (*publish
 	if secured != nil {
 		ln = tls.NewListener(ln, secured)
 	}
-	p := &publishPort{listener: ln, done: make(chan error, 1)}
+	p.listener = ln
 	routes := poll.Routes(l.Routes)
-	p.server = poll.NewServer(s.engine.Handler(routes), poll.ServerOptions{
+	p.server = poll.NewServer(p.untilLeaving(s.engine.Handler(routes)), poll.ServerOptions{
 		Routes:      &routes,
 		MaxPayload:  s.config.Limits.MaxPayload,
 		V5:          push.V5.Enabled,
@@ -74,11 +82,31 @@ func reusePort(_, _ string, c syscall.RawConn) (err error) {
 	return errors.Join(controlErr, err)
 }
 
+// untilLeaving has the connection of a request end with its reply once another process accepts.
+func (p *publishPort) untilLeaving(h fasthttp.RequestHandler) fasthttp.RequestHandler {
+	return func(ctx *fasthttp.RequestCtx) {
+		h(ctx)
+		if p.leaving.Load() {
+			ctx.SetConnectionClose()
+		}
+	}
+}
+
+// leave lets go of the port, which another process has, too. Connections go on until their next reply, or until they have been idle for too
+// long.
+func (p *publishPort) leave() {
+	p.leaving.Store(true)
+	_ = p.listener.Close() // the socket lives on elsewhere
+}
+
 func (p *publishPort) addr() string { return p.listener.Addr().String() }
 
 // shut waits for requests under way, no longer than ctx.
 func (p *publishPort) shut(ctx context.Context) error {
 	err := p.server.ShutdownWithContext(ctx)
+	if p.leaving.Load() && errors.Is(err, net.ErrClosed) {
+		return nil // it was closed when another process had the port
+	}
 	if errors.Is(err, context.DeadlineExceeded) {
 		return fmt.Errorf("requests were still under way at %s: %w", p.addr(), err)
 	}

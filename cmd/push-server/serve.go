@@ -9,17 +9,24 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"slices"
 	"time"
 
 	"push-server/cmd/push-server/internal/logfiles"
 	"push-server/configs"
 	"push-server/engine"
 	"push-server/engine/closed"
+	"push-server/engine/handover"
 	"push-server/engine/ops"
 )
 
 // serve runs the server until ctx ends, then drains it. It returns nil if that was all that happened.
-func serve(ctx context.Context, files []string, stdout, stderr io.Writer) error {
+func serve(ctx context.Context, files []string, stdout, stderr io.Writer) (err error) {
+	before, err := succeed()
+	if err != nil {
+		return fmt.Errorf("upgrade: %w", err)
+	}
+	defer func() { before.failed(err) }()
 	ignoreBrokenPipe()
 	out := newConsole()
 	defer out.close()
@@ -33,12 +40,12 @@ func serve(ctx context.Context, files []string, stdout, stderr io.Writer) error 
 		return fmt.Errorf("debug.folderName: %w", err)
 	}
 	defer logs.close()
-	err = serveLogged(ctx, files, c, logs, stdout)
+	err = serveLogged(ctx, files, c, logs, before, stdout)
 	logs.fatal(err)
 	return err
 }
 
-func serveLogged(ctx context.Context, files []string, c *configs.Config, logs *logs, stdout io.Writer) error {
+func serveLogged(ctx context.Context, files []string, c *configs.Config, logs *logs, before *succession, stdout io.Writer) error {
 	reloads, reopens, stop := reloadSignals()
 	defer stop()
 	ends, stopEnds := endSignals()
@@ -47,31 +54,52 @@ func serveLogged(ctx context.Context, files []string, c *configs.Config, logs *l
 	limitMemory(logs.log)
 	collectEarly()
 	spareProcessor(loops(&c.Push))
-	s, err := newServer(files, c, logs)
+	orders, stopOrders := takeOrders(logs.log)
+	defer stopOrders()
+	s, err := newServer(files, c, logs, before)
 	if err != nil {
 		return err
 	}
 	defer s.bus.Close()
-	if err := s.openWindow(); err != nil {
-		return err
-	}
 	defer s.closeWindow()
-	if err := s.engine.Start(ctx); err != nil {
+	if err := s.begin(ctx); err != nil {
 		return unlessAsked(ctx, err)
 	}
-	if err := s.openPorts(); err != nil {
-		return errors.Join(err, s.drain(brokenTimeout))
-	}
 	s.print(stdout)
-	notifyReady(logs.log)
-	defer inBackground(s.beat)() // also while it drains
-	if err := s.wait(ctx, reloads, reopens); err != nil {
+	stopBeating := inBackground(s.beat) // also while it drains
+	err = s.wait(ctx, reloads, reopens, orders)
+	if errors.Is(err, errSucceeded) {
+		stopBeating()
+		stopOrders()
+		s.closeWindow()
+		return s.finish(ctx, ends)
+	}
+	defer stopBeating()
+	if err != nil {
 		logs.log.Error("shutting down", "err", err)
 		return errors.Join(err, s.drain(brokenTimeout))
 	}
 	err = s.drainUntil(ends, s.config.Push.DrainTimeout, s.config.Push.DrainDelay) // as of the last reload
 	s.drainer.finish(err)
 	return err
+}
+
+// begin returns when everybody is served.
+func (s *server) begin(ctx context.Context) error {
+	if s.before != nil {
+		return s.takeOver(ctx, s.before)
+	}
+	if err := s.openWindow(); err != nil {
+		return err
+	}
+	if err := s.engine.Start(ctx); err != nil {
+		return err
+	}
+	if err := s.openPorts(); err != nil {
+		return errors.Join(err, s.drain(brokenTimeout))
+	}
+	notifyReady(s.log)
+	return nil
 }
 
 // inBackground runs f until the function that it returns is called, which waits for its end.
@@ -116,12 +144,15 @@ type server struct {
 	closed       *closed.Ring  // what the window tells of connections that are gone
 	secured      []*tls.Config // by listener; nil: plain
 	certificates []*certificate
+	before       *succession // what this process takes over from; nil: it begins anew
+	succeeded    bool        // another process has taken over
 }
 
-func newServer(files []string, c *configs.Config, logs *logs) (*server, error) {
-	s := &server{files: files, config: c, log: logs.log, logs: logs, trace: newTrace(&c.Debug, logs.files)}
+func newServer(files []string, c *configs.Config, logs *logs, before *succession) (*server, error) {
+	s := &server{files: files, config: c, log: logs.log, logs: logs, trace: newTrace(&c.Debug, logs.files), before: before}
 	if !c.Push.SharePort {
-		if err := preflight(c.Servers); err != nil {
+		fresh := slices.DeleteFunc(slices.Clone(c.Servers), func(l configs.Server) bool { return before.has(&l) })
+		if err := preflight(fresh); err != nil {
 			return nil, err
 		}
 	}
@@ -183,6 +214,14 @@ func (s *server) openWindow() (err error) {
 	if err != nil {
 		return fmt.Errorf("push.operators: %w", err)
 	}
+	ln, err := s.before.listener(handover.RoleOperators, "", addr)
+	if err != nil {
+		return fmt.Errorf("push.metrics: %w", err)
+	}
+	if ln != nil {
+		s.window = ops.Serve(ln, addr, s.engine, s.engine.AcceptFailures(), o)
+		return nil
+	}
 	if s.window, err = ops.Listen(addr, s.engine, s.engine.AcceptFailures(), o); err != nil {
 		return fmt.Errorf("push.metrics: %w", err)
 	}
@@ -196,6 +235,7 @@ func (s *server) closeWindow() {
 	if err := s.window.Close(); err != nil {
 		s.log.Warn("the listener for operators failed", "err", err)
 	}
+	s.window = nil
 }
 
 // print says what is served, in the order of the configuration.
@@ -222,8 +262,9 @@ func (s *server) print(w io.Writer) {
 	}
 }
 
-// wait returns nil when ctx ends, and the reason when something stopped that was not asked to. It reloads when asked.
-func (s *server) wait(ctx context.Context, reloads, reopens <-chan os.Signal) error {
+// wait returns nil when ctx ends, and the reason when something stopped that was not asked to; errSucceeded: another process serves. It
+// reloads when asked.
+func (s *server) wait(ctx context.Context, reloads, reopens <-chan os.Signal, orders <-chan order) error {
 	failed := make(chan error, len(s.ports)+1)
 	for _, p := range s.ports {
 		go func() { failed <- <-p.done }()
@@ -241,6 +282,16 @@ func (s *server) wait(ctx context.Context, reloads, reopens <-chan os.Signal) er
 			s.logs.reopen()
 			s.reloadTLS()
 			notifyReady(s.log)
+		case o := <-orders:
+			pid, err := s.upgrade(ctx, o)
+			o.answer <- outcome{pid, err}
+			if err == nil {
+				return errSucceeded
+			}
+			s.log.Error("upgrade: no other process has taken over", "err", err)
+			if errors.As(err, new(lostSuccessor)) {
+				return err
+			}
 		case <-ctx.Done():
 			s.log.Info("shutting down", "cause", context.Cause(ctx))
 			return nil
@@ -264,7 +315,9 @@ func (s *server) drain(timeout time.Duration) error {
 // drainUntil is drain that a further signal to end cuts short: what is lost is said all the same. For a delay, out of its time, only
 // /readyz says that it goes on.
 func (s *server) drainUntil(ends <-chan os.Signal, timeout, delay time.Duration) error {
-	notifyStopping(s.log)
+	if !s.succeeded { // otherwise somebody else is the service
+		notifyStopping(s.log)
+	}
 	begin := time.Now()
 	ctx, cancel := context.WithTimeout(context.Background(), timeout)
 	defer cancel()

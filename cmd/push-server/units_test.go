@@ -37,7 +37,7 @@ func TestUnitsNotify(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, line := range []string{"\nType=notify\n", "\nWatchdogSec=", "\nRestart=always\n", "\nLimitNOFILE=1048576\n", "\nMemoryDenyWriteExecute=no\n"} {
+		for _, line := range []string{"\nType=notify\n", "\nWatchdogSec=", "\nRestart=always\n", "\nLimitNOFILE=1048576\n", "\nMemoryDenyWriteExecute=no\n", "/push-server upgrade --pid $MAINPID --else-reload\n"} {
 			if !strings.Contains(string(text), line) {
 				t.Errorf("%s has no %q", name, line)
 			}

@@ -133,7 +133,10 @@ func limits(c *configs.Config) protocol.Limits {
 func (s *server) subscriberPorts() (ports []engine.Listener) {
 	for i, l := range s.config.Servers {
 		if l.Routes.Sub != "" {
-			ports = append(ports, engine.Listener{Name: l.Name, Addr: l.Address, Routes: poll.Routes(l.Routes), TLS: s.secured[i], ProxyProtocol: l.ProxyProtocol})
+			ports = append(ports, engine.Listener{
+				Name: l.Name, Addr: l.Address, Routes: poll.Routes(l.Routes), TLS: s.secured[i], ProxyProtocol: l.ProxyProtocol,
+				Sockets: s.before.subscribers(&l, s.secured[i] != nil, len(ports)),
+			})
 		}
 	}
 	return ports

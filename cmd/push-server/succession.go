@@ -1,0 +1,223 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"slices"
+	"strconv"
+	"time"
+
+	"push-server/configs"
+	"push-server/engine"
+	"push-server/engine/handover"
+)
+
+// succession is an upgrade, as the new process sees it: what it gets of its predecessor.
+type succession struct {
+	conn    *handover.Conn
+	ports   handover.Ports
+	sockets map[int][]int // by the index of the port; what is taken is nil
+	// listeners are those of the engine, in the order of the predecessor's: sessions name theirs.
+	listeners []int
+}
+
+// succeed talks to the process that has started this one to take over. nil: nobody has.
+func succeed() (*succession, error) {
+	text := os.Getenv(handoverVariable)
+	if text == "" {
+		return nil, nil
+	}
+	if err := os.Unsetenv(handoverVariable); err != nil {
+		return nil, err
+	}
+	fd, err := strconv.Atoi(text)
+	if err != nil {
+		return nil, fmt.Errorf("%s=%s is no descriptor: it is set by an upgrade, by nobody else", handoverVariable, text)
+	}
+	h := &succession{sockets: make(map[int][]int)}
+	if h.conn, err = handover.Open(fd); err != nil {
+		return nil, err
+	}
+	h.conn.Within(helloTime)
+	if err := h.conn.Send(handover.Hello, handover.Greeting{Version: handover.Version, Program: versionText()}); err != nil {
+		return nil, err
+	}
+	sockets, err := h.conn.Receive(handover.Offer, &h.ports)
+	if err != nil {
+		return nil, err
+	}
+	for i, p := range h.ports.List {
+		if p.Sockets < 0 || p.Sockets > len(sockets) {
+			return nil, errors.New("an offer lacks sockets")
+		}
+		h.sockets[i], sockets = sockets[:p.Sockets:p.Sockets], sockets[p.Sockets:]
+	}
+	h.listeners = make([]int, len(h.ports.List))
+	return h, nil
+}
+
+// failed tells the predecessor why nothing comes of it.
+func (h *succession) failed(err error) {
+	if h != nil && err != nil {
+		_ = h.conn.Send(handover.Failed, err.Error()) // it may have given up itself
+		_ = h.conn.Close()
+	}
+}
+
+// take returns the sockets of a port of the predecessor, and its index; nil: it had none like that. The port that was asked for in the same
+// words, under the same name, goes before others.
+func (h *succession) take(role, name, asked string) (sockets []int, index int) {
+	if h == nil {
+		return nil, 0
+	}
+	for _, sameName := range []bool{true, false} {
+		for i, p := range h.ports.List {
+			if p.Role == role && p.Asked == asked && h.sockets[i] != nil && (p.Name == name || !sameName) {
+				sockets, h.sockets[i] = h.sockets[i], nil
+				return sockets, i
+			}
+		}
+	}
+	return nil, 0
+}
+
+// subscribers returns the sockets of a port with subscribers, which is the engine's listener with the given index.
+func (h *succession) subscribers(l *configs.Server, encrypted bool, listener int) []int {
+	sockets, i := h.take(subscriberRole(encrypted), l.Name, l.Address)
+	if sockets != nil {
+		h.listeners[i] = listener
+	}
+	return sockets
+}
+
+// has says whether the predecessor listens where a port is to be.
+func (h *succession) has(l *configs.Server) bool {
+	return h != nil && slices.ContainsFunc(h.ports.List, func(p handover.Listener) bool { return p.Asked == l.Address })
+}
+
+// order is the engine's listeners in the order of the predecessor's.
+func (h *succession) order() (listeners []int) {
+	for i, p := range h.ports.List {
+		if p.Role == handover.RoleSubscribers || p.Role == handover.RoleEncrypted {
+			listeners = append(listeners, h.listeners[i])
+		}
+	}
+	return listeners
+}
+
+// missing says which port with subscribers is not in the configuration any more.
+func (h *succession) missing() error {
+	for i, p := range h.ports.List {
+		if (p.Role == handover.RoleSubscribers || p.Role == handover.RoleEncrypted) && h.sockets[i] != nil {
+			return fmt.Errorf("%s, %s, is not in the new configuration as it was (%s): clients are connected there, so restart instead",
+				p.Name, p.Asked, p.Role)
+		}
+	}
+	return nil
+}
+
+// drop closes sockets that nobody has taken.
+func (h *succession) drop() {
+	for i := range h.sockets {
+		handover.CloseAll(h.sockets[i])
+		h.sockets[i] = nil
+	}
+}
+
+// takeOver goes through an upgrade. After an error the predecessor goes on.
+func (s *server) takeOver(ctx context.Context, h *succession) error {
+	if err := h.missing(); err != nil {
+		return err
+	}
+	prepare, cancel := context.WithTimeout(ctx, prepareTime)
+	defer cancel()
+	if err := s.engine.Prepare(prepare); err != nil {
+		return err
+	}
+	if err := h.conn.Send(handover.Prepared, nil); err != nil {
+		return err
+	}
+	sessions, err := s.receive(ctx, h)
+	if err != nil {
+		return err
+	}
+	if err := h.confirmed(); err != nil {
+		sessions.Refuse()
+		return err
+	}
+	if err := s.engine.TakeOver(ctx, sessions, time.Unix(h.ports.Started, 0)); err != nil {
+		return err
+	}
+	if err := errors.Join(s.openPorts(), s.openWindow()); err != nil {
+		s.log.Error("upgrade: a port cannot be opened", "err", err) // clients are served, and that goes before
+	}
+	h.drop()
+	h.conn.Within(0)
+	_ = h.conn.Send(handover.Serving, nil) // a predecessor that has died does not want to know
+	h.conn.Within(ackTime)
+	_, _ = h.conn.Receive(handover.Go, nil) // it closes its end when it has told systemd who serves
+	return h.conn.Close()
+}
+
+// ackTime is how long a successor waits for that.
+const ackTime = 2 * time.Second
+
+// receive takes everything that the predecessor gives. Nothing is touched yet.
+func (s *server) receive(ctx context.Context, h *succession) (*engine.Takeover, error) {
+	var all handover.Engine
+	h.conn.Within(prepareTime)
+	if _, err := h.conn.Receive(handover.State, &all); err != nil {
+		return nil, err
+	}
+	h.conn.Within(readyTime)
+	sessions, err := s.engine.Receive(&all, h.order())
+	if err != nil {
+		return nil, err
+	}
+	for n := 0; n < all.Sessions; {
+		parts, sockets, err := h.conn.ReceiveParts(handover.Sessions)
+		for i := range parts {
+			err = errors.Join(err, sessions.Add(parts[i], sockets[i]))
+		}
+		if err != nil {
+			sessions.Refuse()
+			return nil, err
+		}
+		n += len(parts)
+	}
+	bounded, cancel := context.WithTimeout(ctx, readyTime)
+	defer cancel()
+	if err := errors.Join(sessions.Room(), s.engine.CatchUp(bounded)); err != nil {
+		sessions.Refuse()
+		return nil, err
+	}
+	return sessions, nil
+}
+
+// confirmed says that everything is here and waits for the word. A predecessor that ends without it has died: it would have ended this
+// process first.
+func (h *succession) confirmed() error {
+	if err := h.conn.Send(handover.Ready, nil); err != nil {
+		return err
+	}
+	_, err := h.conn.Receive(handover.Go, nil)
+	if errors.Is(err, io.EOF) {
+		return nil
+	}
+	return err
+}
+
+// listener is one with the socket of the predecessor; nil: it had none.
+func (h *succession) listener(role, name, asked string) (net.Listener, error) {
+	sockets, _ := h.take(role, name, asked)
+	if len(sockets) == 0 {
+		return nil, nil
+	}
+	file := os.NewFile(uintptr(sockets[0]), "listener")
+	defer file.Close()
+	return net.FileListener(file)
+}

@@ -1,0 +1,365 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"push-server/engine/handover"
+	"push-server/protocol/testclient"
+)
+
+// service is a server that may be another process from one moment to the next.
+type service struct {
+	t       *testing.T
+	config  config
+	pidFile string
+	logFile string
+	pids    []int
+	first   *exec.Cmd
+	ended   chan struct{} // closed when the first process has
+}
+
+// startService starts a server with ports for subscribers and for publishers on a Redis of its own. Its processes write to a file: whoever
+// waits for the end of a pipe waits for all of them.
+func startService(t *testing.T, change func(c config)) *service {
+	t.Helper()
+	redis := startRedis(t)
+	c := joined(recordedConfig(t, "default-sub", socketOf(redis)), recordedConfig(t, "default-pub", socketOf(redis)))
+	if change != nil {
+		change(c)
+	}
+	dir := t.TempDir()
+	s := &service{t: t, config: c, pidFile: filepath.Join(dir, "pid"), logFile: filepath.Join(dir, "log")}
+	log, err := os.Create(s.logFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer log.Close()
+	cmd := exec.Command(executable(t), writeConfigs(t, c)...)
+	cmd.Env = append(os.Environ(), asServer+"=1")
+	cmd.Stdout, cmd.Stderr = log, log
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	s.first, s.ended = cmd, make(chan struct{})
+	go func() {
+		defer close(s.ended)
+		cmd.Wait()
+	}()
+	s.serves(cmd.Process.Pid)
+	t.Cleanup(s.end)
+	testclient.AwaitNil(t, "it serves", func() error {
+		reply, err := http.Get("http://" + c.addr("stat") + statPath)
+		if err == nil {
+			reply.Body.Close()
+		}
+		return err
+	})
+	return s
+}
+
+func (s *service) serves(pid int) {
+	s.pids = append(s.pids, pid)
+	if err := os.WriteFile(s.pidFile, []byte(strconv.Itoa(pid)+"\n"), 0o600); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+func (s *service) log() string {
+	text, err := os.ReadFile(s.logFile)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return string(text)
+}
+
+// runs says whether a process is there and no zombie: orphans may have nobody who buries them.
+func runs(pid int) bool {
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return false
+	}
+	return !bytes.Contains(stat[bytes.LastIndexByte(stat, ')')+1:], []byte(" Z "))
+}
+
+// end ends what serves, and waits for all that have served.
+func (s *service) end() {
+	_ = syscall.Kill(s.pids[len(s.pids)-1], syscall.SIGTERM)
+	for _, pid := range s.pids {
+		deadline := time.Now().Add(patience)
+		for runs(pid) {
+			if time.Now().After(deadline) {
+				s.t.Errorf("process %d does not end\n%s", pid, s.log())
+				_ = syscall.Kill(pid, syscall.SIGKILL)
+			}
+			time.Sleep(10 * time.Millisecond)
+		}
+	}
+	if alarming.MatchString(s.log()) {
+		s.t.Error(s.log())
+	}
+}
+
+// upgrade orders one, and returns why it did not come to that.
+func (s *service) upgrade(args ...string) error {
+	s.t.Helper()
+	_, _, err := execute(s.t, append([]string{"upgrade", "--pid-file", s.pidFile}, args...)...)
+	if err != nil {
+		return err
+	}
+	pid, err := readPid(s.pidFile)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.pids = append(s.pids, pid)
+	return nil
+}
+
+// audience are clients in the middle of whatever clients do.
+type audience struct {
+	s     *service
+	ch    testclient.Channel
+	live  []*testclient.Client
+	polls []*testclient.Client
+	mids  []string
+	http  *testclient.HTTP
+	sent  int
+}
+
+func (s *service) audience(n int) *audience {
+	s.t.Helper()
+	a := &audience{s: s, ch: testclient.NewChannel(testKey), http: testclient.NewHTTP(true)}
+	s.t.Cleanup(a.http.Close)
+	for i := range n {
+		a.live = append(a.live, testclient.Subscribe(s.t, s.config.addr("sub"), subPath+testclient.Query(i%2 == 0, "", a.ch.Signed())))
+		c := testclient.Open(s.t, s.config.addr("sub"))
+		a.polls = append(a.polls, c)
+		a.mids = append(a.mids, strings.Repeat("0", 26))
+		a.ask(i)
+	}
+	return a
+}
+
+func (a *audience) ask(i int) {
+	a.s.t.Helper()
+	a.polls[i].Get(subPath + testclient.Query(false, a.mids[i], a.ch.Signed()))
+}
+
+// publish publishes the next message.
+func (a *audience) publish() {
+	a.s.t.Helper()
+	a.sent++
+	reply, err := a.http.PublishText(context.Background(), "http://"+a.s.config.addr("pub")+pubPath, fmt.Sprint(a.sent), 60, a.ch.Private)
+	if err != nil || reply.Status != http.StatusOK {
+		a.s.t.Fatalf("message %d: %v, %v\n%s", a.sent, reply, err, a.s.log())
+	}
+}
+
+// hear wants everybody to get the last message, and no other one.
+func (a *audience) hear() {
+	a.s.t.Helper()
+	want := fmt.Sprint(a.sent)
+	for i, c := range a.live {
+		if got := c.Bodies(1); len(got) != 1 || got[0] != want {
+			a.s.t.Fatalf("client %d got %q, want %s\n%s", i, got, want, a.s.log())
+		}
+	}
+	for i, c := range a.polls {
+		ms, err := c.Reply("GET").Messages()
+		if err != nil || len(ms) != 1 || ms[0].Body != want {
+			a.s.t.Fatalf("poll %d got %v, %v, want %s\n%s", i, ms, err, want, a.s.log())
+		}
+		a.mids[i] = ms[0].ID
+		a.ask(i)
+	}
+}
+
+// Another process takes over, once and again: nobody is closed, and nothing is lost, doubled or refused.
+func TestUpgrade(t *testing.T) {
+	t.Parallel()
+	s := startService(t, nil)
+	a := s.audience(10)
+	for range 2 {
+		a.publish()
+		a.hear()
+		if err := s.upgrade(); err != nil {
+			t.Fatalf("%v\n%s", err, s.log())
+		}
+		a.publish()
+		a.hear()
+		testclient.Subscribe(t, s.config.addr("sub"), subPath+testclient.Query(false, "", a.ch.Signed())).Close()
+	}
+	if err := syscall.Kill(s.pids[2], syscall.SIGUSR2); err != nil {
+		t.Fatal(err)
+	}
+	serving := regexp.MustCompile(`the successor serves" pid=(\d+)`)
+	testclient.Await(t, "the third successor", func() bool { return len(serving.FindAllString(s.log(), -1)) == 3 })
+	pid, err := strconv.Atoi(serving.FindAllStringSubmatch(s.log(), -1)[2][1])
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.serves(pid)
+	a.publish()
+	a.hear()
+	a.http.Close()
+	for _, pid := range s.pids[:3] {
+		testclient.Await(t, "the end of those before", func() bool { return !runs(pid) })
+	}
+	if <-s.ended; s.first.ProcessState.ExitCode() != exitOK {
+		t.Errorf("the first process ended with exit code %d\n%s", s.first.ProcessState.ExitCode(), s.log())
+	}
+	if n := strings.Count(s.log(), "msg=stopped"); n != 3 {
+		t.Errorf("%d of 3 processes have ended in good order\n%s", n, s.log())
+	}
+}
+
+// fakeVariable makes a successor of the test binary that fails in a certain way.
+const fakeVariable = "PUSH_TEST_FAKE_SUCCESSOR"
+
+// fakeSuccessor goes along up to where it fails.
+func fakeSuccessor(how string) {
+	h, err := handover.Open(3)
+	if err != nil {
+		panic(err)
+	}
+	die := func(when string) {
+		if how == when {
+			os.Exit(1)
+		}
+	}
+	hang := func(when string) {
+		if how == when {
+			time.Sleep(time.Hour)
+		}
+	}
+	die("dies at once")
+	version := handover.Version
+	if how == "is of another version" {
+		version++
+	}
+	h.Send(handover.Hello, handover.Greeting{Version: version, Program: "fake"})
+	h.Receive(handover.Offer, nil)
+	die("dies with the ports")
+	if how == "refuses" {
+		h.Send(handover.Failed, "it is a bad day")
+		return
+	}
+	h.Send(handover.Prepared, nil)
+	die("dies when it is prepared")
+	var all handover.Engine
+	h.Receive(handover.State, &all)
+	die("dies when loops stand still")
+	hang("hangs when loops stand still")
+	for n := 0; n < all.Sessions; {
+		parts, _, err := h.ReceiveParts(handover.Sessions)
+		if err != nil {
+			panic(err)
+		}
+		n += len(parts)
+	}
+	die("dies with the connections")
+	if how == "says something else" {
+		h.Send(handover.Serving, nil)
+		time.Sleep(time.Hour)
+	}
+	h.Send(handover.Ready, nil)
+	h.Receive(handover.Go, nil)
+}
+
+// Up to the point of no return nothing that a successor does, or does not do, is noticed by anybody.
+func TestUpgradeFails(t *testing.T) {
+	t.Parallel()
+	s := startService(t, nil)
+	a := s.audience(5)
+	dir := t.TempDir()
+	script := func(name, text string) string {
+		file := filepath.Join(dir, strings.ReplaceAll(name, " ", "-"))
+		if err := os.WriteFile(file, []byte("#!/bin/sh\n"+text+"\n"), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		return file
+	}
+	f := func(want, program string, args ...string) {
+		t.Helper()
+		a.publish()
+		a.hear()
+		err := s.upgrade(append([]string{"--exec", program}, args...)...)
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Fatalf("got %v, want %q\n%s", err, want, s.log())
+		}
+		if !runs(s.pids[0]) {
+			t.Fatalf("the server has ended\n%s", s.log())
+		}
+		a.publish()
+		a.hear()
+	}
+	f("no such file", filepath.Join(dir, "nothing"))
+	f("did not start: it ended", script("ends", "exit 1"))
+	f("the configuration has errors", executable(t), "--", "--config", writeFile(t, `{"servers":[{"port":70000}]}`))
+	other := standalone(t)
+	f("is not in the new configuration as it was", executable(t), append([]string{"--"}, writeConfigs(t, other)...)...)
+	f("descriptors", script("few", "ulimit -n 70 && exec '"+executable(t)+"' \"$@\""), append([]string{"--"}, writeConfigs(t, s.config)...)...)
+	for _, fake := range [][2]string{
+		{"dies at once", "did not start: it ended"}, {"is of another version", "restart instead"},
+		{"dies with the ports", "did not get ready: it ended"}, {"refuses", "it is a bad day"},
+		{"dies when it is prepared", "take the connections"}, {"dies when loops stand still", "take the connections"},
+		{"hangs when loops stand still", "take the connections"}, {"dies with the connections", "take the connections"},
+		{"says something else", "serving came instead of ready"},
+	} {
+		f(fake[1], script(fake[0], fakeVariable+"='"+fake[0]+"' exec '"+executable(t)+"'"))
+	}
+	if err := s.upgrade(); err != nil {
+		t.Fatalf("%v\n%s", err, s.log())
+	}
+	a.publish()
+	a.hear()
+}
+
+// Behind it nothing goes back: the process ends with an error, and whoever watches over it starts it anew.
+func TestUpgradeIsLost(t *testing.T) {
+	t.Parallel()
+	s := startService(t, nil)
+	file := filepath.Join(t.TempDir(), "fake")
+	text := "#!/bin/sh\n" + fakeVariable + "='dies when it should serve' exec '" + executable(t) + "'\n"
+	if err := os.WriteFile(file, []byte(text), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.upgrade("--exec", file); err == nil || !strings.Contains(err.Error(), "does not serve") {
+		t.Errorf("got %v", err)
+	}
+	if <-s.ended; s.first.ProcessState.ExitCode() != exitFailure {
+		t.Errorf("it ended with exit code %d", s.first.ProcessState.ExitCode())
+	}
+	if !strings.Contains(s.log(), "the successor has the connections and does not serve") {
+		t.Error(s.log())
+	}
+}
+
+// A server on memory says that it cannot.
+func TestNoUpgradeOfMemory(t *testing.T) {
+	t.Parallel()
+	p := start(t, standalone(t))
+	pid := strconv.Itoa(p.cmd.Process.Pid)
+	if _, _, err := execute(t, "upgrade", "--pid", pid); err == nil || !strings.Contains(err.Error(), "storage.type is memory") {
+		t.Error(err)
+	}
+	if out, _, err := execute(t, "upgrade", "--pid", pid, "--else-reload"); err != nil || !strings.Contains(out, "is reloaded") {
+		t.Error(out, err)
+	}
+	for _, args := range [][]string{{"upgrade"}, {"upgrade", "--pid-file", "no-such-file"}, {"upgrade", "--pid", "1"}} {
+		if _, _, err := execute(t, args...); err == nil {
+			t.Errorf("%q is no error", args)
+		}
+	}
+}
