@@ -186,8 +186,8 @@ func TestLanesHaveRoomOfTheirOwn(t *testing.T) {
 // The largest publication that is allowed fits, whatever is allowed.
 func TestLargestPublicationFits(t *testing.T) {
 	for _, largest := range []int{1 << 20, 64 << 20, 65 << 20} {
-		q, _ := newTestQueue(t, func(o *Options) { o.Limits.MaxPayload = largest; o.WindowBytes = largest })
-		for kind := range publisherKinds {
+		for kind := range publisherKinds { // each in a queue of its own: what fills half of that of back ends keeps clients waiting
+			q, _ := newTestQueue(t, func(o *Options) { o.Limits.MaxPayload = largest; o.WindowBytes = largest })
 			p := publication("", 60, private(newItem()))
 			p.Body = make([]byte, largest)
 			if err := q.enqueue(kind, []*protocol.Publication{p}, nil, nil); err != nil {
