@@ -181,7 +181,7 @@ func (l *loop) OnOpen(c gnet.Conn) ([]byte, gnet.Action) {
 		c.SetContext(nil)
 		return nil, gnet.Close
 	}
-	l.now = time.Now().UnixNano()
+	l.look()
 	s := l.open(c, listener)
 	l.keepPlace(s, place, false)
 	if !encrypted && l.engine.admission.expectsHeader(&l.o.Listeners[listener], c.RemoteAddr()) {

@@ -108,8 +108,10 @@ func entries(l *loop, ch protocol.ChannelID, bodies ...string) (es []*feed.Entry
 func (l *loop) offerAll(es []*feed.Entry) {
 	for _, e := range es {
 		for i := range e.Publication.Receivers {
-			for _, m := range l.table.Subscribers(&e.Publication.Receivers[i].Channel) {
-				l.offer(l.slab.get(m.Session), e)
+			members := l.table.Subscribers(&e.Publication.Receivers[i].Channel)
+			k := queueOf(e, len(members))
+			for _, m := range members {
+				l.offer(l.slab.get(m.Session), e, k)
 			}
 		}
 	}

@@ -120,25 +120,22 @@ func (d *deadlines) pop(k timer) *Session {
 	return s
 }
 
-// runDeadlines serves what is due, a share at a time. It closes sessions.
-func (l *loop) runDeadlines() {
+// runDeadlines serves what is due. It closes sessions.
+func (l *loop) runDeadlines() (done bool) {
 	d := &l.deadlines
 	if d.now < d.next {
-		return
+		return true
 	}
 	d.next = 0 // what begins meanwhile arms nothing
+	l.quantum.Begin()
 	l.lookAtBacklog()
 	for k := timerNone + 1; k < timers; k++ {
-		for n := 0; ; n++ {
-			if n == expireShare {
-				l.wake() // the rest in the next turn
-				return
-			}
-			s := d.pop(k)
-			if s == nil {
-				break
-			}
+		for s := d.pop(k); s != nil; s = d.pop(k) {
+			l.quantum.Spend(0)
 			l.expired(s, k)
+			if l.over() {
+				return false
+			}
 		}
 	}
 	d.next = noAlarm
@@ -146,6 +143,7 @@ func (l *loop) runDeadlines() {
 		d.wakeBy(d.now + 1)
 	}
 	d.wakeBy(d.first())
+	return true
 }
 
 // first is when the first deadline is due.
@@ -158,9 +156,6 @@ func (d *deadlines) first() (due uint32) {
 	}
 	return due
 }
-
-// expireShare is how many deadlines of one kind a turn serves.
-const expireShare = 256
 
 func (l *loop) expired(s *Session, k timer) {
 	switch k {

@@ -198,7 +198,7 @@ func (d *Departure) write(ctx context.Context, since uint64) error {
 }
 
 // restTurns is how many turns a loop may take to come to rest.
-const restTurns = 64
+const restTurns = 256
 
 // rest has the loop read and write what there is up to where readers are held.
 func (l *loop) rest() error {
@@ -207,7 +207,7 @@ func (l *loop) rest() error {
 	}
 	for range restTurns {
 		l.standingTurn()
-		if l.outbox.empty() && l.reader.Settled() {
+		if l.outbox.empty() && len(l.swept) == 0 && !l.mailbox.unread() && l.reader.Settled() {
 			return nil
 		}
 	}
@@ -359,6 +359,7 @@ func (l *loop) leaveTo(gone []sessionRef) {
 		}
 	})
 	l.endCallback()
+	l.sweepAll() // a socket that is still open here would take what is for the other process
 }
 
 // part lets go of a session that another process has. Its socket is closed here, which its peer does not notice.

@@ -36,6 +36,20 @@
 // A number of a session may be another one's by the time an answer comes: what waits for an answer keeps a sessionRef, whose generation
 // moves on.
 //
+// # Who waits for whom
+//
+// Nobody waits for all of a crowd. Each kind of work in a turn (mail, deadlines, each queue of the outbox, replays, sweep) has a time of its
+// own, Options.TurnBudget, and does at least some pieces of it; what is left goes on in the next turn, and all sockets that are ready are
+// served in between. The clock is looked at once in some pieces (package quantum).
+//
+// So a publication may be half handed out for a while, and that is nothing special: what a session has not been given yet hangs on it as a
+// chain of entries, in the order in which they were collected, and leaves as one. More is collected meanwhile, onto the same chains; who
+// comes is not on them, who goes takes the chain along, and who has missed something (replaying) has none. A session with a chain stands in
+// a queue: of what few get, or of what is for a crowd. If few get the latest of it, it stands in both, and the first one serves it.
+// What is collected is bounded, in entries and bytes: more waits in the window, and what that cannot keep is read from history.
+//
+// Nothing more is written while sessions wait to be swept: what their sockets hold is counted no longer.
+//
 // # What operators see
 //
 // A loop notes what happens to its sessions (note) in its recorder, which keeps the last events; whoever watches a session (flagWatched) gets
@@ -77,7 +91,7 @@
 //	session       a connection on its loop; request: what it is asked for, anew with every head
 //	subscription  a session's side of a channel; member: the channel's side of it. join and leave make and end one
 //	item          a channel as a client names it: a private id, and perhaps the public one
-//	outbox        what a turn has collected, by session
+//	outbox        what was collected and is not written; chain: what a session gets of it; queue: sessions with a chain
 //	backlog       output that peers have not taken
 //	parked        a poll that waits; live: a WebSocket that gets what comes; replaying: either, while it gets what it has missed
 //	lag, hole, repair, replay, position: see package feed

@@ -106,6 +106,9 @@ func (e *Engine) drainPace(ctx context.Context, connections int) float64 {
 // drainPause is the time between two shares of connections that are closed.
 const drainPause = 10 * time.Millisecond
 
+// drainShare is how many connections of a loop are told at once, at most: others have to be served, too.
+const drainShare = 1000
+
 // drainGrace is how long peers that were told get to say goodbye.
 const drainGrace = 2 * time.Second
 
@@ -135,7 +138,7 @@ func (e *Engine) closeSessions(ctx context.Context) {
 	}()
 	for {
 		due := pace*(time.Since(begin)+drainPause).Seconds() - float64(told)
-		share := int(max(math.Ceil(due/float64(max(len(e.loops), 1))), 0))
+		share := int(min(max(math.Ceil(due/float64(max(len(e.loops), 1))), 0), drainShare))
 		var d drained
 		if askLoops(ctx, e.loops, func(l *loop) { l.drainSome(share, &d) }) != nil {
 			return

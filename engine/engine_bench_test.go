@@ -8,7 +8,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/gobwas/ws"
 	"golang.org/x/sys/unix"
@@ -69,7 +68,7 @@ func BenchmarkUniqueChannels(b *testing.B) {
 			b.ReportAllocs()
 			for i := 0; b.Loop(); i++ {
 				l.offerAll(es[i%len(es) : i%len(es)+1])
-				l.flush(time.Now())
+				l.flush()
 			}
 		})
 	}

@@ -168,7 +168,7 @@ func (l *loop) reply(s *Session, b []byte) {
 		return
 	}
 	s.gen++
-	s.outFirst, s.outLast = 0, 0
+	s.forgetChain()
 	if s.has(asksClose | asksHTTP10) {
 		l.finish(s)
 		return

@@ -20,6 +20,7 @@ import (
 	"push-server/engine/channels"
 	"push-server/engine/feed"
 	"push-server/engine/intern"
+	"push-server/engine/quantum"
 	"push-server/engine/recorder"
 	"push-server/poll"
 	"push-server/protocol"
@@ -76,7 +77,9 @@ type loop struct {
 
 	settings   *settings    // that count here
 	reader     *feed.Reader // what is published
-	unfinished []sessionRef // replaying, with a part of it under way
+	unfinished []sessionRef // replaying, with a part of it under way or not begun
+	replayed   int          // pieces of work for replays that began since the last turn
+	quantum    quantum.Quantum
 
 	// Scratch.
 	scratch []byte
@@ -99,7 +102,7 @@ func newLoop(e *Engine, id int) *loop {
 	l := &loop{
 		id: id, engine: e, o: &e.o, log: e.o.Logger,
 		started: make(chan struct{}), ended: make(chan struct{}),
-		table: channels.New(), wakeFD: -1, acceptor: acceptor{poller: -1},
+		table: channels.New(), wakeFD: -1, acceptor: acceptor{poller: -1}, quantum: quantum.New(e.o.TurnBudget),
 	}
 	l.deadlines = newDeadlines(&l.slab, l.o, l.ring)
 	l.reader = e.feed.NewReader(l, nil)
@@ -225,7 +228,7 @@ func (l *loop) OnTraffic(c gnet.Conn) gnet.Action {
 		return gnet.None
 	}
 	l.beginCallback()
-	l.now = time.Now().UnixNano()
+	l.look()
 	l.contained(s, buf)
 	_, _ = c.Discard(-1)
 	l.endCallback()
@@ -239,7 +242,7 @@ func (l *loop) OnClose(c gnet.Conn, _ error) gnet.Action {
 		return gnet.None
 	}
 	s.set(flagGone)
-	l.now = time.Now().UnixNano()
+	l.look()
 	if s.state == stateFlushing {
 		l.close(s, CloseDone)
 	} else {
@@ -366,28 +369,4 @@ func (l *loop) close(s *Session, reason CloseReason) {
 	l.noteClosed(s)
 	l.rememberClosed(s)
 	l.swept = append(l.swept, s.index)
-}
-
-// sweep lets go of closed sessions.
-func (l *loop) sweep() {
-	for len(l.swept) > 0 {
-		s := l.slab.get(l.swept[len(l.swept)-1])
-		l.swept = l.swept[:len(l.swept)-1]
-		l.unsubscribe(s)
-		l.dropInput(s)
-		if !s.is(flagGone) {
-			s.conn.SetContext(nil) // OnClose has nothing to do any more
-			if err := s.conn.EventLoop().Close(s.conn); err != nil {
-				l.log.Debug("close failed", "err", err)
-			}
-		}
-		l.forgetPeer(s)
-		l.forgetRate(s)
-		l.agents.Drop(s.agent)
-		l.leavePlace(s)
-		if !s.is(flagOwn) {
-			l.engine.admission.leave()
-		}
-		l.slab.put(s)
-	}
 }

@@ -47,6 +47,7 @@ func (l *loop) writeMore(s *Session, b []byte) {
 // costs 14 % of a broadcast.
 func (l *loop) writeNow(s *Session, b []byte) {
 	s.slack = 0
+	l.quantum.Spend(len(b))
 	n, _, errno := unix.RawSyscall(unix.SYS_WRITE, uintptr(s.conn.Fd()), uintptr(unsafe.Pointer(&b[0])), uintptr(len(b)))
 	if errno == 0 && int(n) == len(b) {
 		return
@@ -61,6 +62,7 @@ func (l *loop) writeNow(s *Session, b []byte) {
 // buffer leaves b to gnet, which copies it.
 func (l *loop) buffer(s *Session, b []byte) {
 	l.note(s, recorder.Buffered, len(b), 0)
+	l.quantum.Spend(len(b))
 	if l.makeRoom(s, len(b)); s.state == stateClosed {
 		return
 	}

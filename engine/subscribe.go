@@ -14,9 +14,6 @@ import (
 // catchUp collects what concerned nobody here so far, so that who subscribes now begins at the present. It comes before the peer
 // is told that it is connected: what is published from then on has to reach it.
 func (l *loop) catchUp() {
-	if !l.outbox.empty() {
-		return // a turn is due
-	}
 	l.collect()
 	if !l.outbox.empty() || l.reader.HasReleased() {
 		l.wake()
@@ -210,11 +207,22 @@ func (l *loop) startReplay(s *Session, mid protocol.MessageID) {
 	s.replay = feed.NewReplay(s.ref().tag(), mid)
 	s.state = stateReplaying
 	l.noteID(s, recorder.Replay, 0, 0, &mid)
+	if l.replayed > replayShare {
+		l.unfinished = append(l.unfinished, s.ref())
+		l.wake()
+		return
+	}
+	before := l.quantum.Spent()
 	l.goOn(s)
+	l.replayed += l.quantum.Spent() - before
 }
+
+// replayShare is how much is given between two turns to those who come, in pieces of work. Turns go on with it.
+const replayShare = 1024
 
 // goOn has the next part of what s missed read, and gives it to s if it is at hand.
 func (l *loop) goOn(s *Session) {
+	l.quantum.Spend(0)
 	chs, shared := l.sessionChannels(s)
 	switch l.reader.Begin(s.replay, chs, shared) {
 	case feed.Complete:
@@ -235,12 +243,14 @@ func (l *loop) dropReplay(s *Session) {
 	}
 }
 
-// release hands out what is complete. It runs when the outbox is empty: what was collected before has been written. It returns false
-// when the budget was used up.
-func (l *loop) release(start time.Time) bool {
-	l.hearNewestIDs()
-	for i := 1; ; i++ {
-		if i%budgetEvery == 0 && time.Since(start) > l.o.TurnBudget && l.reader.HasReleased() {
+// release hands out what is complete.
+func (l *loop) release() (done bool) {
+	l.quantum.Begin()
+	if !l.hearNewestIDs() {
+		return false
+	}
+	for {
+		if l.over() {
 			return false
 		}
 		q := l.reader.Released()
@@ -260,6 +270,7 @@ func (l *loop) release(start time.Time) bool {
 
 // givePart writes the next part of what was missed. With the last one s is live: from here on ids are not compared any more.
 func (l *loop) givePart(s *Session) {
+	l.quantum.Spend(0)
 	chs, _ := l.sessionChannels(s)
 	es, more := l.reader.Take(s.replay, chs)
 	if s.has(isTraced) {
@@ -270,10 +281,18 @@ func (l *loop) givePart(s *Session) {
 }
 
 // resumeReplays goes on with replays whose last part has left.
-func (l *loop) resumeReplays() {
+func (l *loop) resumeReplays() (done bool) {
+	if len(l.unfinished) == 0 {
+		return true
+	}
+	l.quantum.Begin()
 	refs := l.unfinished
 	l.unfinished = nil
-	for _, ref := range refs {
+	for i, ref := range refs {
+		if l.over() {
+			l.unfinished = slices.Concat(refs[i:], l.unfinished)
+			return false
+		}
 		s := l.slab.at(ref)
 		switch {
 		case s == nil || s.state != stateReplaying:
@@ -283,6 +302,7 @@ func (l *loop) resumeReplays() {
 			l.goOn(s)
 		}
 	}
+	return true
 }
 
 // askNewest asks for the newest stored id of a poll that is over.
@@ -298,8 +318,13 @@ func (l *loop) askNewest(s *Session) {
 }
 
 // hearNewestIDs takes the answers to askNewest.
-func (l *loop) hearNewestIDs() {
-	for n := l.reader.Answered(); n != nil; n = l.reader.Answered() {
+func (l *loop) hearNewestIDs() (done bool) {
+	for !l.over() {
+		n := l.reader.Answered()
+		if n == nil {
+			return true
+		}
+		l.quantum.Spend(0)
 		if s := l.slab.at(refOf(n.Tag)); s != nil && s.state == stateParked {
 			if s.has(isTraced) {
 				l.traceNewest(s, n.ID)
@@ -307,4 +332,5 @@ func (l *loop) hearNewestIDs() {
 			l.hearNewest(s, n)
 		}
 	}
+	return false
 }

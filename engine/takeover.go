@@ -282,7 +282,7 @@ func (l *loop) adoptAll(served map[protocol.MessageID]bool, some []*arriving) {
 	}
 	l.reader.TakeUp(served)
 	for l.collect() { // before anybody subscribes, or goes on with a replay: from here on the window is as far as the process before was
-		for !l.outbox.empty() && !l.flush(time.Now()) {
+		for !l.flush() {
 		}
 	}
 	l.slab.each(func(s *Session) {

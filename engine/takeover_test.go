@@ -116,7 +116,7 @@ func TestPollsPassOver(t *testing.T) {
 // What a slow client has not taken comes from the next process.
 func TestOutputPassesOver(t *testing.T) {
 	t.Parallel()
-	r := startRelay(t, nil)
+	r := startRelay(t, func(o *Options) { o.MaxBuffered = 16 << 20 })
 	it := newItem()
 	c := subscribed(t, r.now, query("", it))
 	large := strings.Repeat("x", 900<<10)

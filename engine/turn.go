@@ -5,49 +5,89 @@ import (
 	"time"
 
 	"push-server/engine/feed"
+	"push-server/engine/quantum"
 )
 
-// budgetEvery is the number of writes between two looks at the clock.
-const budgetEvery = 16
-
-// outbox is what a turn has collected: for each session a chain of entries. It belongs to its loop.
+// outbox is what was collected and has not been written: for each session a chain of entries, which leaves as one, so that nobody gets
+// them swapped. It belongs to its loop.
 type outbox struct {
-	sessions []sessionRef
-	links    []link
-	at       int // the next session to flush
+	queues [queues]queue
+	links  []link
+	bytes  int // of publications
 }
+
+// queue is a queue of sessions that have a chain. What few get does not wait behind what is for a crowd; each queue has its share of a turn.
+type queue struct {
+	sessions []sessionRef
+	at       int         // the next one to serve
+	newest   *feed.Entry // that was collected for it
+}
+
+type queueKind uint8
+
+const (
+	queueFew queueKind = iota
+	queueCrowd
+	queues
+)
 
 type link struct {
 	entry *feed.Entry
 	next  uint32 // +1
+	ahead bool   // the session stands in the queue of few
 }
 
-// maxLinks bounds what is collected before it is flushed. One publication may exceed it.
-const maxLinks = 1 << 16
+// maxLinks bounds what is collected before all of it is written, collectShare what is collected at once. One publication may exceed them.
+const (
+	maxLinks     = 1 << 18
+	collectShare = 1 << 16
+)
 
-func (o *outbox) empty() bool   { return len(o.sessions) == 0 }
-func (o *outbox) hasRoom() bool { return len(o.links) < maxLinks }
+// crowd is from how many pieces of work on, as package quantum has them, a publication is for a crowd: about a millisecond of writes.
+const crowd = 128
+
+// queueOf is the queue of a publication with so many receivers on this loop.
+func queueOf(e *feed.Entry, receivers int) queueKind {
+	if receivers*(1+len(e.Publication.Body)/quantum.Piece) < crowd {
+		return queueFew
+	}
+	return queueCrowd
+}
+
+func (o *outbox) empty() bool { return len(o.links) == 0 }
 
 // add adds e to what s gets, once, even if two of its channels match.
-func (o *outbox) add(s *Session, e *feed.Entry) {
+func (o *outbox) add(s *Session, e *feed.Entry, k queueKind) {
 	if s.outLast != 0 && o.links[s.outLast-1].entry == e {
 		return
 	}
-	o.links = append(o.links, link{entry: e})
-	n := uint32(len(o.links))
+	ahead := false
+	n := uint32(len(o.links)) + 1
 	if s.outFirst == 0 {
 		s.outFirst = n
-		o.sessions = append(o.sessions, s.ref())
+		o.queues[k].enter(s, e)
+		ahead = k == queueFew
 	} else {
-		o.links[s.outLast-1].next = n
+		last := &o.links[s.outLast-1]
+		last.next, ahead = n, last.ahead
+		if k == queueFew && !ahead {
+			o.queues[k].enter(s, e) // with what it was to get in the crowd
+			ahead = true
+		}
 	}
+	o.links = append(o.links, link{entry: e, ahead: ahead})
 	s.outLast = n
+}
+
+func (q *queue) enter(s *Session, e *feed.Entry) {
+	q.sessions = append(q.sessions, s.ref())
+	q.newest = e
 }
 
 func (o *outbox) reset() {
 	clear(o.links) // let go of the entries
-	o.sessions, o.links, o.at = o.sessions[:0], o.links[:0], 0
-	if cap(o.links) > 4*maxLinks {
+	o.links, o.bytes = o.links[:0], 0
+	if cap(o.links) > 4*collectShare {
 		o.links = nil
 	}
 }
@@ -57,7 +97,8 @@ func (o *outbox) reset() {
 type mailbox struct {
 	mu    sync.Mutex
 	items []mail
-	spare []mail // the loop's, swapped with items
+	taken []mail // the loop's, swapped with items
+	read  int    // how many of those
 }
 
 // mail is one item: a function of what it is. Fields that a kind does not need are zero.
@@ -83,34 +124,69 @@ func (b *mailbox) put(m mail) {
 	b.mu.Unlock()
 }
 
-// take returns everything that is there. The slice is valid until the next call. Only the loop calls it.
-func (b *mailbox) take() []mail {
-	clear(b.spare)
-	if cap(b.spare) > mailboxKeep { // a burst need not be remembered for ever
-		b.spare = nil
+// next returns the next one, valid until the next call; nil: there is none. Only the loop calls it.
+func (b *mailbox) next() *mail {
+	if b.read == len(b.taken) {
+		b.take()
+	}
+	if b.read == len(b.taken) {
+		return nil
+	}
+	b.read++
+	return &b.taken[b.read-1]
+}
+
+// unread says whether a turn ended before it had read everything.
+func (b *mailbox) unread() bool { return b.read < len(b.taken) }
+
+// take takes everything that is there, once what was taken before is read.
+func (b *mailbox) take() {
+	clear(b.taken)
+	if cap(b.taken) > mailboxKeep { // a burst need not be remembered for ever
+		b.taken = nil
 	}
 	b.mu.Lock()
-	b.items, b.spare = b.spare[:0], b.items
+	b.items, b.taken = b.taken[:0], b.items
 	b.mu.Unlock()
-	return b.spare
+	b.read = 0
 }
 
 // mailboxKeep is the capacity that an idle mailbox keeps, in items.
 const mailboxKeep = 4096
 
-// readMail serves the mailbox.
-func (l *loop) readMail() {
-	for _, m := range l.mailbox.take() {
+// look reads the clock.
+func (l *loop) look() (now time.Time) {
+	now = time.Now()
+	l.now = now.UnixNano()
+	l.quantum.Start(now)
+	return now
+}
+
+// over says whether what the loop does now has taken its time, and brings now up to date.
+func (l *loop) over() bool {
+	if !l.quantum.Due() {
+		return false
+	}
+	now := time.Now()
+	l.now = now.UnixNano()
+	return l.quantum.Over(now)
+}
+
+// readMail serves the mailbox. Like all that a turn does it returns false when its time is up.
+func (l *loop) readMail() (done bool) {
+	l.quantum.Begin()
+	for m := l.mailbox.next(); m != nil; m = l.mailbox.next() {
+		l.quantum.Spend(0)
 		if m.kind == mailCall {
 			m.call(l)
-			continue
+		} else if s := l.slab.at(m.ref); s != nil { // else it has gone, or moved on
+			s.via().hear(l, s, m)
 		}
-		s := l.slab.at(m.ref)
-		if s == nil {
-			continue // has gone, or moved on
+		if l.over() {
+			return false
 		}
-		s.via().hear(l, s, &m)
 	}
+	return true
 }
 
 // hearReply writes what a worker answers to a request.
@@ -123,106 +199,173 @@ func (l *loop) hearReply(s *Session, m *mail) {
 
 // turn serves what is new: the mailbox, the clock, and the window. One map lookup per receiver, no lock, no allocation.
 func (l *loop) turn() {
-	start := time.Now()
-	l.now = start.UnixNano()
+	start := l.look()
 	l.awake.Store(false) // before looking: what comes later wakes again
-	l.serveTurn(start)
+	if !l.serveTurn(start) {
+		l.wake() // the rest when sockets have been served
+	}
 	l.joined.forget()
+	l.replayed = 0
 	l.stats.turns.Add(1)
 	took := time.Since(start)
 	l.stats.turnTime.Add(int64(took))
 	l.engine.latency.Turn.Observe(took)
 }
 
-func (l *loop) serveTurn(start time.Time) {
-	l.readMail()
+// serveTurn does of each kind of work as much as its time allows. It returns false if something is left.
+func (l *loop) serveTurn(start time.Time) (done bool) {
+	done = l.readMail()
 	if l.adoption != nil {
-		return
+		return done
 	}
-	l.runDeadlines()
+	done = l.runDeadlines() && done
+	if !l.sweep() {
+		return false // what closed sockets hold goes before more is written
+	}
 	for {
-		if !l.outbox.empty() && !l.flush(start) { // finish the last collection first, or a later message would overtake
-			l.wake()
-			return
-		}
-		if !l.release(start) {
-			l.wake()
-			return
-		}
-		if len(l.unfinished) > 0 {
-			l.resumeReplays()
-		}
-		if !l.collect() {
-			return
+		more := l.collect()
+		done = l.flush() && done
+		done = l.release() && done
+		done = l.resumeReplays() && done
+		if !done || !more {
+			return done
 		}
 		if time.Since(start) > l.o.TurnBudget { // a stream of small collections must not keep sockets waiting either
-			l.wake()
-			return
+			return false
 		}
 	}
 }
 
-// collect reads what is published into the outbox. It touches no socket. It returns false if there was nothing.
-func (l *loop) collect() (found bool) {
+// hasRoom says whether more may be collected.
+func (l *loop) hasRoom() bool {
+	return len(l.outbox.links) < maxLinks && (l.outbox.bytes < l.o.WindowBytes/8 || l.outbox.empty())
+}
+
+// collect reads what is published into the outbox, behind what is there. It touches no socket. It returns false if there was nothing.
+func (l *loop) collect() (more bool) {
 	l.intricate = true
-	for l.outbox.hasRoom() { // asked first: what Next has handed out must be collected
+	o, before := &l.outbox, len(l.outbox.links)
+	for {
+		if !l.hasRoom() || len(o.links)-before >= collectShare { // asked first: what Next has handed out must be collected
+			more = true
+			break
+		}
 		e := l.reader.Next()
 		if e == nil {
 			break
 		}
-		found = true
+		more = true
+		known := len(o.links)
 		for i := range e.Publication.Receivers {
-			for _, m := range l.table.Subscribers(&e.Publication.Receivers[i].Channel) {
-				l.offer(l.slab.get(m.Session), e)
+			members := l.table.Subscribers(&e.Publication.Receivers[i].Channel)
+			k := queueOf(e, len(members))
+			for _, m := range members {
+				l.offer(l.slab.get(m.Session), e, k)
 			}
+		}
+		if len(o.links) > known {
+			o.bytes += e.Publication.Size()
 		}
 	}
 	l.intricate = false
-	return found || l.reader.HasReleased()
+	return more || l.reader.HasReleased()
 }
 
 // offer gives e to a subscriber: into the outbox, or to those that wait for history.
-func (l *loop) offer(s *Session, e *feed.Entry) {
+func (l *loop) offer(s *Session, e *feed.Entry, k queueKind) {
 	switch s.state {
 	case stateLive, stateParked:
-		l.outbox.add(s, e)
+		l.outbox.add(s, e, k)
 	case stateReplaying:
 		l.reader.Keep(s.replay, e)
 	}
 }
 
-// flush writes what was collected, one write per session. It returns false when the budget was used up. A write may close
-// its session, so nothing leaves the table before sweep.
-func (l *loop) flush(start time.Time) bool {
-	o := &l.outbox
-	for o.at < len(o.sessions) {
-		ref := o.sessions[o.at]
-		o.at++
+// flush writes what was collected, one write per session. A write may close its session, so nothing leaves the table before sweep.
+func (l *loop) flush() (done bool) {
+	if l.outbox.empty() {
+		return true
+	}
+	done = true
+	for i := range l.outbox.queues {
+		done = l.flushQueue(&l.outbox.queues[i]) && done
+	}
+	if done {
+		l.outbox.reset()
+	}
+	return done
+}
+
+// flushQueue writes the chains of the sessions in a queue.
+func (l *loop) flushQueue(q *queue) (done bool) {
+	l.quantum.Begin()
+	for q.at < len(q.sessions) {
+		if l.over() {
+			return false
+		}
+		ref := q.sessions[q.at]
+		q.at++
 		if s := l.slab.at(ref); s != nil && s.outFirst != 0 {
 			l.deliver(s)
 		}
-		if o.at%budgetEvery == 0 {
-			now := time.Now()
-			l.now = now.UnixNano()
-			if now.Sub(start) > l.o.TurnBudget && o.at < len(o.sessions) {
-				return false
-			}
-		}
 	}
-	if n := len(o.links); n > 0 {
-		if age, ok := l.reader.Age(o.links[n-1].entry); ok {
+	if q.newest != nil {
+		if age, ok := l.reader.Age(q.newest); ok {
 			l.engine.latency.Delivery.Observe(age)
 		}
 	}
-	o.reset()
+	q.sessions, q.at, q.newest = q.sessions[:0], 0, nil
 	return true
 }
 
 // deliver writes the chain of s.
 func (l *loop) deliver(s *Session) {
 	first := s.outFirst
-	s.outFirst, s.outLast = 0, 0
+	s.forgetChain()
 	if s.state == stateLive || s.state == stateParked {
 		s.via().deliver(l, s, first)
 	}
 }
+
+// forgetChain is for a session whose chain is written, or will not be.
+func (s *Session) forgetChain() { s.outFirst, s.outLast = 0, 0 }
+
+// sweep lets go of closed sessions, as many as its time allows; the others wait for the next turn.
+func (l *loop) sweep() (done bool) {
+	l.quantum.Begin()
+	for len(l.swept) > 0 {
+		if l.over() {
+			l.wake()
+			return false
+		}
+		l.quantum.Spend(sweepWork)
+		s := l.slab.get(l.swept[len(l.swept)-1])
+		l.swept = l.swept[:len(l.swept)-1]
+		l.unsubscribe(s)
+		l.dropInput(s)
+		if !s.is(flagGone) {
+			s.conn.SetContext(nil) // OnClose has nothing to do any more
+			if err := s.conn.EventLoop().Close(s.conn); err != nil {
+				l.log.Debug("close failed", "err", err)
+			}
+		}
+		l.forgetPeer(s)
+		l.forgetRate(s)
+		l.agents.Drop(s.agent)
+		l.leavePlace(s)
+		if !s.is(flagOwn) {
+			l.engine.admission.leave()
+		}
+		l.slab.put(s)
+	}
+	return true
+}
+
+// sweepAll lets go of all closed sessions.
+func (l *loop) sweepAll() {
+	for !l.sweep() {
+	}
+}
+
+// sweepWork is what it costs to close a socket, in bytes that could be written instead.
+const sweepWork = 3 * quantum.Piece

@@ -88,6 +88,8 @@ var mutants = []mutant{
 	{36, "engine/publishing.go", "kind == clients && q.clientsWait() ||", "", "./engine", "TestBackEndsHavePriority"},
 	{37, "engine/ratelimit/rate.go", "if r == nil || r.limiter.AllowN(now, 1) {", "if r == nil || r.end.IsZero() && r.limiter.AllowN(now, 1) {", "./engine", "TestCrowdComesBack"},
 	{38, "engine/feed/takeover.go", "return t.ids[e.Publication.ID]", "return false", "./engine", "TestRelay"},
+	{39, "engine/turn.go", "last.next, ahead = n, last.ahead", "ahead = last.ahead", "./engine", "TestFanOutIsCutAnywhere"},
+	{39, "engine/turn.go", "if k == queueFew && !ahead {", "if false {", "./engine", "TestOthersAreServedBetweenTwoWritesOfABroadcast"},
 }
 
 // inMutant is set for the tests of a mutant.
