@@ -28,28 +28,24 @@ func TestDirections(t *testing.T) {
 		feed       = "push-server/engine/feed"
 		roster     = "push-server/engine/roster"
 		probe      = "push-server/engine/probe"
+		handover   = "push-server/engine/handover"
+		adopt      = "push-server/engine/adopt"
+		quantum    = "push-server/engine/quantum"
+		ratelimit  = "push-server/engine/ratelimit"
+		realip     = "push-server/poll/realip"
+		proxyproto = "push-server/protocol/proxyproto"
 		gnet       = "github.com/panjf2000/gnet/v2"
 		fasthttp   = "github.com/valyala/fasthttp"
 		rueidis    = "github.com/redis/rueidis"
-		cobra      = "github.com/spf13/cobra"
 	)
-	f := func(pattern string, allowed ...string) {
-		t.Helper()
-		for _, pkg := range list(t, pattern) {
-			for _, dep := range list(t, "-deps", pkg) {
-				inside := dep == pkg || strings.HasPrefix(dep, strings.TrimSuffix(pattern, "...")) && strings.HasSuffix(pattern, "...")
-				guarded := strings.HasPrefix(dep, "push-server/") || slices.Contains([]string{gnet, fasthttp, rueidis, cobra}, dep)
-				if guarded && !inside && !slices.Contains(allowed, dep) {
-					t.Errorf("%s uses %s", pkg, dep)
-				}
-			}
-		}
-	}
+	f := func(pattern string, allowed ...string) { usesOnly(t, pattern, allowed) }
 	f(protocol)
 	f(testclient, protocol)
-	f(poll, protocol, fasthttp)
+	f(poll, protocol, realip, fasthttp)
+	f(realip)
+	f(proxyproto, protocol)
 	f("push-server/redisbus", protocol, outage, rueidis)
-	for _, alone := range []string{accept, budget, latency, batch, intern} {
+	for _, alone := range []string{accept, budget, latency, batch, intern, quantum, ratelimit} {
 		f(alone)
 	}
 	f(outage)
@@ -60,13 +56,34 @@ func TestDirections(t *testing.T) {
 	f(channels, protocol)
 	f(closed, protocol)
 	f(feed, protocol, budget, outage)
-	f("push-server/engine/handover", protocol)
-	f("push-server/engine/adopt", gnet)
+	f(handover, protocol)
+	f(adopt, gnet)
 	f("push-server/engine/membus", protocol)
-	f(engine, "push-server/engine/handover", "push-server/engine/adopt", accept, budget, channels, batch, intern, closed, latency, outage, recorder, roster, view, feed, probe, protocol, poll, fasthttp, gnet)
-	f("push-server/engine/ops", engine, "push-server/engine/handover", "push-server/engine/adopt", accept, budget, channels, batch, intern, closed, latency, outage, recorder, roster, view, feed, probe, protocol, poll, fasthttp, gnet)
+	leaves := []string{
+		accept, adopt, batch, budget, channels, closed, feed, handover, intern, latency, outage, probe, quantum, ratelimit, recorder, roster, view,
+		protocol, proxyproto, poll, realip, fasthttp, gnet,
+	}
+	f(engine, leaves...)
+	f("push-server/engine/ops", append(leaves, engine)...)
 	f("push-server/configs", protocol)
 	f("push-server/bench/...", protocol)
+}
+
+// guardedLibraries do input and output.
+var guardedLibraries = []string{"github.com/panjf2000/gnet/v2", "github.com/valyala/fasthttp", "github.com/redis/rueidis", "github.com/spf13/cobra"}
+
+// usesOnly looks at the packages of a pattern.
+func usesOnly(t *testing.T, pattern string, allowed []string) {
+	t.Helper()
+	for _, pkg := range list(t, pattern) {
+		for _, dep := range list(t, "-deps", pkg) {
+			inside := dep == pkg || strings.HasPrefix(dep, strings.TrimSuffix(pattern, "...")) && strings.HasSuffix(pattern, "...")
+			guarded := strings.HasPrefix(dep, "push-server/") || slices.Contains(guardedLibraries, dep)
+			if guarded && !inside && !slices.Contains(allowed, dep) {
+				t.Errorf("%s uses %s", pkg, dep)
+			}
+		}
+	}
 }
 
 // TestTestclientIsForTests: nothing that is shipped contains the clients of the tests.

@@ -212,8 +212,8 @@ func TestTrafficOfPublishers(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		two := testclient.AppendPublish(nil, testclient.Publication{Receivers: []testclient.Receiver{ch.PublicReceiver()}, Body: "1", Expiry: 60},
-			testclient.Publication{Receivers: []testclient.Receiver{ch.PublicReceiver()}, Body: "2"})
+		two := testclient.AppendPublish(nil, testclient.Publication{Receivers: []testclient.Receiver{ch.PublicReceiver()}, Body: `{"n":1}`, Expiry: 60},
+			testclient.Publication{Receivers: []testclient.Receiver{ch.PublicReceiver()}, Body: `{"n":2}`})
 		question := testclient.AppendChannelStats(nil, ch.PublicReceiver())
 
 		must(backend.PublishText(t.Context(), pub, "{}", 60, ch.Private))
@@ -242,7 +242,7 @@ func TestTrafficOfPublishers(t *testing.T) {
 		}
 		f.add(7, `\[CHANNELS-STATS\] 1 \d+ms IP`, `\[WEBSOCKET-SEND\] \d+B \{"channelStats":1\} \[\]`)
 		other := testclient.NewChannel(key)
-		if err := socket.Send(testclient.AppendPublish(nil, testclient.Publication{Receivers: []testclient.Receiver{other.PublicReceiver()}, Body: "3"})); err != nil {
+		if err := socket.Send(testclient.AppendPublish(nil, testclient.Publication{Receivers: []testclient.Receiver{other.PublicReceiver()}, Body: "{}"})); err != nil {
 			t.Fatal(err)
 		}
 		f.add(7, `\[MESSAGE-SET\] BUFFER \d+ms IP`)
