@@ -67,7 +67,7 @@ type Options struct {
 	StatMaxAge     time.Duration // after which shared statistics are stale; default 70 s
 	OnlineTTL      time.Duration // of shared online marks; a keep-alive poll renews its mark after a quarter of it; default 130 s
 	EchoInterval   time.Duration // between two probes of the bus; default 1 s
-	TurnBudget     time.Duration // of each kind of work in a turn, before a loop serves its sockets again; default 1 ms
+	TurnBudget     time.Duration // of each kind of work in a turn, before a loop serves its sockets again; default 2 ms
 
 	// What is kept.
 	HistoryPerChannel int // replayed per channel, the newest; default 100
@@ -284,7 +284,7 @@ func (o Options) withDefaults() Options {
 	orTime(&o.StatMaxAge, 70*time.Second)
 	orTime(&o.OnlineTTL, 130*time.Second)
 	orTime(&o.EchoInterval, time.Second)
-	orTime(&o.TurnBudget, time.Millisecond)
+	orTime(&o.TurnBudget, 2*time.Millisecond)
 	orInt(&o.HistoryPerChannel, 100)
 	orInt(&o.HistoryTotal, 200)
 	orInt(&o.WindowCount, 1<<16)
