@@ -180,7 +180,7 @@ var options = []option{
 	{key: "push.clientRate", changes: onReload, of: func(c *Config) any { return &c.Push.ClientRate }, max: maxCount,
 		doc: "publications and questions of one WebSocket in a second; those of ten seconds may come at once; 0: no limit"},
 	{key: "push.clientPublishGuard", changes: onReload, of: func(c *Config) any { return &c.Push.ClientPublishGuard },
-		doc: "clients may not publish messages of the module `pull`, which browsers take for orders of the portal, nor bodies that are no JSON objects; an `extra` of theirs is left out"},
+		doc: "clients may not publish messages of the module `pull`, which browsers take for orders of the portal, nor bodies that are no JSON; an `extra` of theirs is left out"},
 	{key: "push.memoryPerChannel", changes: onRestart, of: func(c *Config) any { return &c.Push.MemoryPerChannel }, min: 1, max: maxCount,
 		doc: "publications kept of one channel, with `memory`"},
 	{key: "push.memoryBytes", changes: onRestart, of: func(c *Config) any { return &c.Push.MemoryBytes }, min: 1 << 20, max: math.MaxInt64, doc: "bytes kept in all, with `memory`; the default grows with `limits.maxPayload`"},

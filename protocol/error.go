@@ -31,7 +31,7 @@ var (
 	ErrPrivateChannel     = &Error{4020, "Private channel is not allowed."}
 	ErrSignature          = &Error{4021, "Channel has an invalid signature."}
 	ErrModule             = &Error{4040, "Messages of the module pull come from the portal only."}
-	ErrBody               = &Error{4041, "Message body must be a JSON object."}
+	ErrBody               = &Error{4041, "Message body must be JSON."}
 	ErrTooManyConnections = &Error{4029, "Too many connections"}
 )
 

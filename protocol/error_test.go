@@ -32,7 +32,7 @@ func TestErrors(t *testing.T) {
 	same(ErrSignature, 400, "4021: Channel has an invalid signature.")
 	same(ErrTooManyConnections, 429, "4029: Too many connections")
 	same(ErrModule, 400, "4040: Messages of the module pull come from the portal only.")
-	same(ErrBody, 400, "4041: Message body must be a JSON object.")
+	same(ErrBody, 400, "4041: Message body must be JSON.")
 	f(ErrProtocolViolation, "1002: protocol violation", 400, "")
 	f(ErrInvalidUTF8, "1007: invalid UTF-8", 400, "")
 	f(ErrTooBig, "1009: message too big", 413, "")

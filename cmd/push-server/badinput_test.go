@@ -143,7 +143,7 @@ func (r *refusals) addClientRequests() {
 	f("wrong signature", publish(1, r.other.PublicReceiver()), "4021: Channel has an invalid signature.")
 	f("no signature", publish(1, testclient.Receiver{ID: receiver.ID}), "4021: Channel has an invalid signature.")
 	f("an order of the portal", say(receiver, portalOrder), "4040: Messages of the module pull come from the portal only.")
-	f("no object", say(receiver, "[]"), "4041: Message body must be a JSON object.")
+	f("no JSON", say(receiver, "[]]"), "4041: Message body must be JSON.")
 }
 
 func (r *refusals) close(name, query string, frame []byte, code uint16, reason string) {
@@ -175,7 +175,7 @@ func (r *refusals) addFrames() {
 	f("private receiver", publish(1, r.ch.PrivateReceiver()), 4020, "4020: Private channel is not allowed.")
 	f("wrong receiver", publish(1, r.other.PublicReceiver()), 4021, "4021: Channel has an invalid signature.")
 	f("an order of the portal", say(receiver, portalOrder), 4040, "4040: Messages of the module pull come from the portal only.")
-	f("no object", say(receiver, "x"), 4041, "4041: Message body must be a JSON object.")
+	f("no JSON", say(receiver, "x"), 4041, "4041: Message body must be JSON.")
 }
 
 // portalOrder makes browsers reconnect.
