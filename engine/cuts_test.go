@@ -344,6 +344,10 @@ func TestEachKindOfWorkIsCut(t *testing.T) {
 	if l.sweep(); len(l.swept) != 49 {
 		t.Errorf("%d of 50 sessions are left to sweep", len(l.swept))
 	}
+	before := l.outbox.queues[queueCrowd].at
+	if c.turn(); l.outbox.queues[queueCrowd].at != before {
+		t.Error("more is written while closed sessions hold what is counted no longer")
+	}
 	for range 1000 {
 		c.turn()
 	}
@@ -361,11 +365,11 @@ func TestCollectedIsBounded(t *testing.T) {
 		c.open(false, -1, 0)
 	}
 	c.settle()
-	c.l.o.WindowBytes = 8 * 1000
+	c.l.o.WindowBytes = 8 * 100
 	for range 300 {
 		c.publish(0)
 		c.turn()
-		if n := c.l.outbox.bytes; n > 2000 {
+		if n := c.l.outbox.bytes; n > 200 {
 			t.Fatalf("%d bytes are collected", n)
 		}
 	}
