@@ -42,16 +42,9 @@ type Reply struct {
 
 // Do sends a request and reads the whole reply, whatever its status.
 func (c *Client) Do(ctx context.Context, method, target string, header http.Header, body []byte) (*Reply, error) {
-	req, err := http.NewRequestWithContext(ctx, method, target, bytes.NewReader(body))
+	res, err := c.send(ctx, method, target, header, bytes.NewReader(body))
 	if err != nil {
-		return nil, withoutURL(err)
-	}
-	for name, values := range header {
-		req.Header[name] = values
-	}
-	res, err := c.http.Do(req)
-	if err != nil {
-		return nil, withoutURL(err)
+		return nil, err
 	}
 	defer res.Body.Close()
 	text, err := io.ReadAll(io.LimitReader(res.Body, maxReply))
@@ -63,7 +56,11 @@ func (c *Client) Do(ctx context.Context, method, target string, header http.Head
 
 // Open sends a request without a body. The body of the reply is the caller's to read and to close.
 func (c *Client) Open(ctx context.Context, method, target string, header http.Header) (*http.Response, error) {
-	req, err := http.NewRequestWithContext(ctx, method, target, http.NoBody)
+	return c.send(ctx, method, target, header, http.NoBody)
+}
+
+func (c *Client) send(ctx context.Context, method, target string, header http.Header, body io.Reader) (*http.Response, error) {
+	req, err := http.NewRequestWithContext(ctx, method, target, body)
 	if err != nil {
 		return nil, withoutURL(err)
 	}
