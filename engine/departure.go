@@ -262,7 +262,7 @@ func (l *loop) writeSession(s *Session) *handover.Session {
 		r.Forwarded = s.forwarded[:]
 	}
 	if s.expires != 0 {
-		r.Expires = l.engine.created.Add(time.Duration(s.expires) * time.Minute).Unix()
+		r.Expires = time.Now().Add(l.engine.untilExpiry(s)).Unix()
 	}
 	for flag, name := range askNames {
 		if s.has(flag) {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math"
 	"net"
 	"sync"
 	"sync/atomic"
@@ -219,11 +218,6 @@ func (e *Engine) listenToBus() {
 	for _, task := range e.feed.Tasks() {
 		e.background(task)
 	}
-}
-
-// minutes are those from the start of this process to t, from 1 to 65,535.
-func (e *Engine) minutes(t time.Time) uint16 {
-	return uint16(min(max(t.Sub(e.created)/time.Minute+1, 1), math.MaxUint16))
 }
 
 // subscribes says whether this process delivers: one without a subscribers' port does not listen to the bus.

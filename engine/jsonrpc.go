@@ -264,10 +264,32 @@ func (l *loop) askLastSeen(s *Session, c *protocol.Call) ([]byte, *protocol.RPCE
 	return nil, nil
 }
 
+// Sessions keep when their tokens expire in two bytes: in ticks from the start of the process, which wrap around after some days. So what is
+// further away than longestToken is taken for that; a client whose connection ends then comes back with a token just as good.
+const (
+	expiryTick   = 5 * time.Second
+	longestToken = 40 * time.Hour
+)
+
+// expiryOf is when a token expires, for a session; never 0.
+func (e *Engine) expiryOf(t time.Time) uint16 {
+	if latest := time.Now().Add(longestToken); t.After(latest) {
+		t = latest
+	}
+	return max(e.expiryTicks(t), 1)
+}
+
+func (e *Engine) expiryTicks(t time.Time) uint16 { return uint16(t.Sub(e.created) / expiryTick) }
+
+// untilExpiry is how long the token of s is good for; less than 0: it was for that long.
+func (e *Engine) untilExpiry(s *Session) time.Duration {
+	return time.Duration(int16(s.expires-e.expiryTicks(time.Now()))) * expiryTick
+}
+
 // pulseExpired pings a client of version 5 in its own words, or ends what is dead or out of date.
 func (l *loop) pulseExpired(s *Session) {
 	switch {
-	case s.expires != 0 && l.engine.minutes(time.Now().Add(-l.o.V5.ExpiryGrace)) > s.expires:
+	case s.expires != 0 && l.engine.untilExpiry(s) < -l.o.V5.ExpiryGrace:
 		e := protocol.ErrWrongChannel
 		l.sayGoodbye(s, CloseExpired, e.Code, e.Reason())
 		return

@@ -56,6 +56,22 @@ func TestExpiredConnection(t *testing.T) {
 	testclient.Await(t, "its reason to be counted", func() bool { return e.Stats().Closes[CloseExpired.String()] == 1 })
 }
 
+// When a token expires is known however long the process has been running, and however long the token is good for.
+func TestExpiryInAnOldProcess(t *testing.T) {
+	t.Parallel()
+	for _, age := range []time.Duration{0, time.Minute, 7 * 24 * time.Hour, 46 * 24 * time.Hour, 3 * 365 * 24 * time.Hour} {
+		e := &Engine{created: time.Now().Add(-age)}
+		for given, want := range map[time.Duration]time.Duration{
+			-50 * time.Second: -50 * time.Second, time.Minute: time.Minute, 24 * time.Hour: 24 * time.Hour, 365 * 24 * time.Hour: longestToken,
+		} {
+			s := &Session{expires: e.expiryOf(time.Now().Add(given))}
+			if got := e.untilExpiry(s); s.expires == 0 || got < want-2*expiryTick || got > want+2*expiryTick {
+				t.Errorf("after %v a token that is good for %v counts as good for %v", age, given, got)
+			}
+		}
+	}
+}
+
 // Frames are shared by all who get the same, and what is for one user alone reaches nobody else.
 func TestOwnParams(t *testing.T) {
 	e := startMemory(t, func(o *Options) { o.V5.Enabled = true })

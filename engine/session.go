@@ -62,7 +62,7 @@ type Session struct {
 	flags  uint8
 
 	listener uint16 // whose routes hold
-	expires  uint16 // minutes after the start of the process, when the token of a WebSocket does; 0: there is none
+	expires  uint16 // when the token of a WebSocket does, as expiryOf says; 0: there is none
 
 	// Deadline list, intrusive.
 	prev, next uint32

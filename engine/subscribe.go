@@ -47,7 +47,7 @@ func (l *loop) subscribe(s *Session, items []protocol.Item) {
 // rememberUser notes whose connection s is, if a token has said it.
 func (l *loop) rememberUser(s *Session) {
 	if t := &l.sub.Token; t.Expires != 0 {
-		s.user, s.expires = t.User, l.engine.minutes(time.Unix(t.Expires, 0))
+		s.user, s.expires = t.User, l.engine.expiryOf(time.Unix(t.Expires, 0))
 		l.userComes(s)
 	}
 }

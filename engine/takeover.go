@@ -334,7 +334,7 @@ func (l *loop) adoptRequest(s *Session, a *arriving) {
 	}
 	l.adoptForwarded(s, w.Forwarded)
 	if w.Expires != 0 {
-		s.expires = l.engine.minutes(time.Unix(w.Expires, 0))
+		s.expires = l.engine.expiryOf(time.Unix(w.Expires, 0))
 	}
 	if len(a.channels) > 0 {
 		s.subs = make([]channels.Subscription, 0, len(a.channels))

@@ -1,10 +1,14 @@
 package main
 
 import (
+	"bufio"
 	"encoding/json"
+	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"syscall"
 	"testing"
@@ -71,6 +75,35 @@ func TestBrowser(t *testing.T) {
 	if r := got.Refused; r.Code != 4010 || r.Reason != "4010: Wrong Channel Id." || !r.WasClean {
 		t.Errorf("a wrong signature is refused with %+v", r)
 	}
+}
+
+// inChromium runs clients on a page of a real browser, which is told of orders as events of a server, and posts what it has to tell.
+func inChromium(p *portal) {
+	p.t.Helper()
+	sdk := filepath.Join(installedModules(p.t), "@bitrix24", "b24jssdk", "dist", "umd", "index.min.js")
+	orders, writer := io.Pipe()
+	p.orders = writer
+	site := http.NewServeMux()
+	site.Handle("GET /", http.FileServer(http.Dir(filepath.Join("testdata", "client"))))
+	site.HandleFunc("GET /sdk.js", func(w http.ResponseWriter, r *http.Request) { http.ServeFile(w, r, sdk) })
+	site.HandleFunc("GET /orders", func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "text/event-stream")
+		for lines := bufio.NewScanner(orders); lines.Scan(); {
+			fmt.Fprintf(w, "data: %s\n\n", lines.Bytes())
+			w.(http.Flusher).Flush()
+		}
+	})
+	site.HandleFunc("POST /events", func(w http.ResponseWriter, r *http.Request) {
+		text, err := io.ReadAll(r.Body)
+		if err != nil {
+			text = nil
+		}
+		p.tell(text)
+	})
+	server := httptest.NewServer(site)
+	p.t.Cleanup(server.Close)
+	p.t.Cleanup(func() { orders.Close() }) // ends the page's request
+	browse(p.t, server.URL+"/page.html")
 }
 
 func equalJSON(got []json.RawMessage, want []string) bool {

@@ -179,37 +179,3 @@ func TestStatusAfterAKill(t *testing.T) {
 		}
 	}
 }
-
-// The vendor's client is told who comes and goes, also after its connection was lost, over which it loses no message.
-func TestStatusInTheVendorsClient(t *testing.T) {
-	onEachBus(t, func(t *testing.T, redis *redistest.Server) {
-		t.Parallel()
-		metrics := fmt.Sprintf("127.0.0.1:%d", freePort(t))
-		p := openPortal(t, installWith(t, "default", redis, 1, func(c config) {
-			c.option("v5", map[string]any{"enabled": true, "offlineDelay": "1s"})
-			if c.addr("sub") != "" {
-				c.option("metrics", metrics)
-			}
-		}))
-		p.addUser("websocket-5", 5, true)
-		five := p.users[0]
-		p.start(five)
-		p.waitConnected(five)
-		p.order(map[string]any{"watch": five.name, "of": 99})
-		p.waitStatus(five, "watches 99")
-		other := dialV5(t, p.in, tokenOf(99), "")
-		p.waitStatus(five, "99 true")
-
-		five.relay.Cut()
-		awaitMetric(t, metrics, "push_status_subscriptions", 0)
-		b := &backend5{t, p.in.pubURL()}
-		b.publish(fmt.Sprintf(`{"userList":[%d],"expiry":60,"body":%s}`, five.id, p.body("missed")))
-		five.relay.Join()
-		p.expect(five, "server", "missed")
-		awaitMetric(t, metrics, "push_status_subscriptions", 1)
-		other.Close()
-		p.waitStatus(five, "99 false")
-		b.publish(fmt.Sprintf(`{"userList":[%d],"expiry":60,"body":%s}`, five.id, p.body("after")))
-		p.expect(five, "server", "after")
-	})
-}
