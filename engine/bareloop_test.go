@@ -21,9 +21,22 @@ type sink struct {
 	fd, peer int
 }
 
-func newSink(t testing.TB) *sink {
+func newSink(t testing.TB) *sink { return newSinkOf(t, unix.SOCK_STREAM) }
+
+// newPacketSink is a sink that keeps writes apart.
+func newPacketSink(t testing.TB) *sink {
+	s := newSinkOf(t, unix.SOCK_SEQPACKET)
+	for _, fd := range []int{s.fd, s.peer} {
+		if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUFFORCE, 8<<20); err != nil {
+			t.Skip("its buffer cannot be made larger: ", err)
+		}
+	}
+	return s
+}
+
+func newSinkOf(t testing.TB, kind int) *sink {
 	t.Helper()
-	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_NONBLOCK, 0)
+	pair, err := unix.Socketpair(unix.AF_UNIX, kind|unix.SOCK_NONBLOCK, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -33,6 +46,19 @@ func newSink(t testing.TB) *sink {
 
 func (s *sink) Fd() int               { return s.fd }
 func (s *sink) OutboundBuffered() int { return 0 }
+
+// packets reads all that was written to a packet sink, in so many writes.
+func (s *sink) packets() (all []byte, writes int) {
+	buf := make([]byte, 1<<20)
+	for {
+		n, err := unix.Read(s.peer, buf)
+		if n <= 0 || err != nil {
+			return all, writes
+		}
+		all = append(all, buf[:n]...)
+		writes++
+	}
+}
 
 func (s *sink) empty(buf []byte) {
 	for {

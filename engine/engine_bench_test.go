@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"bytes"
 	"fmt"
 	"net"
 	"os"
@@ -13,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"push-server/engine/feed"
+	"push-server/poll"
 	"push-server/protocol"
 	"push-server/protocol/testclient"
 )
@@ -100,6 +102,48 @@ func BenchmarkInboundFrame(b *testing.B) {
 	for b.Loop() {
 		copy(received, frame)
 		l.input(s, received)
+	}
+}
+
+// BenchmarkFlood is a read of 64 KiB of what costs a client least to say: others on the loop wait for as long as it takes.
+func BenchmarkFlood(b *testing.B) {
+	frame := func(f ws.Frame) []byte { return ws.MustCompileFrame(ws.MaskFrame(f)) }
+	for _, c := range []struct {
+		name    string
+		state   state
+		dialect dialectKind
+		piece   []byte
+	}{
+		{"pings", stateLive, dialectText, frame(ws.NewPingFrame(nil))},
+		{"pongs", stateLive, dialectText, frame(ws.NewPongFrame(nil))},
+		{"text", stateLive, dialectText, frame(ws.NewTextFrame(nil))},
+		{"fragments", stateLive, dialectProtobuf, frame(ws.NewFrame(ws.OpContinuation, false, nil))},
+		{"calls", stateLive, dialectJSONRPC, frame(ws.NewTextFrame([]byte(`{"jsonrpc":"2.0","id":1,"method":"ping"}`)))},
+		{"requests", stateHead, dialectText, []byte("GET / HTTP/1.1\r\nHost:x\r\n\r\n")},
+		{"preflights", stateHead, dialectText, []byte("OPTIONS " + testSub + " HTTP/1.1\r\nHost:x\r\n\r\n")},
+	} {
+		b.Run(c.name, func(b *testing.B) {
+			l, _ := nullLoop(b, 1)
+			l.o.Listeners = []Listener{{Name: "test", Routes: poll.Routes{Sub: testSub}}}
+			s := l.slab.get(0)
+			s.state, s.dialect = c.state, c.dialect
+			if c.state == stateHead {
+				s.transport = transportNone
+			}
+			if c.name == "fragments" {
+				l.contained(s, frame(ws.NewFrame(ws.OpBinary, false, nil)))
+			}
+			said := bytes.Repeat(c.piece, 64<<10/len(c.piece))
+			received := make([]byte, len(said))
+			b.ReportAllocs()
+			for b.Loop() {
+				copy(received, said)
+				l.contained(s, received)
+			}
+			if s.state != c.state {
+				b.Fatalf("ends in state %d", s.state)
+			}
+		})
 	}
 }
 

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -40,14 +41,39 @@ func pieces(t testing.TB, e *Engine) (all []string) {
 			all = append(all, "POST "+target+end+head)
 		}
 	}
-	frame := func(f ws.Frame) { all = append(all, string(ws.MustCompileFrame(ws.MaskFrame(f)))) }
+	frame := func(f ws.Frame) string { return string(ws.MustCompileFrame(ws.MaskFrame(f))) }
 	for _, op := range []ws.OpCode{ws.OpText, ws.OpBinary, ws.OpContinuation, ws.OpPing, ws.OpPong, ws.OpClose, 3} {
 		for _, payload := range []string{"", "text", "\x80", "\x03\xe8", "\x0a\x02\x0a\x00"} {
-			frame(ws.NewFrame(op, true, []byte(payload)))
-			frame(ws.NewFrame(op, false, []byte(payload)))
+			all = append(all, frame(ws.NewFrame(op, true, []byte(payload))), frame(ws.NewFrame(op, false, []byte(payload))))
 		}
 	}
+	all = append(all, piecesOfV5(frame, end, upgrade)...)
 	return append(all, "OPTIONS "+testSub+end+"\r\n", "\r\n", "\x16\x03\x01", "GET / HTTP/2.0\r\n\r\n", "\x82\xff\xff\xff\xff\xff\xff\xff\xff\xff")
+}
+
+// piecesOfV5 are what clients and back ends of version 5 say, and bodies that leave the loop.
+func piecesOfV5(frame func(ws.Frame) string, end, upgrade string) (all []string) {
+	for _, token := range []string{"wrong", testclient.Token(testKey, 1, 17), testclient.Token(testKey, 4_000_000_000, 17, "0123456789abcdef0123456789abcdef")} {
+		target := "GET " + testSub + "?jsonRpc=true&token=" + token
+		all = append(all, target+upgrade, target+end+"\r\n", target+"&mid=00000000000000000000000000"+end+"\r\n")
+	}
+	for _, text := range []string{
+		"ping", "pong", "null", "mack:00000000000000000000000001", "mack:x", "[", "[]", "{}",
+		`{"jsonrpc":"2.0","id":1,"method":"ping"}`, `[{"jsonrpc":"2.0","method":"listChannels","id":"a"},1]`,
+		`{"jsonrpc":"2.0","id":1,"method":"publish","params":{"userList":[17],"expiry":1,"body":{"module_id":"im","command":"a","params":{}}}}`,
+		`{"jsonrpc":"2.0","id":2,"method":"getUsersLastSeen","params":{"userList":[17,18]}}`,
+		`{"jsonrpc":"2.0","id":3,"method":"subscribeStatusChange","params":{"userId":17}}`,
+		`{"jsonrpc":"2.0","id":4,"method":"unsubscribeStatusChange","params":{"userId":17}}`,
+	} {
+		all = append(all, frame(ws.NewTextFrame([]byte(text))))
+	}
+	for _, body := range []string{`[{"jsonrpc":"2.0","method":"publish","params":{"userList":[17],"body":{}}}]`, "[", strings.Repeat("x", maxInlineBody+1)} {
+		signed := fmt.Sprintf("/api/?hostId=0&signature=%x", testclient.NewChannel(testKey).Sign(body))
+		for _, target := range []string{signed, "/bitrix/pub/?CHANNEL_ID=" + strings.Repeat("0", 32)} {
+			all = append(all, fmt.Sprintf("POST %s%sContent-Length: %d\r\n\r\n%s", target, end, len(body), body))
+		}
+	}
+	return all
 }
 
 // FuzzConversation is one connection that says whatever it likes, in slices of any size, and is followed by an operator. It ends when its
@@ -58,6 +84,7 @@ func pieces(t testing.TB, e *Engine) (all []string) {
 func FuzzConversation(f *testing.F) {
 	e := startMemory(f, func(o *Options) {
 		o.Trace = everybody{}
+		o.V5.Enabled, o.Listeners[0].Routes.API = true, "/api/"
 		o.Logger = slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelError})) // f must not log inside f.Fuzz
 	})
 	said := pieces(f, e)

@@ -187,6 +187,9 @@ func (l *loop) reply(s *Session, b []byte) {
 // finish ends an HTTP connection, or a WebSocket whose goodbyes are said, behind the output that is under way: our side is shut
 // down, and the peer gets time to read before it is cut off. Closing at once would reset a connection with unread input.
 func (l *loop) finish(s *Session) {
+	if s == l.corked {
+		l.uncork()
+	}
 	if s.state == stateClosed {
 		return
 	}
@@ -223,6 +226,9 @@ func (l *loop) skipBody(s *Session, buf []byte) (n int, more bool) {
 // handOff gives the connection, with everything read so far, to a fasthttp.Server on a goroutine: for the few requests that a
 // loop must not parse (chunks, Expect, large bodies). It does not come back: the answer ends it.
 func (l *loop) handOff(s *Session, buf []byte) (n int, more bool) {
+	if l.uncork(); s.state == stateClosed {
+		return len(buf), false
+	}
 	if s.is(flagBacklog) { // closing our descriptor would cut off the reply before: it goes on when that has gone
 		l.deadlines.stop(s)
 		return 0, false

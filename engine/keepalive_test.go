@@ -14,8 +14,14 @@ import (
 	"push-server/protocol/testclient"
 )
 
-// kinds are requests whose answers do not depend on when they are asked.
+// kind is a request whose answer does not depend on when it is asked.
 type kind struct{ method, target, header, body string }
+
+// portal makes the engine of these tests, which serves all versions.
+func portal(t *testing.T) *Engine {
+	t.Helper()
+	return startMemory(t, func(o *Options) { o.V5.Enabled, o.Listeners[0].Routes.API = true, "/api/" })
+}
 
 func (k *kind) String() string { return k.method + " " + k.target }
 
@@ -74,7 +80,62 @@ func kindsOf(t *testing.T, e *Engine) (kinds []kind, last kind) {
 		kind{method: "GET", target: "/bitrix/pub/?CHANNEL_ID=" + id},
 		kind{method: "GET", target: testSub + query(old, a), body: "a body that nobody reads"},
 	)
+	kinds = append(kinds, kindsOfV5(t, e, old)...)
 	return kinds, kind{method: "GET", target: testSub + query(old, b), header: head}
+}
+
+// kindsOfV5 are polls by token and calls of back ends.
+func kindsOfV5(t *testing.T, e *Engine, old string) (kinds []kind) {
+	publish(t, e, `{"params":{}}`, 600, protocol.UserChannel(17))
+	for _, query := range []string{
+		"?token=" + testclient.Token(testKey, time.Now().Add(time.Hour).Unix(), 17) + old,
+		"?jsonRpc=true&token=" + testclient.Token(testKey, time.Now().Add(time.Hour).Unix(), 17) + old,
+		"?jsonRpc=true&token=" + testclient.Token("another key", time.Now().Add(time.Hour).Unix(), 17) + old,
+		"?jsonRpc=true&token=" + testclient.Token(testKey, time.Now().Add(-time.Hour).Unix(), 17) + old,
+	} {
+		kinds = append(kinds, kind{method: "GET", target: testSub + query})
+	}
+	call := `[{"jsonrpc":"2.0","method":"publish","params":{"userList":[18],"expiry":0,"body":{"module_id":"im"}}}]`
+	for _, body := range []string{call, call[:len(call)-3], `{"jsonrpc":"2.0","id":1,"method":"nothing"}`} {
+		for _, path := range []string{"/api/", "/bitrix/pub/"} {
+			signed := fmt.Sprintf("%s?hostId=0123&signature=%x", path, testclient.NewChannel(testKey).Sign(body))
+			kinds = append(kinds, kind{method: "POST", target: signed, body: body}, kind{method: "POST", target: signed + "0", body: body})
+		}
+	}
+	return kinds
+}
+
+// waits is a poll that says of no position, and so waits until something comes.
+type waits struct {
+	kind
+	channel protocol.ChannelID
+}
+
+// asked is asked of kind, with what is published as soon as the poll waits; other polls there are none.
+func (w *waits) asked(t *testing.T, e *Engine, c *testclient.Client) string {
+	t.Helper()
+	c.Say(w.text())
+	testclient.Await(t, "the poll to wait", func() bool { return e.Stats().Polls == 1 })
+	publish(t, e, `{"params":{}}`, 0, w.channel)
+	reply := c.Reply("GET")
+	body := regexp.MustCompile(`"mid":"\d+"`).ReplaceAllString(string(reply.Body), "ID")
+	if ms, err := reply.Messages(); err == nil { // not so in version 5
+		body = strings.Join(testclient.Bodies(ms), " ")
+	}
+	for _, name := range []string{"Date", "Last-Modified", "Expires", "Content-Length"} {
+		reply.Header.Del(name)
+	}
+	return fmt.Sprintf("%d %v %s", reply.Status, reply.Header, body)
+}
+
+// waiting are such polls in all dialects.
+func waiting() (all []waits) {
+	for _, more := range []string{"", "&binaryMode=true"} {
+		it := newItem()
+		all = append(all, waits{kind{method: "GET", target: testSub + query(more, it)}, private(it)})
+	}
+	token := testclient.Token(testKey, time.Now().Add(time.Hour).Unix(), 19)
+	return append(all, waits{kind{method: "GET", target: testSub + "?jsonRpc=true&token=" + token}, protocol.UserChannel(19)})
 }
 
 // fresh are the answers that connections of their own get.
@@ -94,7 +155,7 @@ func fresh(t *testing.T, e *Engine, kinds []kind) []string {
 
 // A proxy sends requests of different people over one connection. Whatever came before, each is answered as on a connection of its own.
 func TestPairsOfRequests(t *testing.T) {
-	e := startMemory(t, nil)
+	e := portal(t)
 	kinds, _ := kindsOf(t, e)
 	want := fresh(t, e, kinds)
 	for i := range kinds {
@@ -112,14 +173,28 @@ func TestPairsOfRequests(t *testing.T) {
 }
 
 func TestTenThousandRequestsOnOneConnection(t *testing.T) {
-	e := startMemory(t, nil)
+	e := portal(t)
 	kinds, upgrade := kindsOf(t, e)
 	want := fresh(t, e, kinds)
+	polls := waiting()
+	var wantOfPolls []string
+	for i := range polls {
+		c := dial(t, e)
+		wantOfPolls = append(wantOfPolls, polls[i].asked(t, e, c))
+		_ = c.Close()
+	}
 	rng := rand.New(rand.NewPCG(1, 2))
 	c := dial(t, e)
 	for n := range 10_000 {
-		k := rng.IntN(len(kinds))
+		k := rng.IntN(len(kinds) + len(polls))
 		_ = c.SetDeadline(time.Now().Add(patience))
+		if k -= len(polls); k < 0 {
+			k += len(polls)
+			if got := polls[k].asked(t, e, c); got != wantOfPolls[k] {
+				t.Fatalf("request %d, %s:\ngot  %s\nwant %s", n, &polls[k].kind, got, wantOfPolls[k])
+			}
+			continue
+		}
 		got, err := kinds[k].asked(c)
 		if err != nil || got != want[k] {
 			t.Fatalf("request %d, %s:\ngot  %s, %v\nwant %s", n, &kinds[k], got, err, want[k])

@@ -56,9 +56,10 @@ type loop struct {
 	table     channels.Table
 	deadlines deadlines
 	outbox    outbox
-	swept     []uint32                        // closed, not yet out of the table
-	resumed   []sessionRef                    // have input that waits for the parser
-	backlog   backlog                         // output that peers have not taken
+	swept     []uint32     // closed, not yet out of the table
+	resumed   []sessionRef // have input that waits for the parser
+	backlog   backlog      // output that peers have not taken
+	cork
 	unread    int                             // bytes of input that is not complete, of all sessions, as the process's account has it
 	busy      bool                            // inside a callback that sweeps at its end
 	intricate bool                            // what belongs to all sessions is being changed
@@ -289,7 +290,9 @@ func (l *loop) contained(s *Session, buf []byte) {
 			"events", l.lastEvents(s), "stack", string(debug.Stack()))
 		l.close(s, CloseBug)
 	}()
+	l.corked = s
 	l.input(s, buf)
+	l.uncork()
 }
 
 // input feeds what has come, behind what was left, to the state machine, and keeps what it does not take.
@@ -350,6 +353,9 @@ func (l *loop) consume(s *Session, buf []byte) (n int) {
 
 // close ends the connection now. It is the only way to: everything else follows in sweep, because a fan-out may be under way.
 func (l *loop) close(s *Session, reason CloseReason) {
+	if s == l.corked {
+		l.uncork()
+	}
 	if s.state == stateClosed {
 		return
 	}

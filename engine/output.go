@@ -18,6 +18,9 @@ func (l *loop) write(s *Session, b []byte) {
 	if s.state == stateClosed || len(b) == 0 {
 		return
 	}
+	if s == l.corked && l.gather(b) {
+		return
+	}
 	buffered := s.conn.OutboundBuffered()
 	if buffered == 0 {
 		l.writeNow(s, b)
@@ -30,8 +33,51 @@ func (l *loop) write(s *Session, b []byte) {
 	l.buffer(s, b)
 }
 
+// cork has the answers to what a client says at once leave together: 64 KiB of pings are ten thousand answers, and everybody else on the loop
+// would wait for as many system calls. It lasts for one callback, of one session.
+type cork struct {
+	corked   *Session
+	gathered []byte
+}
+
+// corkLimit is how much is gathered before it is written, in bytes.
+const corkLimit = 16 << 10
+
+// gather takes b for the corked session. It returns false if b has to be written by itself; what came before it has been then.
+func (l *loop) gather(b []byte) bool {
+	if s := l.corked; len(l.gathered)+len(b) > corkLimit {
+		if l.uncork(); s.state == stateClosed {
+			return true
+		}
+		l.corked = s
+	}
+	if len(b) > corkLimit {
+		return false
+	}
+	l.gathered = append(l.gathered, b...)
+	return true
+}
+
+// uncork writes what was gathered. It comes before whatever depends on what the peer has taken, and before the end of the connection.
+func (l *loop) uncork() {
+	s := l.corked
+	l.corked = nil
+	if s == nil || len(l.gathered) == 0 {
+		return
+	}
+	b := l.gathered
+	l.gathered = b[:0]
+	l.write(s, b)
+	if s.timer == timerIdle && s.is(flagBacklog) {
+		l.deadlines.stop(s) // as in reply
+	}
+}
+
 // writeMore is write for the rest of one large message: it may exceed the limit.
 func (l *loop) writeMore(s *Session, b []byte) {
+	if s == l.corked {
+		l.uncork()
+	}
 	if s.state == stateClosed {
 		return
 	}

@@ -1,16 +1,21 @@
 package engine
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"io"
 	"net/http"
+	"regexp"
 	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/gobwas/ws"
+
+	"push-server/poll"
 	"push-server/protocol"
 	"push-server/protocol/testclient"
 )
@@ -148,5 +153,44 @@ func TestEveryByteArrivesInOrder(t *testing.T) {
 	}
 	if got := c.Bodies(messages); !slices.Equal(got, want) {
 		t.Error("messages are damaged or out of order")
+	}
+}
+
+var dates = regexp.MustCompile(`Date: [^\r]*\r\n`)
+
+// Whoever says much at once costs no system call for each answer, and still gets every one, in order.
+func TestAnswersToOneReadLeaveTogether(t *testing.T) {
+	const said = 5000
+	pings := make([]byte, 0, 64<<10)
+	var pongs, replies bytes.Buffer
+	for i := range said {
+		payload := fmt.Append(nil, i)
+		pings = append(pings, ws.MustCompileFrame(ws.MaskFrame(ws.NewPingFrame(payload)))...)
+		pongs.Write(ws.MustCompileFrame(ws.NewPongFrame(payload)))
+		replies.Write(poll.AppendNotFound(nil, poll.ReplyOptions{}, false))
+	}
+	requests := strings.Repeat("GET /nothing HTTP/1.1\r\nHost: x\r\n\r\n", said)
+	for _, c := range []struct {
+		state     state
+		transport transportKind
+		said      []byte
+		want      []byte
+	}{
+		{stateLive, transportWebSocket, pings, pongs.Bytes()},
+		{stateHead, transportNone, []byte(requests), replies.Bytes()},
+	} {
+		l, _, _ := bareLoop(t, 0)
+		l.o.Listeners = []Listener{{Name: "test", Routes: poll.Routes{Sub: testSub}}}
+		s := l.slab.take()
+		conn := newPacketSink(t)
+		s.conn, s.state, s.transport = conn, c.state, c.transport
+		l.contained(s, c.said)
+		got, writes := conn.packets()
+		if got, want := dates.ReplaceAll(got, nil), dates.ReplaceAll(c.want, nil); !bytes.Equal(got, want) {
+			t.Errorf("%v: answered %d bytes, want %d, or others", c.transport, len(got), len(c.want))
+		}
+		if most := len(c.want)/(corkLimit/2) + 1; writes > most {
+			t.Errorf("%v: %d writes for %d bytes, at most %d", c.transport, writes, len(c.want), most)
+		}
 	}
 }
