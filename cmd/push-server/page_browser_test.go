@@ -3,6 +3,10 @@ package main
 import (
 	"context"
 	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -25,6 +29,28 @@ type visitor struct {
 
 // openPage opens the page of a window.
 func openPage(t *testing.T, w *window) *visitor {
+	t.Helper()
+	o := newVisitor(t)
+	o.open(w.base + "/")
+	return o
+}
+
+// open goes to the page at url, which has to come to know the server.
+func (o *visitor) open(url string) {
+	o.t.Helper()
+	o.do(chromedp.Navigate(url))
+	o.knowsServer()
+}
+
+// knowsServer waits until the page has shown that the server is ready. Before something is painted the browser drops clicks.
+func (o *visitor) knowsServer() {
+	o.t.Helper()
+	o.wait("the page knows the server", `document.querySelector("#pill")?.dataset.state === "good" &&
+		performance.getEntriesByName("first-contentful-paint").length > 0`)
+}
+
+// newVisitor starts a browser.
+func newVisitor(t *testing.T) *visitor {
 	t.Helper()
 	var output testclient.Log
 	ctx, closeBrowser := chromedp.NewContext(context.Background(), chromedp.WithAllocatorOptions(
@@ -60,8 +86,6 @@ func openPage(t *testing.T, w *window) *visitor {
 		defer mu.Unlock()
 		return list
 	}
-	o.do(chromedp.Navigate(w.base + "/"))
-	o.wait("the page knows the server", `document.querySelector("#pill").dataset.state === "good"`)
 	return o
 }
 
@@ -109,12 +133,26 @@ func (o *visitor) result(number int) string {
 	return text
 }
 
-// TestPage: two clicks send an operator a message by WebSocket and by long poll; then he does the same without a mouse.
+// TestPage: whoever has said "make run" opens the address that is printed, and two clicks later a message has come by WebSocket and by long
+// poll: on a telephone and on a desk, by day and by night, and without a mouse.
 func TestPage(t *testing.T) {
-	w := openWindow(t, nil)
+	t.Parallel()
+	if out, err := exec.Command("make", "-C", "../..", "-n", "run").CombinedOutput(); err != nil || !strings.Contains(string(out), "bin/push-server --config configs/standalone.json\n") {
+		t.Errorf("make run: %v\n%s", err, out)
+	}
+	c := standalone(t)
+	c.option("metrics", fmt.Sprintf("127.0.0.1:%d", freePort(t)))
+	p := start(t, c)
+	printed := regexp.MustCompile(`for operators: (http://\S+)/ \(a page`)
+	testclient.Await(t, "the address of the page is printed", func() bool { return printed.MatchString(p.log.String()) })
+	w := &window{t, printed.FindStringSubmatch(p.log.String())[1], c}
 	o := openPage(t, w)
-	o.do(chromedp.Click(`nav a[href="#tester"]`), chromedp.Click(`#tester-send`))
-	o.result(1)
+	o.everywhere(func(string) {
+		o.reload()
+		o.do(chromedp.Click(`nav a[href="#tester"]`), chromedp.Click(`#tester-send`))
+		o.result(1)
+		o.withoutMouse()
+	})
 	for n, choice := range []string{"protobuf", "browser", "text"} { // the second and the third one from the browser itself
 		o.do(chromedp.Click(`input[value="`+choice+`"]`), chromedp.Click(`#tester-send`))
 		o.result(n + 2)
@@ -125,14 +163,15 @@ func TestPage(t *testing.T) {
 	o.do(chromedp.Click(`.lane:first-child .summary button`))
 	o.wait("all is replayed", `document.querySelectorAll(".lane:first-child .delay.again").length === 4`)
 	o.follows(w)
-	o.withoutMouse()
-	for _, scheme := range []string{"light", "dark"} {
-		for _, width := range []int64{390, 1400} {
-			o.looksRight(scheme, width)
-		}
-	}
+	o.looksRight("open", "overview", "tester", "connections", "configuration", "warnings")
+	o.quiet()
+}
+
+// quiet sees that the browser had nothing to complain of.
+func (o *visitor) quiet() {
+	o.t.Helper()
 	if complaints := o.complaints(); len(complaints) > 0 {
-		t.Errorf("the browser complains:\n%s", strings.Join(complaints, "\n"))
+		o.t.Errorf("the browser complains:\n%s", strings.Join(complaints, "\n"))
 	}
 }
 
@@ -158,7 +197,7 @@ func (o *visitor) reload() {
 	o.t.Helper()
 	evaluate[string](o, `location.hash = ""`)
 	o.do(chromedp.Reload())
-	o.wait("the page knows the server", `document.querySelector("#pill").dataset.state === "good"`)
+	o.knowsServer()
 }
 
 // withoutMouse opens the page anew and sends a message with the keys Tab and Enter alone. Whatever has the focus shows it.
@@ -184,34 +223,65 @@ func (o *visitor) withoutMouse() {
 		}
 		o.t.Fatalf("Tab does not lead to %q but to %q", name, seen)
 	}
-	reach("Skip to the content")
-	o.reload()
+	if mobile := evaluate[int](o, `innerWidth`) < 700; mobile { // once will do
+		reach("Skip to the content")
+		o.wait("the content has the focus", `document.activeElement.id === "main"`)
+		o.reload()
+	}
 	reach("Channel tester")
 	o.do(chromedp.WaitVisible(`#tester-send`))
 	reach("Send yourself a message")
 	o.result(1)
 }
 
-// looksRight sees in all views that nothing is cut off at the side and that every text stands out from what is behind it.
-func (o *visitor) looksRight(scheme string, width int64) {
+// everywhere does something on a telephone and on a desk, by day and by night.
+func (o *visitor) everywhere(do func(where string)) {
 	o.t.Helper()
-	_, err := chromedp.Run(o.ctx, func(ctx context.Context, target *chromedp.Target) (cdp.Empty, error) {
+	for _, scheme := range []string{"light", "dark"} {
 		features := []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: scheme}}
-		return cdp.Call(ctx, target, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{Features: features})
-	})
-	if err != nil {
-		o.t.Fatal(err)
+		if _, err := chromedp.Run(o.ctx, func(ctx context.Context, target *chromedp.Target) (cdp.Empty, error) {
+			return cdp.Call(ctx, target, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{Features: features})
+		}); err != nil {
+			o.t.Fatal(err)
+		}
+		for _, width := range []int64{390, 1400} {
+			o.do(chromedp.EmulateViewport(width, 900))
+			do(fmt.Sprintf("%s-%d", scheme, width))
+		}
 	}
-	o.do(chromedp.EmulateViewport(width, 900))
-	for _, view := range []string{"overview", "tester", "connections", "configuration", "warnings"} {
-		evaluate[string](o, fmt.Sprintf("location.hash = %q", view))
-		o.do(chromedp.WaitVisible("#" + view + " h1"))
-		if over := evaluate[int](o, `document.documentElement.scrollWidth - innerWidth`); over > 0 {
-			o.t.Errorf("%s, %d wide: %s is %d pixels too wide", scheme, width, view, over)
+}
+
+// looksRight sees that nothing of these views is cut off at the side and that every text stands out from what is behind it.
+func (o *visitor) looksRight(state string, views ...string) {
+	o.t.Helper()
+	o.everywhere(func(where string) {
+		for _, view := range views {
+			evaluate[string](o, fmt.Sprintf("location.hash = %q", view))
+			o.do(chromedp.WaitVisible("#" + view + " h1"))
+			name := fmt.Sprintf("%s-%s-%s", state, view, where)
+			if over := evaluate[int](o, `document.documentElement.scrollWidth - innerWidth`); over > 0 {
+				o.t.Errorf("%s is %d pixels too wide", name, over)
+			}
+			if faint := evaluate[[]string](o, faintTexts); len(faint) > 0 {
+				o.t.Errorf("in %s these are hard to read: %q", name, slices.Compact(faint))
+			}
+			o.photograph(name)
 		}
-		if faint := evaluate[[]string](o, faintTexts); len(faint) > 0 {
-			o.t.Errorf("%s, %d wide: in %s these are hard to read: %q", scheme, width, view, slices.Compact(faint))
-		}
+	})
+}
+
+// photograph leaves a picture in the folder PUSH_TEST_PICTURES, for whoever wants to look himself.
+func (o *visitor) photograph(name string) {
+	dir := os.Getenv("PUSH_TEST_PICTURES")
+	if dir == "" {
+		return
+	}
+	picture, err := chromedp.Run(o.ctx, chromedp.FullScreenshot(100))
+	if err == nil {
+		err = os.WriteFile(filepath.Join(dir, name+".png"), picture, 0o600)
+	}
+	if err != nil {
+		o.t.Error(err)
 	}
 }
 

@@ -10,7 +10,7 @@ export async function show() {
 	if (options) return;
 	try {
 		const c = await request("/config");
-		options = c.options;
+		options = c.options.sort((a, b) => listener(a) - listener(b));
 		byId("configuration-files").replaceChildren("Read from ", el("code", {}, c.files), ". Secrets are shown as ***.");
 		byId("filter").addEventListener("input", render);
 		byId("only-given").addEventListener("change", render);
@@ -20,6 +20,9 @@ export async function show() {
 		setText(byId("configuration-count"), err.message);
 	}
 }
+
+// listener is the number of the one that an option belongs to, as the lines of each are to stand together; others come behind.
+const listener = (o) => Number(/^servers\[(\d+)\]/.exec(o.key)?.[1] ?? 1e6);
 
 function render() {
 	const wanted = byId("filter").value.trim().toLowerCase();
@@ -41,5 +44,5 @@ function text(value) {
 	return typeof value === "object" && value !== null ? JSON.stringify(value) : String(value);
 }
 
-// markdown knows `code` and leaves the rest as it is.
-const markdown = (line) => line.split("`").map((part, i) => (i % 2 ? el("code", {}, part) : part));
+// markdown knows `code`, and links by their words: where they lead, the page cannot say.
+const markdown = (line) => line.replace(/\[([^\]]+)\]\([^)]*\)/g, "$1").split("`").map((part, i) => (i % 2 ? el("code", {}, part) : part));

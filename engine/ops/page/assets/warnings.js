@@ -4,7 +4,7 @@ import { request } from "./api.js";
 import { byId, el } from "./dom.js";
 import { age, moment } from "./format.js";
 
-const interval = 10000;
+const interval = 3000;
 
 let open = false;
 let timer = 0;
