@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"io"
 	"os"
 	"regexp"
 	"strings"
@@ -11,6 +12,8 @@ import (
 
 var (
 	usedMetric     = regexp.MustCompile(`\b(?:push|process|go)_[a-z0-9_]+`)
+	usedKey        = regexp.MustCompile(`\b(?:push|limits|storage|security|debug)\.[A-Za-z]+(?:\.[A-Za-z]+)*`)
+	usedCommand    = regexp.MustCompile(`\bpush-server ([a-z]+) --`)
 	exportedMetric = regexp.MustCompile(`(?m)^# TYPE (\S+)`)
 )
 
@@ -48,6 +51,34 @@ func TestMonitoringAsksForWhatIsThere(t *testing.T) {
 		if !strings.Contains(page, "\n"+label+" ") {
 			t.Errorf("%s is not exported", label)
 		}
+	}
+}
+
+// TestAlertsSayWhatIsThere: keys and commands that alerts name exist.
+func TestAlertsSayWhatIsThere(t *testing.T) {
+	t.Parallel()
+	text, err := os.ReadFile("../../configs/prometheus/alerts.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	known, err := os.ReadFile("../../docs/configuration.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	keys := usedKey.FindAllString(string(text), -1)
+	for _, key := range keys {
+		if !strings.Contains(string(known), "`"+key+"`") {
+			t.Errorf("there is no key %s", key)
+		}
+	}
+	commands := usedCommand.FindAllStringSubmatch(string(text), -1)
+	for _, m := range commands {
+		if cmd, _, err := rootCommand(io.Discard, io.Discard).Find(m[1:]); err != nil || cmd.Name() != m[1] {
+			t.Errorf("there is no command %s: %v", m[0], err)
+		}
+	}
+	if len(keys) < 4 || len(commands) < 3 {
+		t.Errorf("%d keys and %d commands are named", len(keys), len(commands))
 	}
 }
 

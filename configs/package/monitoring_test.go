@@ -2,7 +2,6 @@ package main
 
 import (
 	"encoding/json"
-	"log/slog"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -10,22 +9,17 @@ import (
 	"testing"
 
 	"github.com/compose-spec/compose-go/v2/cli"
-	"github.com/prometheus/common/model"
-	"github.com/prometheus/prometheus/model/rulefmt"
 	"github.com/prometheus/prometheus/promql/parser"
 )
 
 // TestAlerts: Prometheus takes the rules, and whoever is called at night is told what happened and what to do.
 func TestAlerts(t *testing.T) {
 	t.Parallel()
-	groups, problems := rulefmt.ParseFile("../prometheus/alerts.yaml", false, model.UTF8Validation, parser.NewParser(parser.Options{}), slog.New(slog.DiscardHandler))
-	if len(problems) > 0 || len(groups.Groups) != 1 {
-		t.Fatal(problems)
-	}
-	if n := len(groups.Groups[0].Rules); n < 8 || n > 12 {
+	rules := readAlerts(t)
+	if n := len(rules); n < 8 || n > 12 {
 		t.Errorf("%d alerts", n)
 	}
-	for _, r := range groups.Groups[0].Rules {
+	for _, r := range rules {
 		if len(r.Annotations["summary"]) < 10 || len(r.Annotations["description"]) < 60 || r.Labels["severity"] == "" {
 			t.Errorf("%s: %+v", r.Alert, r)
 		}
