@@ -88,6 +88,16 @@ func (a *acceptor) begin(fd int) {
 	a.poller, a.listeners = findListeners(fd)
 }
 
+// replace puts socket, which it takes over, in the place of a listener, to which gnet has the number. The loop does not look at it before
+// it is told to.
+func (a *acceptor) replace(listener, socket int) error {
+	defer func() { _ = unix.Close(socket) }() // nothing was written
+	if err := unix.Dup3(socket, listener, unix.O_CLOEXEC); err != nil {
+		return err
+	}
+	return unix.EpollCtl(a.poller, unix.EPOLL_CTL_ADD, listener, &unix.EpollEvent{Fd: int32(listener)}) // what it replaces has left
+}
+
 // acceptFailed is called on the loop when gnet could not accept a connection.
 func (l *loop) acceptFailed(err error) {
 	l.engine.acceptFailures.Note("subscribers", err)
@@ -147,6 +157,10 @@ func (l *loop) OnOpen(c gnet.Conn) ([]byte, gnet.Action) {
 	if c.Context() == any(l) {
 		l.control = c
 		l.acceptor.begin(c.Fd())
+		if l.standsBy {
+			l.lookAway()
+			l.findStandIns()
+		}
 		return nil, gnet.None
 	}
 	switch came := c.Context().(type) {
@@ -156,6 +170,9 @@ func (l *loop) OnOpen(c gnet.Conn) ([]byte, gnet.Action) {
 	case *arriving:
 		l.adopt(c, came)
 		return nil, gnet.None
+	}
+	if l.standsBy {
+		return nil, gnet.Close // nobody knows of the port yet
 	}
 	roomy := l.acceptor.accepted()
 	peer, encrypted := c.Context().(*tlsPeer)

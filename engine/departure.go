@@ -30,6 +30,7 @@ import (
 type Departure struct {
 	State    handover.Engine
 	Sessions []Parting // those that go, by when their deadlines are
+	Since    time.Time // when the loops were told to stand still
 
 	engine *Engine
 	orders []chan func(l *loop) // by loop
@@ -51,6 +52,9 @@ var errMoves = errors.New("engine: an event loop does not come to rest")
 
 // Place is where what is published has got to: a successor that begins after it finds what follows.
 func (e *Engine) Place() uint64 { return e.feed.Place() }
+
+// ExpectDeparture does beforehand what takes long.
+func (e *Engine) ExpectDeparture() { compileSessions() }
 
 // Started is when the service began, which may have been another process.
 func (e *Engine) Started() time.Time { return e.started }
@@ -84,9 +88,9 @@ func (e *Engine) Sockets(ctx context.Context) ([][]int, error) {
 // Depart has all loops stand still and writes down what their sessions are, for a successor that began to listen to the bus after since.
 // Sessions stay that need this process: encrypted ones, and those whose request a goroutine answers. After an error everything goes on.
 func (e *Engine) Depart(ctx context.Context, since uint64) (*Departure, error) {
-	d := &Departure{engine: e, gone: make([][]sessionRef, len(e.loops))}
+	d := &Departure{Since: time.Now(), engine: e, gone: make([][]sessionRef, len(e.loops))}
 	if err := askLoops(ctx, e.loops, (*loop).lookAway); err != nil {
-		return nil, err
+		return nil, fmt.Errorf("engine: the event loops do not stand still: %w", err)
 	}
 	for _, l := range e.loops {
 		orders := make(chan func(l *loop))
@@ -224,11 +228,13 @@ func (l *loop) goes(s *Session) bool {
 }
 
 func (l *loop) writeSessions() (written []Parting, refs []sessionRef, err error) {
+	written, refs = make([]Parting, 0, l.slab.n), make([]sessionRef, 0, l.slab.n)
+	w := new(handover.Session)
 	l.slab.each(func(s *Session) {
 		if err != nil || !l.goes(s) {
 			return
 		}
-		w := l.writeSession(s)
+		l.writeSession(w, s)
 		body, failed := sonic.Marshal(w)
 		if failed != nil {
 			err = fmt.Errorf("engine: a session cannot be written down: %w", failed)
@@ -240,8 +246,8 @@ func (l *loop) writeSessions() (written []Parting, refs []sessionRef, err error)
 	return written, refs, err
 }
 
-func (l *loop) writeSession(s *Session) *handover.Session {
-	w := &handover.Session{
+func (l *loop) writeSession(w *handover.Session, s *Session) {
+	*w = handover.Session{
 		State: stateNames[s.state], Reason: closeTable[s.reason].label, Shut: s.is(flagShut), Listener: int(s.listener),
 		Timer: timerNames[s.timer], Left: l.deadlines.left(s), Opened: int64(s.opened), Sent: s.sent, Input: s.input, Output: unsent(s.conn),
 	}
@@ -279,7 +285,6 @@ func (l *loop) writeSession(s *Session) *handover.Session {
 			r.Replay.Pending = append(r.Replay.Pending, protocol.AppendNotification(nil, p))
 		}
 	}
-	return w
 }
 
 // left is how long it is until the deadline of s, in milliseconds.

@@ -13,7 +13,7 @@
 // all loops at once (askLoops). A loop never waits: what may (the bus, handlers of publishers) runs on a goroutine of Engine.tasks, and
 // its answer comes as mail.
 //
-// Exceptions, each made for it: loop.stats (atomic), table.Interested (read by the feed), awake, understudied, wakeFD, and loop.Wake.
+// Exceptions, each made for it: loop.stats (atomic), table.Interested (read by the feed), awake, wakeFD, and loop.Wake.
 //
 //	Engine.publishing            any goroutine; under its mutex. One sender takes from the front of both lanes
 //	Engine.admission, handOffs,  any goroutine
@@ -76,9 +76,9 @@
 // # Another process
 //
 // A process that hands over has its loops stand still between two turns (standStill): their goroutines do only what a Departure orders, with
-// all that is theirs. The next one reads what is published before its loops run, on goroutines that stand in for them (understudied); then
-// each loop takes its sessions over in one step (adoptAll), in front of which nobody who has come in is heard (adoption). What is said
-// between the two is package handover's.
+// all that is theirs. The loops of the next one run already and read what is published, but have no clients and let nobody in (standsBy);
+// each takes its sessions over, and then the listening sockets, in one step between two turns (adoptAll), so that nobody is heard before. What
+// is said between the two is package handover's.
 //
 // # More of a kind
 //

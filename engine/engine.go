@@ -83,7 +83,6 @@ type Engine struct {
 	leaving       atomic.Bool  // a drain was announced
 	cutOff        atomic.Int64 // connections, by a drain
 	left          atomic.Bool  // another process has taken over
-	understudies  understudies
 	failed        chan error
 	ctx           context.Context
 	cancel        context.CancelFunc
@@ -162,7 +161,11 @@ func (e *Engine) answering(routes poll.Routes) fasthttp.RequestHandler {
 // Start begins to serve and returns when every port is open. It does not wait for the bus: until that answers, clients connect
 // and wait for what they missed. An engine is started once; ctx bounds the start only.
 func (e *Engine) Start(ctx context.Context) error {
-	if err := e.listen(ctx); err != nil {
+	err := e.startLoops(ctx)
+	if err == nil {
+		err = e.listenTLS(ctx)
+	}
+	if err != nil {
 		e.abandon(ctx)
 		return err
 	}

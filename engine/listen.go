@@ -14,8 +14,8 @@ import (
 	"push-server/engine/accept"
 )
 
-// listen opens every port on every loop.
-func (e *Engine) listen(ctx context.Context) error {
+// startLoops has every loop run, with its ports open. A loop that stands by accepts nobody yet.
+func (e *Engine) startLoops(ctx context.Context) error {
 	for i := range e.o.Listeners {
 		l := &e.o.Listeners[i]
 		addr, release, err := resolveAddr(l.Addr)
@@ -40,18 +40,20 @@ func (e *Engine) listen(ctx context.Context) error {
 			return err
 		}
 	}
-	return e.listenTLS(ctx)
+	return nil
 }
 
 // standIn is a port of gnet's own, in whose place a socket of the process before comes.
 type standIn struct {
 	addr     *net.TCPAddr
 	socket   int
+	place    int // gnet's descriptor
 	listener uint16
 }
 
 // addrsOf are the addresses that gnet opens for l. Sockets of the process before are shared out among the loops: all of them have to be
-// accepted from, however many loops there were, because the system shares out connections among them. A loop that gets none opens one more.
+// accepted from, however many loops there were, because the system shares out connections among them. Loops share one where there are
+// too few: another one would get connections from the moment on at which it is open, and nobody accepts them before this process serves.
 func (e *Engine) addrsOf(l *loop) (addrs []string, release func(), err error) {
 	var releases []func()
 	release = func() {
@@ -64,17 +66,22 @@ func (e *Engine) addrsOf(l *loop) (addrs []string, release func(), err error) {
 		if o.TLS != nil {
 			continue
 		}
-		if l.id >= len(o.Sockets) {
+		sockets, err := e.socketsOf(l, o.Sockets)
+		if err != nil {
+			release()
+			return nil, nil, err
+		}
+		if len(sockets) == 0 {
 			addrs = append(addrs, "tcp://"+nameForGnet(e.ports[i]))
 		}
-		for k := l.id; k < len(o.Sockets); k += len(e.loops) {
+		for _, socket := range sockets {
 			own, free, err := reservePort(&net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
 			if err != nil {
 				release()
 				return nil, nil, err
 			}
 			releases = append(releases, free)
-			l.standIns = append(l.standIns, standIn{own, o.Sockets[k], uint16(i)})
+			l.standIns = append(l.standIns, standIn{addr: own, socket: socket, listener: uint16(i)})
 			addrs = append(addrs, "tcp://"+own.String())
 		}
 	}
@@ -84,18 +91,42 @@ func (e *Engine) addrsOf(l *loop) (addrs []string, release func(), err error) {
 	return addrs, release, nil
 }
 
-// takeSockets puts the sockets of the process before in the place of those that gnet has just opened.
-func (l *loop) takeSockets() error {
-	for _, in := range l.standIns {
-		own, err := l.gnet.DupListener("tcp", in.addr.String())
-		if err != nil {
-			return err
-		}
-		if err := accept.Replace(own, in.socket); err != nil {
-			return err
+// socketsOf is what l gets of all sockets of a port.
+func (e *Engine) socketsOf(l *loop, all []int) (sockets []int, err error) {
+	for k := l.id; k < len(all); k += len(e.loops) {
+		sockets = append(sockets, all[k])
+	}
+	if len(sockets) > 0 || len(all) == 0 {
+		return sockets, nil
+	}
+	shared, err := unix.FcntlInt(uintptr(all[l.id%len(all)]), unix.F_DUPFD_CLOEXEC, 0)
+	if err != nil {
+		return nil, fmt.Errorf("engine: %w", err)
+	}
+	return []int{shared}, nil
+}
+
+// findStandIns finds out where gnet's own listeners are. It is done while there are few descriptors.
+func (l *loop) findStandIns() {
+	for i := range l.standIns {
+		in := &l.standIns[i]
+		in.place = -1
+		for _, fd := range l.acceptor.listeners {
+			if addr, err := accept.Address(fd); err == nil && addr.Port == in.addr.Port && addr.IP.Equal(in.addr.IP) {
+				in.place = fd
+			}
 		}
 	}
-	return nil
+}
+
+// takeSockets puts the sockets of the process before in the place of those that gnet has opened.
+func (l *loop) takeSockets() {
+	for i := range l.standIns {
+		in := &l.standIns[i]
+		if err := l.acceptor.replace(in.place, in.socket); err != nil {
+			l.log.Error("BUG: engine: a listening socket of the process before cannot be used", "err", err)
+		}
+	}
 }
 
 // nameForGnet leaves [::] out: with it gnet takes connections of version 6 only, with nothing before the port those of both.

@@ -31,21 +31,19 @@ import (
 type loop struct {
 	gnet.BuiltinEventEngine
 
-	id      int
-	engine  *Engine
-	o       *Options
-	log     *slog.Logger
-	mailbox mailbox
-	awake   atomic.Bool // a wake-up is on its way
-	// understudied says that it does not run yet, and that another goroutine reads for it what is published.
-	understudied atomic.Bool
-	wakeFD       int        // our end of the control connection; a byte there makes the loop run a turn; -1: there is none
-	ringing      sync.Mutex // held while an alarm uses wakeFD
-	stats        loopStats
-	gnet         gnet.Engine
-	standIns     []standIn
-	started      chan struct{} // closed when gnet runs the loop
-	ended        chan struct{} // closed when gnet.Run has returned
+	id       int
+	engine   *Engine
+	o        *Options
+	log      *slog.Logger
+	mailbox  mailbox
+	awake    atomic.Bool // a wake-up is on its way
+	wakeFD   int         // our end of the control connection; a byte there makes the loop run a turn; -1: there is none
+	ringing  sync.Mutex  // held while an alarm uses wakeFD
+	stats    loopStats
+	gnet     gnet.Engine
+	standIns []standIn
+	started  chan struct{} // closed when gnet runs the loop
+	ended    chan struct{} // closed when gnet.Run has returned
 
 	// Loop only.
 	control  gnet.Conn
@@ -74,7 +72,7 @@ type loop struct {
 	agents    intern.Table       // what clients call themselves, of all sessions
 	now       int64              // Unix, nanoseconds: as of the callback, or of the last look at the clock in it
 	orders    <-chan func(*loop) // it stands still after this turn, and does only these
-	adoption  *adoption          // under way: nothing is read, and nothing is delivered
+	standsBy  bool               // for the sessions of the process before: nobody else is let in until it has them
 
 	settings   *settings    // that count here
 	reader     *feed.Reader // what is published
@@ -160,7 +158,7 @@ func (l *loop) closeControl() {
 
 // wake makes the loop run a turn soon. It may be called from any goroutine.
 func (l *loop) wake() {
-	if l.understudied.Load() || !l.awake.CompareAndSwap(false, true) {
+	if !l.awake.CompareAndSwap(false, true) {
 		return
 	}
 	if _, err := unix.Write(l.wakeFD, wakeByte); err != nil && err != unix.EAGAIN && !l.engine.stopping.Load() && !l.hasEnded() {
@@ -179,13 +177,9 @@ func (l *loop) post(m mail) {
 // call runs f on the loop. It may be called from any goroutine; f must not block.
 func (l *loop) call(f func(l *loop)) { l.post(mail{kind: mailCall, call: f}) }
 
-// OnBoot keeps the gnet engine, and puts listening sockets that another process has opened in the place of its own.
+// OnBoot keeps the gnet engine.
 func (l *loop) OnBoot(e gnet.Engine) gnet.Action {
 	l.gnet = e
-	if err := l.takeSockets(); err != nil {
-		l.log.Error("listening sockets of the process before cannot be used", "err", err)
-		return gnet.Shutdown
-	}
 	return gnet.None
 }
 
@@ -222,11 +216,6 @@ func (l *loop) OnTraffic(c gnet.Conn) gnet.Action {
 	s, ok := c.Context().(*Session)
 	if !ok {
 		return gnet.Close // was refused by OnOpen
-	}
-	if l.adoption != nil {
-		l.adoption.wait(l, s, buf)
-		_, _ = c.Discard(-1)
-		return gnet.None
 	}
 	l.beginCallback()
 	l.look()

@@ -147,7 +147,7 @@ func (r *relay) pass() {
 		inherited = append(inherited, dup(r.t, s))
 	}
 	next := r.engine(inherited)
-	r.must(next.Prepare(ctx))
+	r.must(next.Prepare(ctx, 0))
 	begin := time.Now()
 	d, err := old.Depart(ctx, since)
 	r.must(err)
@@ -155,8 +155,9 @@ func (r *relay) pass() {
 	took, err := next.Receive(&d.State, []int{0})
 	r.must(err)
 	for _, s := range d.Sessions {
-		r.must(took.Add(s.Body, dup(r.t, s.Socket)))
+		took.Add(s.Body, dup(r.t, s.Socket))
 	}
+	r.must(took.Complete())
 	r.must(next.TakeOver(ctx, took, old.started))
 	r.pause = max(r.pause, time.Since(begin))
 	d.Leave()

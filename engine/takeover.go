@@ -7,6 +7,8 @@ import (
 	"maps"
 	"net"
 	"net/netip"
+	"reflect"
+	"runtime"
 	"strings"
 	"sync"
 	"time"
@@ -38,7 +40,7 @@ var (
 type Takeover struct {
 	engine   *Engine
 	served   map[protocol.MessageID]bool
-	sessions []*arriving
+	sessions []arriving
 	made     uint64 // subscriptions
 
 	listeners []int // by those of the process before
@@ -47,6 +49,7 @@ type Takeover struct {
 // arriving is a session on its way to a loop, with its socket.
 type arriving struct {
 	socket    int
+	body      []byte // as it came
 	written   handover.Session
 	state     state
 	reason    CloseReason
@@ -58,19 +61,22 @@ type arriving struct {
 	replay    *feed.ReplayState
 }
 
-// Prepare begins to listen to the bus, in place of Start, and returns when it is known what is published. Nobody is served before TakeOver.
-func (e *Engine) Prepare(ctx context.Context) error {
-	if !e.subscribes() {
-		e.listenToBus()
-		return nil
-	}
-	reading, stop := context.WithCancel(e.ctx)
-	e.understudies.stop = stop
+// Prepare has the loops run and listens to the bus, in place of Start, and returns when it is known what is published. Nobody is served, and
+// nobody let in, before TakeOver. It does beforehand what takes long for so many connections.
+func (e *Engine) Prepare(ctx context.Context, connections int) error {
 	for _, l := range e.loops {
-		l.understudied.Store(true)
-		e.understudies.tasks.Go(func() { l.understudy(reading) })
+		l.standsBy = true
+	}
+	growDescriptors(connections)
+	compileSessions()
+	if err := e.startLoops(ctx); err != nil {
+		e.abandon(ctx)
+		return err
 	}
 	e.listenToBus()
+	if !e.subscribes() {
+		return nil
+	}
 	select {
 	case <-e.feed.Ready():
 		return nil
@@ -81,27 +87,27 @@ func (e *Engine) Prepare(ctx context.Context) error {
 	}
 }
 
-// understudies are goroutines that read in place of loops which do not run yet.
-type understudies struct {
-	stop  context.CancelFunc
-	tasks sync.WaitGroup
-}
-
-func (u *understudies) end() {
-	if u.stop != nil {
-		u.stop()
-		u.tasks.Wait()
+// growDescriptors has the system make room for so many more descriptors. It would do so in steps while they come, in each of which it waits
+// until no other processor can still look at the smaller table: half a second for 10,000 of them.
+func growDescriptors(connections int) {
+	var limit unix.Rlimit
+	if unix.Getrlimit(unix.RLIMIT_NOFILE, &limit) != nil {
+		return
+	}
+	const others = 1024
+	highest := min(uint64(connections+connections/4+others), limit.Cur) - 1
+	if fd, err := unix.Open("/dev/null", unix.O_RDONLY|unix.O_CLOEXEC, 0); err == nil {
+		if last, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, int(highest)); err == nil {
+			_ = unix.Close(last) // the room stays
+		}
+		_ = unix.Close(fd)
 	}
 }
 
-// understudyPause is the time between two looks of an understudy.
-const understudyPause = time.Millisecond
-
-func (l *loop) understudy(ctx context.Context) {
-	for ctx.Err() == nil {
-		for l.reader.Next() != nil {
-		}
-		sleep(ctx, understudyPause)
+// compileSessions prepares what writes and reads sessions, which at their first use would take longer than for all sessions.
+func compileSessions() {
+	if err := sonic.Pretouch(reflect.TypeFor[handover.Session]()); err != nil {
+		panic("BUG: engine: sessions cannot be written down: " + err.Error())
 	}
 }
 
@@ -115,18 +121,34 @@ func (e *Engine) Receive(w *handover.Engine, listeners []int) (*Takeover, error)
 	if room := e.admission.max.Load(); int64(w.Sessions) > room {
 		return nil, fmt.Errorf("engine: %d connections are more than there is room for: %d", w.Sessions, room)
 	}
-	return &Takeover{engine: e, served: served, made: w.Subscriptions, listeners: listeners}, nil
+	return &Takeover{
+		engine: e, served: served, made: w.Subscriptions, listeners: listeners, sessions: make([]arriving, 0, max(w.Sessions, 0)),
+	}, nil
 }
 
-// Add takes a session, as it was written down, with its socket, which is closed if it cannot be taken.
-func (t *Takeover) Add(body []byte, socket int) error {
-	a := new(arriving)
-	if err := errors.Join(sonic.Unmarshal(body, &a.written), a.read(t)); err != nil {
-		return errors.Join(fmt.Errorf("engine: a session cannot be taken over: %w", err), unix.Close(socket))
+// Add takes a session, as it was written down, with its socket.
+func (t *Takeover) Add(body []byte, socket int) {
+	t.sessions = append(t.sessions, arriving{socket: socket, body: body})
+}
+
+// Complete says whether all that was added can be taken over: whether it is understood, and there are descriptors enough to serve. It is
+// asked while the process before can still go on.
+func (t *Takeover) Complete() error {
+	var tasks sync.WaitGroup
+	readers := runtime.GOMAXPROCS(0)
+	errs := make([]error, readers)
+	for i := range readers {
+		tasks.Go(func() {
+			for k := i; k < len(t.sessions) && errs[i] == nil; k += readers {
+				errs[i] = t.sessions[k].read(t)
+			}
+		})
 	}
-	a.socket = socket
-	t.sessions = append(t.sessions, a)
-	return nil
+	tasks.Wait()
+	if err := errors.Join(errs...); err != nil {
+		return fmt.Errorf("engine: a session cannot be taken over: %w", err)
+	}
+	return t.room()
 }
 
 // word finds a word in a table of them.
@@ -142,6 +164,10 @@ func word[T ~uint8](what, s string, n T, of func(i T) string) (T, error) {
 // read finds out what the words mean here.
 func (a *arriving) read(t *Takeover) (err error) {
 	w := &a.written
+	if err := sonic.Unmarshal(a.body, w); err != nil {
+		return err
+	}
+	a.body = nil
 	var errs [7]error
 	a.state, errs[0] = word("state", w.State, states, func(i state) string { return stateNames[i] })
 	a.reason, errs[1] = word("reason", w.Reason, closeReasons, func(i CloseReason) string { return closeTable[i].label })
@@ -184,22 +210,17 @@ func readReplay(w *handover.Replay) (*feed.ReplayState, error) {
 	return q, nil
 }
 
-// descriptorsToServe is what it takes to begin to serve, at the most: in all, for each loop, and for each port on each loop.
-const (
-	descriptorsToServe = 32
-	descriptorsPerLoop = 16
-	descriptorsPerPort = 3
-)
+// descriptorsToServe is what it takes, at the most, to serve once loops run.
+const descriptorsToServe = 32
 
-// Room says whether there are descriptors enough to serve. It is asked while the process before can still go on.
-func (t *Takeover) Room() (err error) {
-	need := descriptorsToServe + len(t.engine.loops)*(descriptorsPerLoop+descriptorsPerPort*len(t.engine.o.Listeners))
+// room says whether there are descriptors enough.
+func (t *Takeover) room() error {
 	var taken []int
 	defer func() { handover.CloseAll(taken) }()
-	for range need {
+	for range descriptorsToServe {
 		fd, err := unix.Open("/dev/null", unix.O_RDONLY|unix.O_CLOEXEC, 0)
 		if err != nil {
-			return fmt.Errorf("engine: with %d connections there are not the %d descriptors left that it takes to serve: %w", len(t.sessions), need, err)
+			return fmt.Errorf("engine: with %d connections there are not the %d descriptors left that it takes to serve: %w", len(t.sessions), descriptorsToServe, err)
 		}
 		taken = append(taken, fd)
 	}
@@ -208,8 +229,8 @@ func (t *Takeover) Room() (err error) {
 
 // Refuse lets go of the sockets: the process before goes on with them.
 func (t *Takeover) Refuse() {
-	for _, a := range t.sessions {
-		_ = unix.Close(a.socket) // the other process has it, too
+	for i := range t.sessions {
+		_ = unix.Close(t.sessions[i].socket) // the other process has it, too
 	}
 }
 
@@ -224,46 +245,26 @@ func (e *Engine) CatchUp(ctx context.Context) error {
 // TakeOver begins to serve, after Prepare, with the sessions of t, on sockets of the process before (Listener.Sockets). started is when the
 // service began. t may be nil.
 func (e *Engine) TakeOver(ctx context.Context, t *Takeover, started time.Time) error {
-	e.understudies.end()
 	e.started = started
 	if t == nil {
 		t = &Takeover{engine: e}
 	}
 	e.subscriptions.Store(t.made)
-	for _, l := range e.loops {
-		l.adoption = &adoption{}
-	}
-	if err := e.listen(ctx); err != nil {
-		e.abandon(ctx)
+	if err := t.settle(ctx); err != nil {
 		return err
 	}
-	for _, l := range e.loops {
-		l.understudied.Store(false)
-	}
 	e.run()
-	return t.settle(ctx)
+	return e.listenTLS(ctx)
 }
 
 // settle gives each loop its share of the sessions.
 func (t *Takeover) settle(ctx context.Context) error {
 	loops := t.engine.loops
 	shares := make([][]*arriving, len(loops))
-	for i, a := range t.sessions {
-		shares[i%len(loops)] = append(shares[i%len(loops)], a)
+	for i := range t.sessions {
+		shares[i%len(loops)] = append(shares[i%len(loops)], &t.sessions[i])
 	}
 	return askLoops(ctx, loops, func(l *loop) { l.adoptAll(t.served, shares[l.id]) })
-}
-
-// adoption is what a loop remembers until it has taken its sessions over: whoever has come in meanwhile waits for that.
-type adoption struct {
-	read []sessionRef // have said something
-}
-
-// wait keeps input until the loop serves.
-func (a *adoption) wait(l *loop, s *Session, buf []byte) {
-	s.input = append(s.input, buf...)
-	a.read = append(a.read, s.ref())
-	l.account(s)
 }
 
 // adoptAll takes sessions over, in the order of their deadlines, and has the loop serve: what was published since the process before stood
@@ -289,9 +290,13 @@ func (l *loop) adoptAll(served map[protocol.MessageID]bool, some []*arriving) {
 		if s.state == stateReplaying {
 			l.unfinished = append(l.unfinished, s.ref())
 		}
+		if len(s.input) > 0 {
+			l.resumed = append(l.resumed, s.ref())
+		}
 	})
-	l.resumed = append(l.resumed, l.adoption.read...)
-	l.adoption = nil
+	l.takeSockets()
+	l.standsBy = false
+	l.lookBack()
 	l.wake()
 }
 
@@ -317,9 +322,7 @@ func (l *loop) adopt(c gnet.Conn, a *arriving) {
 		left := min(uint32(w.Left/int64(tick/time.Millisecond)), l.deadlines.length[a.timer])
 		l.deadlines.startAt(s, a.timer, l.deadlines.now+left)
 	}
-	if s.input = w.Input; len(s.input) > 0 {
-		l.adoption.read = append(l.adoption.read, s.ref())
-	}
+	s.input = w.Input
 	l.account(s)
 	if l.write(s, w.Output); len(w.Output) > 0 && !s.is(flagBacklog) {
 		l.drained(s)

@@ -215,9 +215,6 @@ func (l *loop) turn() {
 // serveTurn does of each kind of work as much as its time allows. It returns false if something is left.
 func (l *loop) serveTurn(start time.Time) (done bool) {
 	done = l.readMail()
-	if l.adoption != nil {
-		return done
-	}
 	done = l.runDeadlines() && done
 	if !l.sweep() {
 		return false // what closed sockets hold goes before more is written

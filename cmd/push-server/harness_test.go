@@ -31,6 +31,13 @@ func TestMain(m *testing.M) {
 		fakeSuccessor(how)
 		os.Exit(1)
 	}
+	if fault := os.Getenv(betweenVariable); fault != "" {
+		newGoBetween(fault).run()
+		os.Exit(0)
+	}
+	if how := os.Getenv(hasteVariable); how != "" {
+		hasten(how)
+	}
 	if os.Getenv(asServer) != "" {
 		main()
 		os.Exit(0)

@@ -21,19 +21,19 @@ import (
 // An upgrade, as the running process sees it. Each arrow has a time limit; whatever goes wrong before Go ends in "serving" again.
 //
 //	serving ──start──► started ──Hello──► known ──Prepared──► prepared ──loops stand still, Sessions──► given ──Ready──► ready
-//	   ▲     (10 s)       │     (10 s)      │      (60 s)         │               (2 s)                  │    (5 s)      │
+//	   ▲     (10 s)       │     (10 s)      │      (60 s)         │               (5 s)                  │    (5 s)      │
 //	   └──── killed ◄─────┴─────────────────┴─────────────────────┴──────────────────────────────────────┘               │ Go
 //	                                                                                                                      ▼
-//	                              ended ◄──what is left has ended, or push.upgradeLinger──── left ◄──Serving (30 s)──── gone
+//	                              ended ◄──what is left has ended, or push.upgradeLinger──── left ◄──Serving (10 s)──── gone
 //
-// Behind Go nothing goes back: a successor that does not serve then is a crash, and this process ends with an error, so that whoever
-// watches over it starts it anew.
-const (
+// Behind Go nothing goes back: a successor that does not serve then is a crash, and this process ends it and itself, with an error, so that
+// whoever watches over it starts it anew.
+var (
 	helloTime   = 10 * time.Second
 	prepareTime = 60 * time.Second
-	standTime   = 2 * time.Second
+	standTime   = 5 * time.Second
 	readyTime   = 5 * time.Second
-	servingTime = 30 * time.Second
+	servingTime = 10 * time.Second
 )
 
 // handoverVariable says to a successor which descriptor it talks with its predecessor over.
@@ -90,12 +90,12 @@ func (s *server) upgrade(ctx context.Context, o order) (pid int, err error) {
 	defer func() { _ = next.conn.Close() }() // the successor may have gone
 	defer context.AfterFunc(ctx, func() { next.conn.Within(time.Nanosecond) })()
 	s.log.Info("upgrade: a successor was started, serving until it is ready", "pid", next.cmd.Process.Pid, "program", next.cmd.Path)
+	defer collectEarly()
 	departure, err := s.prepareSuccessor(ctx, next)
 	if err != nil {
 		next.kill()
 		return 0, err
 	}
-	stood := time.Now()
 	if err := next.give(departure); err != nil {
 		next.kill() // before anything goes on here: it must not touch a socket any more
 		departure.Cancel()
@@ -106,13 +106,18 @@ func (s *server) upgrade(ctx context.Context, o order) (pid int, err error) {
 		departure.Cancel()
 		return 0, err
 	}
-	s.leave(departure)
 	next.conn.Within(servingTime)
-	if _, err := next.conn.Receive(handover.Serving, nil); err != nil {
+	_, err = next.conn.Receive(handover.Serving, nil)
+	stood := time.Since(departure.Since)
+	if err != nil {
+		next.kill() // it may only hang, with sockets that others would connect to
+	}
+	s.leave(departure) // not before: to close so many sockets takes processor time, which those who begin to serve them need
+	if err != nil {
 		return 0, lostSuccessor{fmt.Errorf("the successor has the connections and does not serve: %w", err)}
 	}
 	s.log.Info("upgrade: the successor serves", "pid", next.cmd.Process.Pid, "connections", len(departure.Sessions),
-		"stood", time.Since(stood).Round(time.Millisecond), "took", time.Since(begin).Round(time.Millisecond))
+		"stood", stood.Round(time.Millisecond), "took", time.Since(begin).Round(time.Millisecond))
 	notify(s.log, fmt.Sprintf("MAINPID=%d\n%s", next.cmd.Process.Pid, daemon.SdNotifyReady))
 	return next.cmd.Process.Pid, nil
 }
@@ -196,6 +201,12 @@ func (s *server) prepareSuccessor(ctx context.Context, next *successor) (*engine
 	if _, err := next.conn.Receive(handover.Prepared, nil); err != nil {
 		return nil, gaveUp("the successor did not get ready", err)
 	}
+	connections := s.engine.Left()
+	if err := next.conn.Reserve(connections * bodySize); err != nil {
+		return nil, err
+	}
+	s.engine.ExpectDeparture()
+	holdReady(connections * givingAway)
 	stand, cancel := context.WithTimeout(ctx, standTime)
 	defer cancel()
 	return s.engine.Depart(stand, next.since)
@@ -215,7 +226,7 @@ func gaveUp(what string, err error) error {
 
 // offer is all ports, with their sockets.
 func (s *server) offer(ctx context.Context) (ports handover.Ports, sockets []int, err error) {
-	ports = handover.Ports{Version: handover.Version, Started: s.engine.Started().Unix()}
+	ports = handover.Ports{Version: handover.Version, Started: s.engine.Started().Unix(), Connections: s.engine.Left()}
 	subscribers, err := s.engine.Sockets(ctx)
 	if err != nil {
 		return ports, nil, err
@@ -263,27 +274,19 @@ func subscriberRole(encrypted bool) string {
 	return handover.RoleSubscribers
 }
 
-// partBytes is the size from which a message with sessions takes no further one.
-const partBytes = 1 << 20
-
 // give sends what stands still, and returns when the successor has all of it.
 func (n *successor) give(d *engine.Departure) error {
 	n.conn.Within(readyTime)
-	if err := n.conn.Send(handover.State, &d.State); err != nil {
-		return err
-	}
-	var parts [][]byte
-	var sockets []int
-	size := 0
+	bodies, sockets := make([][]byte, len(d.Sessions)), make([]int, len(d.Sessions))
 	for i, p := range d.Sessions {
-		parts, sockets, size = append(parts, p.Body), append(sockets, p.Socket), size+len(p.Body)
-		if len(sockets) < handover.MaxSockets && size < partBytes && i < len(d.Sessions)-1 {
-			continue
-		}
-		if err := n.conn.SendParts(handover.Sessions, parts, sockets); err != nil {
-			return gaveUp("the successor does not take the connections", n.why(err))
-		}
-		parts, sockets, size = parts[:0], sockets[:0], 0
+		bodies[i], sockets[i] = p.Body, p.Socket
+	}
+	err := n.conn.Send(handover.State, &d.State)
+	if err == nil {
+		err = n.conn.SendParts(bodies, sockets)
+	}
+	if err != nil {
+		return gaveUp("the successor does not take the connections", n.why(err))
 	}
 	if _, err := n.conn.Receive(handover.Ready, nil); err != nil {
 		return gaveUp("the successor did not take the connections", err)

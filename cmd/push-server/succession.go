@@ -9,6 +9,7 @@ import (
 	"os"
 	"slices"
 	"strconv"
+	"syscall"
 	"time"
 
 	"push-server/configs"
@@ -128,16 +129,17 @@ func (h *succession) drop() {
 	}
 }
 
-// takeOver goes through an upgrade. After an error the predecessor goes on.
-func (s *server) takeOver(ctx context.Context, h *succession) error {
+// takeOver goes through an upgrade. After an error the predecessor goes on, and should hear of it before this process has ended.
+func (s *server) takeOver(ctx context.Context, h *succession) (err error) {
+	defer func() { h.failed(err) }()
 	if err := h.missing(); err != nil {
 		return err
 	}
-	prepare, cancel := context.WithTimeout(ctx, prepareTime)
-	defer cancel()
-	if err := s.engine.Prepare(prepare); err != nil {
+	if err := s.prepare(ctx, h); err != nil {
 		return err
 	}
+	holdReady(h.ports.Connections * takingOver)
+	defer collectEarly()
 	if err := h.conn.Send(handover.Prepared, nil); err != nil {
 		return err
 	}
@@ -149,7 +151,9 @@ func (s *server) takeOver(ctx context.Context, h *succession) error {
 		sessions.Refuse()
 		return err
 	}
-	if err := s.engine.TakeOver(ctx, sessions, time.Unix(h.ports.Started, 0)); err != nil {
+	bounded, cancelTakeOver := context.WithTimeout(ctx, servingTime)
+	defer cancelTakeOver()
+	if err := s.engine.TakeOver(bounded, sessions, time.Unix(h.ports.Started, 0)); err != nil {
 		return err
 	}
 	if err := errors.Join(s.openPorts(), s.openWindow()); err != nil {
@@ -161,6 +165,23 @@ func (s *server) takeOver(ctx context.Context, h *succession) error {
 	h.conn.Within(ackTime)
 	_, _ = h.conn.Receive(handover.Go, nil) // it closes its end when it has told systemd who serves
 	return h.conn.Close()
+}
+
+// prepare ends early if the predecessor does: as long as this process has its sockets, nobody else can begin to listen there.
+func (s *server) prepare(ctx context.Context, h *succession) error {
+	prepare, cancel := context.WithTimeout(ctx, prepareTime)
+	defer cancel()
+	watched, gone := context.WithCancelCause(prepare)
+	defer gone(nil)
+	h.conn.Within(0)
+	stop := h.conn.Watch(func() { gone(errors.New("the process before has ended")) })
+	err := s.engine.Prepare(watched, h.ports.Connections)
+	stop()
+	h.conn.Within(readyTime)
+	if err != nil && watched.Err() != nil {
+		return errors.Join(context.Cause(watched), err)
+	}
+	return err
 }
 
 // ackTime is how long a successor waits for that.
@@ -178,20 +199,16 @@ func (s *server) receive(ctx context.Context, h *succession) (*engine.Takeover, 
 	if err != nil {
 		return nil, err
 	}
-	for n := 0; n < all.Sessions; {
-		parts, sockets, err := h.conn.ReceiveParts(handover.Sessions)
-		for i := range parts {
-			err = errors.Join(err, sessions.Add(parts[i], sockets[i]))
-		}
-		if err != nil {
-			sessions.Refuse()
-			return nil, err
-		}
-		n += len(parts)
+	bodies, sockets, err := h.conn.ReceiveParts()
+	if err != nil {
+		return nil, err
+	}
+	for i := range bodies {
+		sessions.Add(bodies[i], sockets[i])
 	}
 	bounded, cancel := context.WithTimeout(ctx, readyTime)
 	defer cancel()
-	if err := errors.Join(sessions.Room(), s.engine.CatchUp(bounded)); err != nil {
+	if err := errors.Join(sessions.Complete(), s.engine.CatchUp(bounded)); err != nil {
 		sessions.Refuse()
 		return nil, err
 	}
@@ -201,11 +218,17 @@ func (s *server) receive(ctx context.Context, h *succession) (*engine.Takeover, 
 // confirmed says that everything is here and waits for the word. A predecessor that ends without it has died: it would have ended this
 // process first.
 func (h *succession) confirmed() error {
-	if err := h.conn.Send(handover.Ready, nil); err != nil {
+	if err := unlessGone(h.conn.Send(handover.Ready, nil)); err != nil {
 		return err
 	}
+	h.conn.Within(servingTime) // longer than the predecessor waits, so that it is the one which decides
 	_, err := h.conn.Receive(handover.Go, nil)
-	if errors.Is(err, io.EOF) {
+	return unlessGone(err)
+}
+
+// unlessGone forgets an error that says that the other process has ended.
+func unlessGone(err error) error {
+	if errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE) {
 		return nil
 	}
 	return err

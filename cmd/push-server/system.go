@@ -71,6 +71,35 @@ func collectEarly() {
 	}
 }
 
+// How much memory an upgrade takes for a connection, in bytes: in the process that gets it, in the one that has it, and between them.
+const (
+	takingOver = 5 << 10
+	givingAway = 3 << 10
+	bodySize   = 400
+)
+
+// maxAtHand bounds what holdReady has at hand; where memory has a limit, so does a part of that: there are two processes.
+const (
+	maxAtHand   = 64 << 20
+	atHandShare = 8
+)
+
+// holdReady is for a moment in which clients wait: until collectEarly is called, garbage waits as well, and so much memory is at hand that
+// need not be asked for. Virtual machines get new pages slowly: 17 µs each were seen, which was most of what an upgrade took. A limit of
+// memory still counts.
+func holdReady(bytes int) {
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(-1)
+	}
+	limit := debug.SetMemoryLimit(-1) // only asks
+	atHand := make([]byte, min(int64(bytes), maxAtHand, limit/atHandShare))
+	for i := 0; i < len(atHand); i += os.Getpagesize() {
+		atHand[i] = 1
+	}
+	runtime.KeepAlive(atHand)
+	runtime.GC() // gives it back to the runtime, which keeps it
+}
+
 // limitMemory makes the garbage collector work harder before a container is killed: at nine tenths of its memory. A GOMEMLIMIT of the
 // environment stays as it is.
 func limitMemory(log *slog.Logger) {

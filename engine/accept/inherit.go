@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net"
 	"os"
-	"strconv"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -65,39 +64,4 @@ func Socket(ln net.Listener) (socket int, err error) {
 	}
 	err = raw.Control(func(fd uintptr) { socket = int(fd) })
 	return socket, err
-}
-
-// Replace puts socket in the place of another listening socket, of which twin is a duplicate. Both descriptors are closed.
-func Replace(twin, socket int) error {
-	defer func() { _, _ = unix.Close(twin), unix.Close(socket) }() // nothing was written
-	place, err := find(twin)
-	if err != nil {
-		return err
-	}
-	if err := unix.Dup3(socket, place, unix.O_CLOEXEC); err != nil {
-		return fmt.Errorf("accept: %w", err)
-	}
-	return nil
-}
-
-// find finds the other descriptor of the socket that twin is one of.
-func find(twin int) (int, error) {
-	cookie, err := unix.GetsockoptUint64(twin, unix.SOL_SOCKET, unix.SO_COOKIE)
-	if err != nil {
-		return 0, fmt.Errorf("accept: %w", err)
-	}
-	names, err := os.ReadDir("/proc/self/fd")
-	if err != nil {
-		return 0, fmt.Errorf("accept: %w", err)
-	}
-	for _, name := range names {
-		fd, err := strconv.Atoi(name.Name())
-		if err != nil || fd == twin {
-			continue
-		}
-		if c, err := unix.GetsockoptUint64(fd, unix.SOL_SOCKET, unix.SO_COOKIE); err == nil && c == cookie {
-			return fd, nil
-		}
-	}
-	return 0, errors.New("accept: a listening socket is not where it was")
 }

@@ -23,7 +23,10 @@ const maxMessage = 512 << 20
 const header = 6
 
 // Conn is one end of the socket pair. One goroutine sends, one receives.
-type Conn struct{ socket *net.UnixConn }
+type Conn struct {
+	socket *net.UnixConn
+	memory *os.File // for SendParts
+}
 
 // Pair makes a socket pair: one end is ours, the other one a file for the successor.
 func Pair() (ours *Conn, theirs *os.File, err error) {
@@ -51,7 +54,7 @@ func Open(fd int) (*Conn, error) {
 	if !ok {
 		return nil, errors.Join(errors.New("handover: the descriptor is no unix socket"), c.Close())
 	}
-	return &Conn{socket}, nil
+	return &Conn{socket: socket}, nil
 }
 
 // Within bounds what is sent and received from now on; 0: it is not bounded.
@@ -64,23 +67,43 @@ func (c *Conn) Within(d time.Duration) {
 }
 
 // Close ends the conversation.
-func (c *Conn) Close() error { return c.socket.Close() }
+func (c *Conn) Close() error {
+	c.memory.Close() // fails if there is none
+	return c.socket.Close()
+}
+
+// Watch calls gone if the other process ends, until stop is called. Nothing must be received meanwhile.
+func (c *Conn) Watch(gone func()) (stop func()) {
+	raw, err := c.socket.SyscallConn()
+	if err != nil {
+		return func() {}
+	}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		_ = raw.Read(func(fd uintptr) bool { // fails when it is stopped
+			n, _, err := unix.Recvfrom(int(fd), make([]byte, 1), unix.MSG_PEEK|unix.MSG_DONTWAIT)
+			if err == unix.EAGAIN || err == unix.EINTR {
+				return false
+			}
+			if n <= 0 {
+				gone()
+			}
+			return true
+		})
+	}()
+	return func() {
+		_ = c.socket.SetReadDeadline(time.Now())
+		<-done
+		_ = c.socket.SetReadDeadline(time.Time{})
+	}
+}
 
 // Send sends v, written as JSON, with descriptors, which stay open here.
 func (c *Conn) Send(kind Kind, v any, sockets ...int) error {
 	body, err := json.Marshal(v)
 	if err != nil {
 		return fmt.Errorf("handover: %v: %w", kind, err)
-	}
-	return c.send(kind, body, sockets...)
-}
-
-// SendParts sends bodies as they are, each with its descriptor.
-func (c *Conn) SendParts(kind Kind, parts [][]byte, sockets []int) error {
-	var body []byte
-	for _, part := range parts {
-		body = binary.BigEndian.AppendUint32(body, uint32(len(part)))
-		body = append(body, part...)
 	}
 	return c.send(kind, body, sockets...)
 }
@@ -97,7 +120,7 @@ func (c *Conn) send(kind Kind, body []byte, sockets ...int) error {
 	if err == nil && n < len(h) {
 		_, err = c.socket.Write(h[n:])
 	}
-	if err == nil {
+	if err == nil && len(body) > 0 {
 		_, err = c.socket.Write(body)
 	}
 	if err != nil {
@@ -123,27 +146,6 @@ func (c *Conn) Receive(kind Kind, v any) (sockets []int, err error) {
 		return nil, fmt.Errorf("handover: %v: %w", kind, err)
 	}
 	return sockets, nil
-}
-
-// ReceiveParts takes what SendParts has sent.
-func (c *Conn) ReceiveParts(kind Kind) (parts [][]byte, sockets []int, err error) {
-	body, sockets, err := c.await(kind)
-	if err != nil {
-		return nil, nil, err
-	}
-	for len(body) >= 4 {
-		size := int(binary.BigEndian.Uint32(body))
-		if size > len(body)-4 {
-			break
-		}
-		parts = append(parts, body[4:4+size])
-		body = body[4+size:]
-	}
-	if len(body) > 0 || len(parts) != len(sockets) {
-		CloseAll(sockets)
-		return nil, nil, fmt.Errorf("handover: %v is malformed", kind)
-	}
-	return parts, sockets, nil
 }
 
 // await takes the next message, which has to be of a kind.

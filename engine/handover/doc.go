@@ -5,7 +5,7 @@
 //	  Hello: which versions it reads ─────────►
 //	                                ◄───────── Offer: ports, with their listening sockets
 //	  Prepared: it knows what is published ───►   from here on its loops stand still
-//	                                ◄───────── State, and Sessions with their sockets
+//	                                ◄───────── State, Sessions, and their Sockets
 //	  Ready: it has all of it ────────────────►
 //	                                ◄───────── Go: the point of no return
 //	  Serving ────────────────────────────────►   it ends
@@ -16,7 +16,7 @@
 package handover
 
 // Version is that of what is said here. A successor of another version is refused before anything has moved.
-const Version = 1
+const Version = 2
 
 // Kind is what a message says.
 type Kind uint8
@@ -28,6 +28,7 @@ const (
 	Prepared
 	State
 	Sessions
+	Sockets
 	Ready
 	Go
 	Serving
@@ -35,7 +36,7 @@ const (
 )
 
 var kindNames = map[Kind]string{
-	Hello: "hello", Offer: "offer", Prepared: "prepared", State: "state", Sessions: "sessions", Ready: "ready", Go: "go", Serving: "serving",
+	Hello: "hello", Offer: "offer", Prepared: "prepared", State: "state", Sessions: "sessions", Sockets: "sockets", Ready: "ready", Go: "go", Serving: "serving",
 	Failed: "failed",
 }
 
@@ -74,6 +75,8 @@ type Ports struct {
 	Version int
 	Started int64 // when the service began, Unix seconds
 	List    []Listener
+
+	Connections int // about so many follow
 }
 
 // Engine is what a State says of all sessions together.
