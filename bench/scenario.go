@@ -67,7 +67,7 @@ type Scenario struct {
 }
 
 // Scenarios are all scenarios, in the order in which they run.
-var Scenarios = []*Scenario{idle, idlePoll, connect, fanout, unique, poll, channels, replay, storm, stormOwn, mixed, soak}
+var Scenarios = []*Scenario{idle, idlePoll, connect, fanout, unique, poll, channels, replay, storm, stormOwn, mixed, upgrade, soak}
 
 // FindScenario finds a scenario by name.
 func FindScenario(name string) (*Scenario, error) {

@@ -28,6 +28,8 @@ func Smoke(o target.Options) (jobs []Job) {
 			continue // a minute says nothing about memory over time
 		case idle, idlePoll:
 			p.N = 10_000 // what does not depend on it, up to a megabyte, is to be little
+		case upgrade:
+			p.Time = 500 * time.Millisecond
 		case channels:
 			p.Time, p.Rounds = time.Second, 1
 		}
@@ -56,7 +58,7 @@ func Quick(servers ...target.Options) (jobs []Job) {
 // about an hour.
 func Full(o target.Options, peers []target.Options) (jobs []Job) {
 	for _, s := range Scenarios {
-		if s == soak {
+		if s == soak || s == upgrade {
 			jobs = append(jobs, Job{Scenario: s, Target: o})
 			continue
 		}

@@ -22,8 +22,8 @@ type dialect interface {
 	// appendPosition appends what continues after position: to the target, and to the headers.
 	appendQuery(dst, position []byte) []byte
 	appendHeaders(dst, position []byte) []byte
-	// visit visits the messages of a WebSocket message or of a reply to a poll.
-	visit(b []byte, v visitor) error
+	// visit visits the messages of a WebSocket message or of a reply to a poll, in text framing or not.
+	visit(b []byte, text bool, v visitor) error
 	// position is what the head of a reply to a poll says about it, nil if nothing.
 	position(r *response) []byte
 	// appendPublish appends the request that sends bodies, in this order, to the receivers of stream.
@@ -51,7 +51,7 @@ type pushDialect struct {
 
 func (d *pushDialect) subscribeTarget(s *subscriber) string {
 	target := d.plan.Target.SubPath + "?CHANNEL_ID=" + url.QueryEscape(d.plan.items(s.group, s.user))
-	if !d.plan.Target.Text {
+	if !d.plan.text(s.group) {
 		target += "&binaryMode=true"
 	}
 	return target
@@ -67,8 +67,8 @@ func (d *pushDialect) appendQuery(dst, position []byte) []byte {
 
 func (d *pushDialect) appendHeaders(dst, _ []byte) []byte { return dst }
 
-func (d *pushDialect) visit(b []byte, v visitor) error {
-	if d.plan.Target.Text {
+func (d *pushDialect) visit(b []byte, text bool, v visitor) error {
+	if text {
 		return visitText(b, v)
 	}
 	return visitBinary(b, v)
@@ -148,7 +148,7 @@ func (d *nchanDialect) appendQuery(dst, _ []byte) []byte { return dst }
 
 func (d *nchanDialect) appendHeaders(dst, position []byte) []byte { return append(dst, position...) }
 
-func (d *nchanDialect) visit(b []byte, v visitor) error {
+func (d *nchanDialect) visit(b []byte, _ bool, v visitor) error {
 	v.message(nil, b)
 	return nil
 }

@@ -76,6 +76,7 @@ func (d *dialer) finished(s *subscriber, err error) {
 	d.tries[s]++
 	if d.tries[s] < attempts {
 		d.result.Retried++
+		d.w.retries++
 		d.queue = append(d.queue, d.w.clients[s.user-d.w.from])
 		return
 	}

@@ -117,10 +117,10 @@ func (w *worker) pending() (n int64) {
 func (w *worker) stats(reset bool) *Stats {
 	s := &Stats{
 		Integrity: w.integrity, Frames: w.frames, Reads: w.reads, Polls: w.polls, PollTimeouts: w.pollTimeouts,
-		Returns: w.returns, Troubles: w.troubles, Delivery: w.delivery, Broadcast: w.broadcast,
+		Returns: w.returns, Retries: w.retries, Troubles: w.troubles, Delivery: w.delivery, Broadcast: w.broadcast,
 	}
 	if reset {
-		w.frames, w.reads, w.polls, w.pollTimeouts, w.returns = 0, 0, 0, 0, 0
+		w.frames, w.reads, w.polls, w.pollTimeouts, w.returns, w.retries = 0, 0, 0, 0, 0, 0
 		w.delivery, w.broadcast = NewLatency(), NewLatency()
 	}
 	return s

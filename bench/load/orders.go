@@ -117,6 +117,7 @@ type Stats struct {
 	Polls        int64            `json:"polls"`  // answered with messages
 	PollTimeouts int64            `json:"pollTimeouts"`
 	Returns      int64            `json:"returns"`
+	Retries      int64            `json:"retries"` // of connections, because an attempt had failed
 	Troubles     map[string]int64 `json:"troubles,omitempty"`
 	// From when a message was due to when it was read: of messages to few, and of those to a shared channel, where the last one
 	// must wait until all others have been written to.
@@ -132,6 +133,7 @@ func (s *Stats) Add(o *Stats) error {
 	s.Polls += o.Polls
 	s.PollTimeouts += o.PollTimeouts
 	s.Returns += o.Returns
+	s.Retries += o.Retries
 	for what, n := range o.Troubles {
 		if s.Troubles == nil {
 			s.Troubles = make(map[string]int64)

@@ -45,6 +45,7 @@ type Group struct {
 	First int    `json:"first"`
 	Count int    `json:"count"`
 	Poll  bool   `json:"poll"` // by long poll; else by WebSocket
+	Text  bool   `json:"text"` // in text framing, whatever Target says
 	// Own: a private channel of one's own; Public: with a public id, too.
 	Own    bool  `json:"own"`
 	Public bool  `json:"public"`
@@ -64,6 +65,9 @@ func (p *Plan) Group(name string) (*Group, error) {
 	}
 	return nil, fmt.Errorf("load: no group %q in the plan", name)
 }
+
+// text says whether a group has text framing.
+func (p *Plan) text(g *Group) bool { return p.Target.Text || g.Text }
 
 // Streams is the number of streams; they are numbered 0…Streams()-1.
 func (p *Plan) Streams() int { return 2*p.Users + p.Shared + p.Chats }

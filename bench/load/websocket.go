@@ -121,7 +121,7 @@ func (c *wsClient) frame(f frame) error {
 	switch f.op {
 	case opText, opBinary:
 		c.w.frames++
-		return c.w.dialect.visit(f.payload, c)
+		return c.w.dialect.visit(f.payload, c.text, c)
 	case opPing:
 		return c.send(opPong, f.payload)
 	case opClose:

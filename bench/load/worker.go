@@ -46,7 +46,7 @@ type worker struct {
 	delivery, broadcast *Latency
 	troubles            map[string]int64
 
-	frames, reads, polls, pollTimeouts, returns int64
+	frames, reads, polls, pollTimeouts, returns, retries int64
 
 	scratch []byte
 }
@@ -196,7 +196,7 @@ func (w *worker) makeClients(s *Setup) error {
 }
 
 func (w *worker) makeClient(g *Group, user int) client {
-	s := subscriber{w: w, user: user, group: g, socket: socket{l: w.loop, fd: -1}}
+	s := subscriber{w: w, user: user, group: g, text: w.plan.text(g), socket: socket{l: w.loop, fd: -1}}
 	for _, stream := range w.plan.follows(nil, g, user) {
 		s.follow(uint32(stream), 1)
 	}

@@ -22,6 +22,7 @@ var Gates = []Gate{
 	{"unique", "allocsPerPublish", 10},
 	{"channels", "publishGrowth", 160},
 	{"replay", "redisReadsPerReturn", 0.1},
+	{"upgrade", "upgradePause", 1000},
 }
 
 // CheckGates returns an error that names each gate that a run of this project's server does not pass. A metric that was not

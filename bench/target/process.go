@@ -16,14 +16,14 @@ const stopTime = 15 * time.Second
 // process is a program that runs until it is stopped. What it prints goes to a file in the folder of its Running.
 type process struct {
 	name string
-	cmd  *exec.Cmd
+	proc *os.Process
 	log  string
 	done chan struct{} // closed when it has ended
 	err  error         // set before done is closed
 }
 
 func (r *Running) run(name string, cmd *exec.Cmd) (*process, error) {
-	p := &process{name: name, cmd: cmd, log: filepath.Join(r.folder, name+".log"), done: make(chan struct{})}
+	p := &process{name: name, log: filepath.Join(r.folder, name+".log"), done: make(chan struct{})}
 	f, err := os.Create(p.log)
 	if err != nil {
 		return nil, fmt.Errorf("target: %w", err)
@@ -36,6 +36,7 @@ func (r *Running) run(name string, cmd *exec.Cmd) (*process, error) {
 	if err := cmd.Start(); err != nil {
 		return nil, fmt.Errorf("target: %s: %w", name, err)
 	}
+	p.proc = cmd.Process
 	go func() {
 		p.err = cmd.Wait()
 		close(p.done)
@@ -44,7 +45,7 @@ func (r *Running) run(name string, cmd *exec.Cmd) (*process, error) {
 	return p, nil
 }
 
-func (p *process) pid() int { return p.cmd.Process.Pid }
+func (p *process) pid() int { return p.proc.Pid }
 
 func (p *process) hasEnded() bool {
 	select {
@@ -63,11 +64,11 @@ func (p *process) failure() error {
 }
 
 func (p *process) stop() {
-	p.cmd.Process.Signal(syscall.SIGTERM) // fails when it has ended, which is what we want
+	p.proc.Signal(syscall.SIGTERM) // fails when it has ended, which is what we want
 	select {
 	case <-p.done:
 	case <-time.After(stopTime):
-		p.cmd.Process.Kill()
+		p.proc.Kill()
 		<-p.done
 	}
 }

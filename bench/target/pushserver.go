@@ -28,6 +28,7 @@ func (r *Running) startPushServer(ctx context.Context, o Options) error {
 	if err != nil {
 		return fmt.Errorf("target: %w", err)
 	}
+	r.binary = binary
 	if o.Kind == PushServer {
 		if err := r.startRedis(ctx); err != nil {
 			return err

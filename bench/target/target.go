@@ -66,7 +66,9 @@ type Running struct {
 
 	folder string
 	keep   bool
-	procs  []*process
+	procs  []*process // that have to run
+	past   []*process // in whose place others have come
+	binary string     // of the server of this project
 }
 
 // Start starts a server and waits until it accepts connections.
@@ -152,7 +154,7 @@ func (r *Running) awaitAddress(ctx context.Context, network, a string) error {
 
 // Stop ends the server and what belongs to it, and deletes its folder.
 func (r *Running) Stop() {
-	for _, p := range slices.Backward(r.procs) {
+	for _, p := range slices.Backward(slices.Concat(r.past, r.procs)) {
 		p.stop()
 	}
 	if !r.keep && r.folder != "" {
