@@ -3,6 +3,7 @@ package engine
 import (
 	"errors"
 	"net/http"
+	"slices"
 	"testing"
 	"time"
 
@@ -10,6 +11,7 @@ import (
 	"github.com/panjf2000/gnet/v2/pkg/netpoll"
 	"golang.org/x/sys/unix"
 
+	"push-server/engine/recorder"
 	"push-server/protocol/testclient"
 )
 
@@ -144,4 +146,47 @@ func TestPlacesFollowTheLimit(t *testing.T) {
 	f(0, most-2)
 	f(10, 8)
 	f(1<<30, most-2)
+}
+
+// Who comes does not wait for a round through all sockets for each one that came before.
+func TestQueueComesInTogether(t *testing.T) {
+	e := startMemory(t, func(o *Options) { o.Loops = 1 })
+	busy, free := make(chan struct{}), make(chan struct{})
+	e.loops[0].call(func(*loop) {
+		close(busy)
+		<-free
+	})
+	<-busy
+	const clients = 40
+	var cs []*testclient.Client
+	for range clients {
+		c := dial(t, e)
+		c.Get("/nothing")
+		cs = append(cs, c)
+	}
+	close(free)
+	for _, c := range cs {
+		if reply := c.Reply("GET"); reply.Status != http.StatusNotFound {
+			t.Error(reply)
+		}
+	}
+	var opened, asked []int64
+	err := askLoops(t.Context(), e.loops, func(l *loop) {
+		l.slab.each(func(s *Session) {
+			for _, event := range l.recorder.Of(s.index, s.born) {
+				switch event.Kind {
+				case recorder.Opened:
+					opened = append(opened, event.Time)
+				case recorder.Request:
+					asked = append(asked, event.Time)
+				}
+			}
+		})
+	})
+	if err != nil || len(opened) != clients || len(asked) != clients {
+		t.Fatalf("%d opened, %d asked, %v", len(opened), len(asked), err)
+	}
+	if slices.Max(opened) > slices.Min(asked) {
+		t.Error("somebody is answered while others wait to come in")
+	}
 }

@@ -105,7 +105,7 @@ func BenchmarkInboundFrame(b *testing.B) {
 	}
 }
 
-// BenchmarkFlood is a read of 64 KiB of what costs a client least to say: others on the loop wait for as long as it takes.
+// BenchmarkFlood is a read of what costs a client least to say: others on the loop wait for as long as it takes.
 func BenchmarkFlood(b *testing.B) {
 	frame := func(f ws.Frame) []byte { return ws.MustCompileFrame(ws.MaskFrame(f)) }
 	for _, c := range []struct {
@@ -133,7 +133,7 @@ func BenchmarkFlood(b *testing.B) {
 			if c.name == "fragments" {
 				l.contained(s, frame(ws.NewFrame(ws.OpBinary, false, nil)))
 			}
-			said := bytes.Repeat(c.piece, 64<<10/len(c.piece))
+			said := bytes.Repeat(c.piece, readSize/len(c.piece))
 			received := make([]byte, len(said))
 			b.ReportAllocs()
 			for b.Loop() {

@@ -33,7 +33,7 @@ func (l *loop) write(s *Session, b []byte) {
 	l.buffer(s, b)
 }
 
-// cork has the answers to what a client says at once leave together: 64 KiB of pings are ten thousand answers, and everybody else on the loop
+// cork has the answers to what a client says at once leave together: 16 KiB of pings are thousands of answers, and everybody else on the loop
 // would wait for as many system calls. It lasts for one callback, of one session.
 type cork struct {
 	corked   *Session

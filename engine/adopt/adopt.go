@@ -1,4 +1,4 @@
-// Package adopt makes a connection of an event loop out of a socket that another process has accepted. gnet's own way, EventLoop.Enroll,
+// Package adopt makes a connection of an event loop out of a socket that gnet has not accepted itself. gnet's own way, EventLoop.Enroll,
 // makes a net.Conn first and goes over a pool of goroutines: 15 system calls and 170 µs a connection, which clients wait for. On the loop
 // it is one system call.
 //
