@@ -27,6 +27,8 @@ type Bus interface {
 	// delivery. It returns after all are stored, or with the number of leading publications that are known to be stored and the
 	// reason for the rest.
 	//
+	// What it could not keep for each of its receivers, and never will, counts as stored and is marked as Unkept.
+	//
 	// There is one caller at a time. After an error it must call again with ps[stored:] before anything else: what was stored
 	// although its answer was lost is then recognised and not stored twice. Only if the error wraps ErrRefused may ps[stored]
 	// be left out, and any of ps[stored:] if it wraps ErrForbidden.
@@ -115,4 +117,14 @@ func publicationsBytes(ps []*protocol.Publication) (n int) {
 		n += publicationBytes(p)
 	}
 	return n
+}
+
+// unkept is what the publisher of ps has to know of what the bus has stored.
+func unkept(ps []*protocol.Publication) error {
+	for _, p := range ps {
+		if p.Unkept {
+			return protocol.ErrUnkept
+		}
+	}
+	return nil
 }

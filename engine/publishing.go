@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"slices"
@@ -332,11 +333,10 @@ func (la *lane) settle(n int, err error) {
 		if err == nil && a.by != nil {
 			a.by.sayStored(la.ps[at:at+settled], a.since)
 		}
-		at += settled
 		a.left -= settled
 		a.begun = a.begun || err == nil
 		if a.err == nil {
-			a.err = err
+			a.err = cmp.Or(err, unkept(la.ps[at:at+settled]))
 		}
 		if a.left == 0 {
 			if a.err == nil {
@@ -346,6 +346,7 @@ func (la *lane) settle(n int, err error) {
 			la.budget.Give(a.bytes)
 			served++
 		}
+		at += settled
 	}
 	la.ps = slices.Delete(la.ps, 0, n)
 	la.askers = slices.Delete(la.askers, 0, served)

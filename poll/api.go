@@ -113,12 +113,16 @@ func (c *call) handOver(ps []*protocol.Publication) (taken bool) {
 	for _, p := range ps {
 		c.Counters.CountMessage(p.Type)
 	}
-	if err := c.Publisher.Publish(c.context(), ps); err != nil && !errors.Is(err, ErrAccepted) {
+	switch err := c.Publisher.Publish(c.context(), ps); {
+	case err == nil, errors.Is(err, ErrAccepted):
+		return true
+	case errors.Is(err, protocol.ErrUnkept): // sent again, it would come twice to those who are connected
+		c.apiFail(fasthttp.StatusInternalServerError, protocol.ErrRPCUnkept)
+	default:
 		c.Repeats.forget(ps)
 		c.apiFail(fasthttp.StatusServiceUnavailable, protocol.ErrRPCTooMany)
-		return false
 	}
-	return true
+	return false
 }
 
 // apiSingle answers one call. PHP warns of an answer without a key "error".

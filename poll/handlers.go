@@ -12,8 +12,8 @@ import (
 	"push-server/protocol"
 )
 
-// Publisher takes publications. nil: they are stored, answered with 200. ErrAccepted: with 202. Any other error, ErrQueueFull
-// among them: with 503. The publications belong to the Publisher from then on, ps itself does not. The client waits as long as
+// Publisher takes publications. nil: they are stored, answered with 200. ErrAccepted: with 202. protocol.ErrUnkept: with 500. Any other error,
+// ErrQueueFull among them: with 503. The publications belong to the Publisher from then on, ps itself does not. The client waits as long as
 // Publish does: ctx has no deadline, which would be the dearest part of a call that ends in time by itself.
 type Publisher interface {
 	Publish(ctx context.Context, ps []*protocol.Publication) error

@@ -100,6 +100,9 @@ func (c *call) hand(to Publisher, ps []*protocol.Publication) {
 		c.empty(fasthttp.StatusOK)
 	case errors.Is(err, ErrAccepted):
 		c.empty(fasthttp.StatusAccepted)
+	case errors.Is(err, protocol.ErrUnkept):
+		c.empty(fasthttp.StatusInternalServerError)
+		c.SetBodyString("delivered to clients that are connected, but not kept for all who are away: the history of a channel is broken, see the log\n")
 	default:
 		c.empty(fasthttp.StatusServiceUnavailable)
 	}

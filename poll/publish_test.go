@@ -6,6 +6,8 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"push-server/protocol"
 )
 
 // exchange sends a request to h in memory and returns the reply in the form of the tests. The request line and the header
@@ -90,6 +92,11 @@ func TestPublishAnswersWhatThePublisherSays(t *testing.T) {
 	f(ErrAccepted, "202 Accepted")
 	f(ErrQueueFull, "503 Service Unavailable")
 	f(errors.New("anything"), "503 Service Unavailable")
+	b.err = protocol.ErrUnkept
+	want := "500 Internal Server Error" + anyOriginLine + plainLine + "\ndelivered to clients that are connected, "
+	if got := exchange(t, h, "POST /pub/?CHANNEL_ID="+privA+" HTTP/1.1", "x"); !strings.HasPrefix(got, want) {
+		t.Errorf("not kept: %s", got)
+	}
 }
 
 func TestPublishProtobuf(t *testing.T) {

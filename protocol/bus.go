@@ -36,6 +36,9 @@ var ErrRefused = errors.New("protocol: publication refused by the bus")
 // did not count as stored is, or will be unless it is sent again.
 var ErrForbidden = errors.New("protocol: publications are forbidden on the bus")
 
+// ErrUnkept is for publications that were given to those who are connected, but not kept for each of their receivers, and never will be.
+var ErrUnkept = errors.New("protocol: not kept for receivers that are away")
+
 // ErrBusClosed is returned by a bus after Close.
 var ErrBusClosed = errors.New("protocol: bus closed")
 

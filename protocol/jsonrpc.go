@@ -95,6 +95,7 @@ var (
 	ErrRPCMethod   = &RPCError{-32601, "Method not found"}
 	ErrRPCInternal = &RPCError{-32603, "Internal error"}
 	ErrRPCTooMany  = &RPCError{-32603, "Too many requests"}
+	ErrRPCUnkept   = &RPCError{-32603, "Delivered to clients that are connected, but not kept for all who are away"}
 )
 
 // rpcParams is an error of the parameters.

@@ -43,8 +43,9 @@ type Publication struct {
 	Type      string // for statistics only; neither stored nor delivered
 	// Extra is what version 5 sends beside the body, a JSON object {"user_params":…,"dictionary":…}; nil: nothing. Body has the dictionary
 	// in its params already, for clients of other versions.
-	Extra []byte
-	Stray bool // its id is of another counter than that of the bus: it says nothing about positions
+	Extra  []byte
+	Stray  bool // its id is of another counter than that of the bus: it says nothing about positions
+	Unkept bool // the bus has given it to those who are connected, and could not keep it for each of its receivers
 }
 
 // Size is how many bytes of text p carries: what bounds on memory count.

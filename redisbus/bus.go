@@ -48,6 +48,7 @@ type Bus struct {
 	publishing sync.Mutex // guards what follows, and is held while a batch is under way
 	sequence   sequence
 	calls      calls
+	unkept     unkept
 
 	subscribing atomic.Bool   // a Subscribe is under way
 	subscribed  atomic.Bool   // publications came in before
@@ -85,6 +86,7 @@ func New(o Options) (*Bus, error) {
 		sequence:       names.newSequence(),
 		lost:           make(chan struct{}, 1),
 		follower:       follower{doubts: make(chan struct{}, 1)},
+		unkept:         unkept{log: o.Log},
 		rights:         rights{log: o.Log},
 		origins:        origins{database: dialing.SelectDB},
 	}

@@ -87,7 +87,7 @@ func (b *Bus) newRound(c *calls) round {
 // publishCommand is the call of publish.lua for the i-th publication of a round.
 // With load the script itself is sent, which Redis remembers from then on.
 func (b *Bus) publishCommand(client rueidis.Client, c *calls, p *protocol.Publication, r *round, i int, load bool) rueidis.Completed {
-	p.ID = protocol.MessageID{}
+	p.ID, p.Unkept = protocol.MessageID{}, false
 	p.Created = r.created
 	p.Expiry = min(p.Expiry, b.maxExpiry)
 	receivers := p.Receivers

@@ -107,7 +107,7 @@ type errorCounts struct {
 
 // operations have a count from the start: the first rise could not be seen otherwise.
 var operations = []string{
-	"publish", "subscribe", "echo", "history", "remaining", "decode", "store and read", "touch", "online",
+	"publish", "keep", "subscribe", "echo", "history", "remaining", "decode", "store and read", "touch", "online",
 	"statistics", "put statistics", "delete statistics",
 }
 

@@ -5,6 +5,9 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"log/slog"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/redis/rueidis"
@@ -161,6 +164,9 @@ func (b *Bus) settle(p *protocol.Publication, r rueidis.RedisResult, startdate u
 	if err != nil {
 		return err
 	}
+	if m, err = b.readUnkept(p, m); err != nil {
+		return err
+	}
 	id, err := readID(m, startdate)
 	if err != nil || id.IsZero() {
 		return err
@@ -168,6 +174,43 @@ func (b *Bus) settle(p *protocol.Publication, r rueidis.RedisResult, startdate u
 	p.ID = id
 	b.known.heard(id)
 	return nil
+}
+
+// readUnkept marks p if not all of its receivers have it in their history, and returns the rest of what publish.lua has returned.
+func (b *Bus) readUnkept(p *protocol.Publication, m rueidis.RedisMessage) (rueidis.RedisMessage, error) {
+	if !m.IsArray() {
+		return m, nil
+	}
+	parts, err := m.ToArray()
+	if err != nil {
+		return m, err
+	}
+	for _, part := range parts[1:] {
+		i, err := part.AsInt64()
+		if err != nil {
+			return m, err
+		}
+		p.Unkept = true
+		b.unkept.note(b.keys.historyOf(p.Receivers[i-1].Channel))
+	}
+	b.errors.count("keep")
+	return parts[0], nil
+}
+
+// unkept tells of publications that could not be kept, once a minute at most.
+type unkept struct {
+	log   *slog.Logger
+	count int // since it was told last
+	told  time.Time
+}
+
+func (u *unkept) note(key string) {
+	if u.count++; time.Since(u.told) < time.Minute {
+		return
+	}
+	u.log.Error("a key in redis is not the history that it should be: publications are lost to clients that are away until it is deleted or renamed",
+		"key", strings.Trim(strconv.QuoteToASCII(key), `"`), "publications", u.count)
+	u.count, u.told = 0, time.Now()
 }
 
 // readID reads what publish.lua returns. The id is zero if the publication was stored before.

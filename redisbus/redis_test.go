@@ -3,12 +3,14 @@ package redisbus_test
 import (
 	"crypto/tls"
 	"fmt"
+	"log/slog"
 	"strings"
 	"testing"
 	"time"
 
 	"push-server/engine/bustest"
 	"push-server/protocol"
+	"push-server/protocol/testclient"
 	"push-server/redisbus"
 	"push-server/redisbus/redistest"
 )
@@ -134,7 +136,8 @@ func TestMalformedIDsDoNotSpread(t *testing.T) {
 
 func TestWrongTypes(t *testing.T) {
 	server := redistest.Start(t)
-	bus := open(t, redisbus.Options{Addr: server.Addr()})
+	log := &testclient.Log{}
+	bus := open(t, redisbus.Options{Addr: server.Addr(), Log: slog.New(slog.NewTextHandler(log, nil))})
 	l := bustest.Subscribe(t, bus)
 	server.Do("SET", historyKey(alice), "somebody else's")
 	server.Do("HSET", "channel:online:"+string(alice.Bytes[:]), "a", "b")
@@ -144,8 +147,20 @@ func TestWrongTypes(t *testing.T) {
 	broken, good := publication("broken", 60, alice, bob), publication("good", 60, alice, bob, bobby)
 	publish(t, bus, broken, good)
 	want(t, "delivered", l.Publications(t, 2), "broken good")
+	if !broken.Unkept || !good.Unkept {
+		t.Error("nothing says that what was published is not kept for alice")
+	}
+	const key = `key=channel:messages:\x01#Eg\x89\xab\xcd\xef\x01#Eg\x89\xab\xcd\xef `
+	if lines := log.String(); strings.Count(lines, key) != 1 || bus.Errors()["keep"] != 2 {
+		t.Errorf("%d publications were not kept, of which is said:\n%s", bus.Errors()["keep"], lines)
+	}
+	after := publication("after", 60, bob, bobby)
+	if publish(t, bus, after); after.Unkept {
+		t.Error("others are not kept, either")
+	}
+	want(t, "delivered", l.Publications(t, 3), "broken good after")
 	server.Do("SET", "message:"+string(broken.ID[:]), "garbage")
-	want(t, "history", history(t, bus, bob), "good")
+	want(t, "history", history(t, bus, bob), "good after")
 	want(t, "history of the wrong type", history(t, bus, alice), "")
 	if ttl := server.Int("TTL", historyKey(alice)); ttl != -1 {
 		t.Errorf("a key of somebody else got the TTL %d", ttl)
@@ -162,7 +177,29 @@ func TestWrongTypes(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want(t, "shared", answers[0].Publications, "good")
+	want(t, "shared", answers[0].Publications, "good after")
+}
+
+// TestLostAnswerOfAWrongType: that a publication could not be kept is known after its answer was lost, too.
+func TestLostAnswerOfAWrongType(t *testing.T) {
+	server := redistest.Start(t)
+	proxy := server.Proxy(t)
+	bus := open(t, redisbus.Options{Addr: proxy.Addr()})
+	l := bustest.Subscribe(t, bus)
+	server.Do("SET", historyKey(bob), "somebody else's")
+	ps := []*protocol.Publication{publication("first", 60, alice), publication("second", 60, alice, bob), publication("third", 60, alice)}
+	proxy.LoseAnswer("second")
+	publishAll(t, bus, ps)
+	for i, p := range ps {
+		if p.Unkept != (i == 1) {
+			t.Errorf("publication %d: not kept: %v", i, p.Unkept)
+		}
+	}
+	want(t, "delivered", l.Publications(t, 3), "first second third")
+	want(t, "history", history(t, bus, alice), "first second third")
+	if text := server.Get(historyKey(bob)); text != "somebody else's" {
+		t.Errorf("the key of somebody else is %q", text)
+	}
 }
 
 func TestTrimming(t *testing.T) {

@@ -32,6 +32,8 @@ var mutants = []mutant{
 	{2, "engine/publishing.go", "n, err := q.bus.Publish(ctx, batch)", "n, err := q.bus.Publish(ctx, batch); if err != nil { n = len(batch) }",
 		"./cmd/push-server", "TestRedisLost"},
 	{3, "engine/publishing.go", "if a.answer == nil || a.begun {", "if a.answer == nil {", "./engine", "TestRefusedWhole"},
+	{3, "redisbus/scripts/publish.lua", "unkept[#unkept + 1] = i - 4", "_ = i", "./redisbus", "TestWrongTypes"},
+	{3, "redisbus/scripts/publish.lua", "return answer(0, foreign())", "return 0", "./redisbus", "TestLostAnswerOfAWrongType"},
 	{4, "engine/publishing.go", "la.overdue.Reset(la.patience)", "la.overdue.Reset(60 * la.patience)", "./cmd/push-server", "TestRedisHangs"},
 	{5, "redisbus/scripts/publish.lua", "if sequence <= last then", "if false then", "./redisbus", "TestLostAnswerInTheMiddle"},
 	{6, "engine/publishing.go", "la.ps = append(la.ps, ps...)", "la.ps = slices.Concat(la.ps[:la.underWay], ps, la.ps[la.underWay:])", "./engine", "TestOrderOverFailures"},

@@ -261,6 +261,50 @@ func (o *outage) fillBySocket() {
 	}
 }
 
+// TestHistoryOfAnotherType: what cannot be kept for those who are away is not answered as if it were. All others get what they should.
+func TestHistoryOfAnotherType(t *testing.T) {
+	redis := startRedis(t)
+	in := installOn(t, redis, nil)
+	in.waitDelivering(t)
+	broken, good := testclient.NewChannel(testKey), testclient.NewChannel(testKey)
+	id := broken.Item().Private
+	redis.Do("SET", "channel:messages:"+string(id[:]), "somebody else's")
+	socket := dialSubscriber(t, in.subs[0], testclient.Query(true, "", broken.Signed()))
+	backend := testclient.NewHTTP(true)
+	defer backend.Close()
+	post := func(status int, ps ...testclient.Publication) {
+		t.Helper()
+		reply, err := backend.Request(t.Context(), in.pubURL(), testclient.AppendPublish(nil, ps...))
+		if err != nil || reply.Status != status && reply.Status != 202 { // a busy machine may be too slow
+			t.Errorf("answered %d %s, %v, want %d", reply.Status, reply.Body, err, status)
+		}
+		if reply.Status == 500 && !strings.Contains(string(reply.Body), "not kept for all who are away") {
+			t.Errorf("answered %s", reply.Body)
+		}
+	}
+	message := func(n int, to ...testclient.Receiver) testclient.Publication {
+		return testclient.Publication{Receivers: to, Body: numbered(n), Expiry: 600}
+	}
+	toBroken, toGood := broken.PrivateReceiver(), good.PrivateReceiver()
+	post(500, message(1, toGood), message(2, toBroken, toGood), message(3, toGood), message(4, toBroken))
+	post(200, message(5, toGood))
+	if got, err := receive(socket, 2); err != nil || got[0].Body != numbered(2) || got[1].Body != numbered(4) {
+		t.Errorf("who is connected got %v, %v", got, err)
+	}
+	away := dialSubscriber(t, in.subs[0], testclient.Query(true, beginning, good.Signed()))
+	got, err := receive(away, 4)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, n := range []int{1, 2, 3, 5} {
+		if got[i].Body != numbered(n) {
+			t.Errorf("message %d of the other channel is %s, want %s", i, got[i].Body, numbered(n))
+		}
+	}
+	publisher := in.procs[1]
+	testclient.Await(t, "the key is named", func() bool { return strings.Contains(publisher.log.String(), "channel:messages:") })
+}
+
 // TestPublisherTellsOfRedis: a process that only publishes says whether Redis is there, before it has anything to store.
 func TestPublisherTellsOfRedis(t *testing.T) {
 	redis := absentRedis(t)

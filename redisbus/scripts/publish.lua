@@ -7,13 +7,33 @@
 --      11 channel to publish to, 12 and 13 what stands before and after the id in the envelope
 --
 -- Returns the id; of an id with the start date of the highest known one only the counter; 0 if the publication was stored before;
--- -1 if one before it is missing.
+-- -1 if one before it is missing. If histories are of another type, which must not keep the others from their publication, it returns an array:
+-- the same, and which of the receivers they are of, from 1 on.
+
+local function answer(id, unkept)
+	if #unkept == 0 then
+		return id
+	end
+	return {id, unpack(unkept)}
+end
+
+-- Which histories take no member: this adds none.
+local function foreign()
+	local found = {}
+	for i = 5, #KEYS do
+		local added = redis.pcall('ZADD', KEYS[i], 'XX', 0, '')
+		if type(added) ~= 'number' and string.find(added.err, 'WRONGTYPE', 1, true) then
+			found[#found + 1] = i - 4
+		end
+	end
+	return found
+end
 
 local sequence, acknowledged = tonumber(ARGV[1]), tonumber(ARGV[2])
 local state = redis.call('MGET', KEYS[3], KEYS[2])
 local last = tonumber(state[1] or 0)
 if sequence <= last then
-	return 0
+	return answer(0, foreign())
 end
 if sequence ~= math.max(last, acknowledged) + 1 then
 	return -1
@@ -38,18 +58,21 @@ local digits = string.format('%010.0f%016.0f', startdate, counter)
 local id = struct.pack('>BI4I4I4', tonumber(string.sub(digits, 1, 2), 16), tonumber(string.sub(digits, 3, 10), 16),
 	tonumber(string.sub(digits, 11, 18), 16), tonumber(string.sub(digits, 19, 26), 16))
 
+local unkept = {}
+
 local function store()
 	if ARGV[8] ~= '0' then
 		redis.call('SETEX', KEYS[4] .. id, ARGV[8], '\10\13' .. id .. ARGV[13])
 		for i = 5, #KEYS do
-			-- A key of another type must not keep the others from their publication.
 			local added = redis.pcall('ZADD', KEYS[i], 0, id)
 			if type(added) == 'number' then
 				redis.call('EXPIRE', KEYS[i], ARGV[9])
 				if ARGV[10] ~= '0' then
 					redis.call('ZREMRANGEBYRANK', KEYS[i], 0, -1 - ARGV[10])
 				end
-			elseif not string.find(added.err, 'WRONGTYPE', 1, true) then
+			elseif string.find(added.err, 'WRONGTYPE', 1, true) then
+				unkept[#unkept + 1] = i - 4
+			else
 				error(added)
 			end
 		end
@@ -83,6 +106,6 @@ if not stored then
 end
 
 if startdate == knownStartdate then
-	return counter
+	return answer(counter, unkept)
 end
-return id
+return answer(id, unkept)
