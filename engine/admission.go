@@ -144,16 +144,7 @@ func (l *loop) admitRequest(s *Session, begins bool) bool {
 
 // forgetAddresses lets go of addresses that are not limited any more, until ctx ends.
 func (e *Engine) forgetAddresses(ctx context.Context) {
-	ticker := time.NewTicker(forgetEvery)
-	defer ticker.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case now := <-ticker.C:
-			e.admission.addresses.Forget(now)
-		}
-	}
+	every(ctx, forgetEvery, e.admission.addresses.Forget)
 }
 
 const forgetEvery = 10 * time.Second
@@ -286,23 +277,16 @@ func (t *trimmer) grown(used, allocated uint64) bool {
 
 // trim gives memory back after each wave of connections and of bytes, until ctx ends.
 func (e *Engine) trim(ctx context.Context) {
-	ticker := time.NewTicker(trimEvery)
-	defer ticker.Stop()
 	var t trimmer
 	t.rest, t.allocated = heapUse()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-ticker.C:
-			wave, grown := t.due(e.moves()), t.grown(heapUse())
-			if wave || grown {
-				runtime.GC() // pools let go of what they have with the second collection
-				debug.FreeOSMemory()
-				t.rest, t.allocated = heapUse()
-			}
+	every(ctx, trimEvery, func(time.Time) {
+		wave, grown := t.due(e.moves()), t.grown(heapUse())
+		if wave || grown {
+			runtime.GC() // pools let go of what they have with the second collection
+			debug.FreeOSMemory()
+			t.rest, t.allocated = heapUse()
 		}
-	}
+	})
 }
 
 // heapUse is the memory that the heap has of the system, and what was allocated since the start, in bytes.

@@ -105,6 +105,20 @@ func sleep(ctx context.Context, d time.Duration) {
 	}
 }
 
+// every calls f after each period until ctx ends.
+func every(ctx context.Context, period time.Duration, f func(now time.Time)) {
+	ticker := time.NewTicker(period)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case now := <-ticker.C:
+			f(now)
+		}
+	}
+}
+
 // publicationOverhead is what a publication takes without its bytes, so that many small ones are bounded, too.
 const publicationOverhead = 256
 

@@ -164,16 +164,7 @@ func (n *notices) tell(what string, k *notice, now time.Time) {
 
 // run tells what came after the last line of its kind, until ctx ends.
 func (n *notices) run(ctx context.Context) {
-	ticker := time.NewTicker(noticeLook)
-	defer ticker.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case now := <-ticker.C:
-			n.look(now)
-		}
-	}
+	every(ctx, noticeLook, n.look)
 }
 
 func (n *notices) look(now time.Time) {

@@ -1,7 +1,6 @@
 package engine
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -9,6 +8,7 @@ import (
 	"math"
 	"net"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -124,49 +124,39 @@ func TestDrainIsOverInTime(t *testing.T) {
 
 // What is lost is counted when the last attempt has ended.
 func TestDrainCountsWhatIsLost(t *testing.T) {
-	f := func(err error, lost int) {
+	f := func(err error, given time.Duration, lost int) {
 		t.Helper()
-		var log bytes.Buffer
+		log := &testclient.Log{}
 		bus := newLastBus(t, err)
 		close(bus.release)
 		e := startEngine(t, bus, func(o *Options) {
-			o.AcceptTimeout, o.Logger = time.Millisecond, slog.New(slog.NewTextHandler(&log, nil))
+			o.AcceptTimeout, o.Logger = time.Millisecond, slog.New(slog.NewTextHandler(log, nil))
 		})
 		ps := []*protocol.Publication{publication("0", 60, private(newItem())), publication("1", 60, private(newItem()))}
 		if err := e.Publish(context.Background(), ps); !errors.Is(err, poll.ErrAccepted) {
 			t.Fatal(err)
 		}
 		<-bus.entered
-		says, line := "", "level=ERROR"
-		if lost > 0 {
-			says, line = fmt.Sprintf("engine: %d publications are not stored", lost), fmt.Sprintf("are lost\" count=%d", lost)
-		}
-		ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), given)
 		defer cancel()
-		err = e.Drain(ctx)
-		if errors.Is(err, context.DeadlineExceeded) {
-			t.Skipf("the machine is too slow for an end in %v", stopTime)
+		says := fmt.Sprint(e.Drain(ctx)) // on a busy machine also that goroutines take longer than stopTime to end
+		if want := fmt.Sprintf("engine: %d publications are not stored", lost); strings.Contains(says, want) != (lost > 0) {
+			t.Errorf("with %d lost, the drain says %s", lost, says)
 		}
-		if err == nil {
-			err = errors.New("")
-		}
-		if err.Error() != says {
-			t.Errorf("the drain says %v, want %s", err, says)
-		}
-		if strings.Contains(log.String(), line) != (lost > 0) {
+		if line := fmt.Sprintf("are lost\" count=%d", lost); strings.Contains(log.String(), line) != (lost > 0) {
 			t.Errorf("log, with %d lost:\n%s", lost, log.String())
 		}
 	}
-	f(nil, 0)
-	f(errors.New("away"), 2)
+	f(nil, patience, 0)
+	f(errors.New("away"), 2*time.Second, 2)
 }
 
 // Clients are told at a pace, so that they do not come back all at once; those for whom there is no time are counted.
 func TestDrainHasAPace(t *testing.T) {
 	t.Parallel()
-	const n = 100 // they would take 25 s
-	var log bytes.Buffer
-	e := startMemory(t, func(o *Options) { o.DrainPace = 4; o.Logger = slog.New(slog.NewTextHandler(&log, nil)) })
+	const n = 100 // they would take 100 s
+	log := &testclient.Log{}
+	e := startMemory(t, func(o *Options) { o.DrainPace = 1; o.Logger = slog.New(slog.NewTextHandler(log, nil)) })
 	for range n {
 		subscribed(t, e, query("", newItem()))
 	}
@@ -220,5 +210,60 @@ func TestAnnouncedDrain(t *testing.T) {
 	publish(t, e, "still here", 60, private(a))
 	if got := c.Bodies(1)[0]; got != "still here" {
 		t.Error(got)
+	}
+}
+
+type awayBus struct {
+	*simBus
+	away  atomic.Bool
+	tries atomic.Int64 // to publish while it is away
+}
+
+func (b *awayBus) Publish(ctx context.Context, ps []*protocol.Publication) (int, error) {
+	if b.away.Load() {
+		b.tries.Add(1)
+		return 0, errSim
+	}
+	return b.simBus.Publish(ctx, ps)
+}
+
+// What was accepted while the bus was away is stored before the end, if the bus comes back in time, and before anybody is told to go.
+func TestDrainStoresFirst(t *testing.T) {
+	bus := &awayBus{simBus: newSimBus(1, simFaults{})}
+	e := startEngine(t, bus, func(o *Options) { o.EchoInterval = 20 * time.Millisecond; o.AcceptTimeout = 10 * time.Millisecond })
+	socket := subscribed(t, e, query("", newItem()))
+	told := make(chan int, 1) // how many were stored when the client was told
+	go func() {
+		_, _ = socket.Receive() // a close frame
+		bus.mu.Lock()
+		defer bus.mu.Unlock()
+		told <- len(bus.stored)
+	}()
+	bus.away.Store(true)
+	for range 5 {
+		if err := e.Publish(t.Context(), []*protocol.Publication{publication("accepted", 60, private(newItem()))}); !errors.Is(err, poll.ErrAccepted) {
+			t.Fatal(err)
+		}
+	}
+	done := make(chan error, 1)
+	go func() {
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		defer cancel()
+		done <- e.Drain(ctx)
+	}()
+	testclient.Await(t, "the drain begins", e.admission.closed.Load)
+	tries := bus.tries.Load()
+	testclient.Await(t, "the bus is tried", func() bool { return bus.tries.Load() > tries+3 })
+	bus.away.Store(false)
+	if err := testclient.AwaitFrom(t, "the drain ends", done); err != nil {
+		t.Error(err)
+	}
+	if n := testclient.AwaitFrom(t, "the client is told", told); n != 5 {
+		t.Errorf("a client was told to go when %d of 5 publications were stored", n)
+	}
+	bus.mu.Lock()
+	defer bus.mu.Unlock()
+	if len(bus.stored) != 5 {
+		t.Errorf("%d of 5 publications are stored", len(bus.stored))
 	}
 }

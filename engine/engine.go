@@ -321,14 +321,7 @@ func (e *Engine) watchDelivery(ctx context.Context) {
 	}
 	e.prober.Begin()
 	trouble := outage.New(e.o.Logger, "clients get nothing", "waiting for it to pass")
-	ticker := time.NewTicker(e.o.EchoInterval)
-	defer ticker.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-ticker.C:
-		}
+	every(ctx, e.o.EchoInterval, func(time.Time) {
 		for i, l := range e.loops {
 			e.prober.Look(i, l.stats.turns.Load(), l.awake.Load())
 		}
@@ -338,7 +331,7 @@ func (e *Engine) watchDelivery(ctx context.Context) {
 		} else if e.feed.Silence() < e.o.silence() {
 			trouble.Failed(err)
 		}
-	}
+	})
 }
 
 var (

@@ -84,6 +84,41 @@ func TestConnectRate(t *testing.T) {
 	}
 }
 
+// Of a crowd everybody is told a time behind that of those who came before, and there is one for each.
+func TestCrowdIsToldInOrder(t *testing.T) {
+	t.Parallel()
+	const crowd, rate = 60, 2
+	e := startMemory(t, func(o *Options) { o.ConnectRate = rate })
+	begin := time.Now()
+	var least, last time.Time // when those who have come have their turn at the earliest, and the last of them at the latest
+	away := 0
+	for i := range crowd {
+		sent := time.Now()
+		c := dial(t, e)
+		c.Get("/nothing")
+		resp := c.Reply("GET")
+		_ = c.Close()
+		if resp.Status != http.StatusServiceUnavailable {
+			continue // the machine is so slow that nobody has to wait
+		}
+		seconds, err := strconv.Atoi(resp.Header.Get("Retry-After"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		after := time.Duration(seconds) * time.Second // rounded up
+		if last = time.Now().Add(after); last.Before(least) {
+			t.Errorf("client %d is told to come %v before one who came earlier", i, least.Sub(last))
+		}
+		if turn := sent.Add(after - time.Second); turn.After(least) {
+			least = turn
+		}
+		away++
+	}
+	if turns := time.Duration(away) * time.Second / rate; last.Sub(begin) < turns {
+		t.Errorf("%d clients were told to come within %v", away, last.Sub(begin))
+	}
+}
+
 // Nobody has more connections than an address may, until one ends; others do not notice.
 func TestConnectionsOfAnAddress(t *testing.T) {
 	t.Parallel()

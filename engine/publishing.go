@@ -177,7 +177,7 @@ func (q *publishQueue) run(ctx context.Context) {
 	defer q.close()
 	calls := callContext{parent: ctx}
 	defer calls.end()
-	retry := newRetry(10*time.Millisecond, time.Second)
+	retry := newRetry(10*time.Millisecond, 250*time.Millisecond)
 	for {
 		select {
 		case <-ctx.Done():

@@ -280,46 +280,6 @@ func TestPublishWhileTheBusIsAway(t *testing.T) {
 	}
 }
 
-type awayBus struct {
-	*simBus
-	away atomic.Bool
-}
-
-func (b *awayBus) Publish(ctx context.Context, ps []*protocol.Publication) (int, error) {
-	if b.away.Load() {
-		return 0, errSim
-	}
-	return b.simBus.Publish(ctx, ps)
-}
-
-// What was accepted while the bus was away is stored before the end, if the bus comes back in time.
-func TestDrainStoresFirst(t *testing.T) {
-	bus := &awayBus{simBus: newSimBus(1, simFaults{})}
-	e := startEngine(t, bus, func(o *Options) { o.EchoInterval = 20 * time.Millisecond; o.AcceptTimeout = 10 * time.Millisecond })
-	bus.away.Store(true)
-	for range 5 {
-		if err := e.Publish(t.Context(), []*protocol.Publication{publication("accepted", 60, private(newItem()))}); !errors.Is(err, poll.ErrAccepted) {
-			t.Fatal(err)
-		}
-	}
-	done := make(chan error, 1)
-	go func() {
-		ctx, cancel := context.WithTimeout(context.Background(), patience)
-		defer cancel()
-		done <- e.Drain(ctx)
-	}()
-	testclient.Await(t, "the drain begins", e.admission.closed.Load)
-	bus.away.Store(false)
-	if err := testclient.AwaitFrom(t, "the drain ends", done); err != nil {
-		t.Error(err)
-	}
-	bus.mu.Lock()
-	defer bus.mu.Unlock()
-	if len(bus.stored) != 5 {
-		t.Errorf("%d of 5 publications are stored", len(bus.stored))
-	}
-}
-
 // What a state may leave unread is bounded.
 func TestFloodBehindAPoll(t *testing.T) {
 	e := startMemory(t, nil)

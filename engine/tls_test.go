@@ -189,13 +189,16 @@ func TestLargeMessagesOverTLS(t *testing.T) {
 }
 
 func TestSlowReaderOverTLS(t *testing.T) {
-	e := startTLS(t, func(o *Options) { o.MaxBuffered = 1 << 16; o.PingInterval = 2 * time.Second })
+	t.Parallel()
+	e := startTLS(t, func(o *Options) { o.MaxBuffered = 1 << 16; o.PingInterval = 5 * time.Second }) // for which a write may be stuck
 	a := newItem()
 	c := dialTLS(t, e)
 	c.Upgrade(testSub + query("", a))
 	body := strings.Repeat("z", 1<<20)
 	testclient.Await(t, "the slow reader to be closed", func() bool {
-		publish(t, e, body, 0, private(a))
+		for range 16 {
+			publish(t, e, body, 0, private(a))
+		}
 		return e.Stats().Closes[CloseSlowReader.String()] == 1
 	})
 	testclient.Await(t, "the end of its connection", func() bool { return e.Stats().Encrypted == 0 })

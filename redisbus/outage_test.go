@@ -186,6 +186,19 @@ func TestFlush(t *testing.T) {
 	f("the last messages, in a failover", func(s *redistest.Server) { s.Do("SET", "server:messagecounter", "40") })
 }
 
+// TestFlushBetweenTwoPublications: who publishes and does not listen sends no echo that could raise the counter first.
+func TestFlushBetweenTwoPublications(t *testing.T) {
+	server := redistest.Start(t)
+	bus := open(t, redisbus.Options{Addr: server.Addr()})
+	ps := numbered(0, 2, alice)
+	publish(t, bus, ps[0])
+	server.Do("FLUSHALL")
+	publish(t, bus, ps[1])
+	if before, after := ps[0].ID, ps[1].ID; after.Startdate() != before.Startdate() || after.Counter() < before.Counter()+1000 {
+		t.Errorf("id %v after %v", after, before)
+	}
+}
+
 // TestFlushIsNoticedByAll: a process that has only listened knows the ids as well.
 func TestFlushIsNoticedByAll(t *testing.T) {
 	server := redistest.Start(t)

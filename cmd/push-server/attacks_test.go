@@ -28,7 +28,7 @@ func TestAttacks(t *testing.T) {
 	f := func(name string, quick bool, attack func(t *testing.T)) {
 		t.Run(name, func(t *testing.T) {
 			if !quick && !slow {
-				t.Skip("takes long: set PUSH_TEST_SLOW")
+				t.Skip("make test-attacks runs it")
 			}
 			attack(t)
 		})

@@ -34,6 +34,7 @@ func TestFaultsCrowd(t *testing.T) {
 	in.waitDelivering(t)
 	l := newLoad(t, in, loadSize{channels: backends})
 	var statuses [600]atomic.Int64
+	var accepted atomic.Int64 // when the last 202 came, in Unix nanoseconds
 	var listening, publishing sync.WaitGroup
 	for _, ch := range l.channels {
 		socket := dialSubscriber(t, in.subs[0], testclient.Query(true, "", ch.Signed()))
@@ -47,7 +48,7 @@ func TestFaultsCrowd(t *testing.T) {
 	begin := time.Now()
 	for i, ch := range l.channels {
 		publishing.Go(func() {
-			time.Sleep(pace * time.Duration(i) / backends) // so that they do not come all at once
+			_ = l.sleep(pace * time.Duration(i) / backends) // so that they do not come all at once
 			tick := time.NewTicker(pace)
 			defer tick.Stop()
 			for n := 1; n <= each; {
@@ -62,19 +63,24 @@ func TestFaultsCrowd(t *testing.T) {
 				if statuses[reply.Status].Add(1); reply.Status != 503 {
 					n++
 				}
+				if reply.Status == 202 {
+					noteLongest(&accepted, time.Duration(time.Now().UnixNano()))
+				}
 			}
 		})
 	}
-	time.Sleep(2 * time.Second)
+	f := &faultRun{load: l}
+	f.last(2 * time.Second)
 	redis.Pause()
-	time.Sleep(8 * time.Second)
+	f.last(8 * time.Second)
 	redis.Resume()
+	resumed := time.Now()
 	publishing.Wait()
 	rate := backends * each / time.Since(begin).Seconds()
 	listening.Wait()
-	f := &faultRun{load: l}
 	f.checkWaits(slowness())
-	t.Logf("%.0f publications a second; %d answers 200, %d 202, %d 503", rate, statuses[200].Load(), statuses[202].Load(), statuses[503].Load())
+	t.Logf("%.0f publications a second; %d answers 200, %d 202, %d 503; the last 202 was %v after the return of Redis", rate,
+		statuses[200].Load(), statuses[202].Load(), statuses[503].Load(), time.Unix(0, accepted.Load()).Sub(resumed).Round(time.Millisecond))
 }
 
 // TestFaultsEmptied: Redis loses its data ten times, while publishers, 200 times a second, do not pause. What a server has given to anybody it
@@ -99,11 +105,12 @@ func TestFaultsEmptied(t *testing.T) {
 	e.listen()
 	var publishing sync.WaitGroup
 	publishing.Go(e.publish)
+	f := &faultRun{load: e.load}
 	for range 10 {
-		time.Sleep(time.Second)
+		f.last(time.Second)
 		redis.Restart()
 	}
-	time.Sleep(time.Second)
+	f.last(time.Second)
 	close(e.stop)
 	publishing.Wait()
 	e.work.Wait()
