@@ -34,6 +34,7 @@ const (
 	simPublications = 40
 	simTraffic      = 200 * time.Millisecond // how long publications come
 	simLimit        = 30 * time.Second
+	simSequence     = 1<<32 - simPublications/2 // numbers of the window pass 32 bits on the way, as after 50 days of 1,000 a second
 )
 
 // world is one schedule.
@@ -97,6 +98,8 @@ func (w *world) startProcess(from []Position) *Feed {
 	b := &simBus{sim: w.sim, store: w.store, faults: &w.faults}
 	w.store.buses = append(w.store.buses, b)
 	f := New(b, w.options)
+	f.window.head.Store(simSequence)
+	f.window.tail.Store(simSequence)
 	b.handler = f
 	for i := range simLoops {
 		l := &simLoop{world: w, bus: b}
@@ -105,6 +108,7 @@ func (w *world) startProcess(from []Position) *Feed {
 			p = &from[i]
 		}
 		l.reader = f.NewReader(l, p)
+		l.reader.cursor = simSequence
 		w.loops = append(w.loops, l)
 	}
 	for _, task := range f.Tasks() {
