@@ -85,5 +85,6 @@ func TestImage(t *testing.T) {
 	m.run("setsid " + container + ">/tmp/log 2>&1 </dev/null &")
 	m.await(container + "health")
 	m.run(container + "publish --expiry 1m " + exampleChannel + " hello")
+	m.openPortal(container + "%s").hears()
 	m.says(container+"subscribe --mid 00000000000000000000000000 --expect 1 --timeout 20s "+exampleChannel, "hello")
 }

@@ -14,7 +14,10 @@ func TestDeb(t *testing.T) {
 	const dpkg = "dpkg --no-triggers --force-unsafe-io "
 	m.run(dpkg + "--install /tmp/push-server_1.2.3_*.deb")
 	m.operate()
+	p := m.openPortal("push-server %s --config /etc/push-server")
+	p.hears()
 	m.upgrade(dpkg + "--install /tmp/push-server_1.2.4_*.deb")
+	p.hears()
 	m.run(dpkg + "--remove push-server")
 	m.says("cat /systemctl.log", "disable --now push-server-one.service")
 	m.run("pkill -x push-server; while pgrep -x push-server; do sleep 0.1; done") // what systemd would have done

@@ -20,18 +20,20 @@ type machine struct {
 	root string // as its processes see it
 }
 
-const bootScript = `set -eu
+const layRoot = `set -eu
 mount -t tmpfs none "$1"
 mkdir "$1/upper" "$1/work" "$1/whole"
 mount -t overlay overlay -o lowerdir=/,upperdir="$1/upper",workdir="$1/work" "$1/whole"
 mount -t proc proc "$1/whole/proc"
-mount --rbind /dev "$1/whole/dev"
 mount -t tmpfs none "$1/whole/run"
 mount -t tmpfs none "$1/whole/tmp"
 ip link set lo up
 whole=$1/whole
 shift
 cp "$@" "$whole/tmp"
+`
+
+const idle = layRoot + `mount --rbind /dev "$whole/dev"
 echo ready
 while :; do sleep 60; done` // and bury what is orphaned
 
@@ -39,9 +41,18 @@ while :; do sleep 60; done` // and bury what is orphaned
 func boot(t *testing.T, files ...string) *machine {
 	t.Helper()
 	dir := t.TempDir()
-	m := &machine{t: t, root: filepath.Join(dir, "whole")}
-	m.init = exec.Command("bash", append([]string{"-c", bootScript, "boot", dir}, files...)...)
-	m.init.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNS | syscall.CLONE_NEWPID | syscall.CLONE_NEWNET, Pdeathsig: syscall.SIGKILL}
+	return bootAs(t, idle, dir, filepath.Join(dir, "whole"), files)
+}
+
+// bootAs starts a machine whose first process is a script that prints "ready".
+func bootAs(t *testing.T, script, dir, root string, files []string) *machine {
+	t.Helper()
+	m := &machine{t: t, root: root}
+	m.init = exec.Command("bash", append([]string{"-c", script, "boot", dir}, files...)...)
+	m.init.SysProcAttr = &syscall.SysProcAttr{
+		Cloneflags: syscall.CLONE_NEWNS | syscall.CLONE_NEWPID | syscall.CLONE_NEWNET | syscall.CLONE_NEWIPC | syscall.CLONE_NEWUTS,
+		Pdeathsig:  syscall.SIGKILL,
+	}
 	var complaint bytes.Buffer
 	m.init.Stderr = &complaint
 	out, err := m.init.StdoutPipe()
