@@ -105,7 +105,8 @@ func (a *audience) comeBack() {
 	for i := range a.live {
 		a.live[i].Close()
 		a.polls[i].Close()
-		a.live[i] = testclient.Subscribe(a.s.t, a.s.config.addr("sub"), subPath+testclient.Query(i%2 == 0, a.mids[i], a.ch.Signed()))
+		a.live[i] = testclient.Open(a.s.t, a.s.config.addr("sub"))
+		a.live[i].Upgrade(subPath + testclient.Query(i%2 == 0, a.mids[i], a.ch.Signed()))
 		a.polls[i] = testclient.Open(a.s.t, a.s.config.addr("sub"))
 		a.ask(i)
 	}

@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -184,6 +185,9 @@ func (a *audience) publish() {
 func (a *audience) hear() {
 	a.s.t.Helper()
 	want := fmt.Sprint(a.sent)
+	for _, c := range slices.Concat(a.live, a.polls) {
+		c.SetDeadline(time.Now().Add(patience)) // a test may last longer than that of the first moment
+	}
 	for i, c := range a.live {
 		if got := c.Bodies(1); len(got) != 1 || got[0] != want {
 			a.s.t.Fatalf("client %d got %q, want %s\n%s", i, got, want, a.s.log())
