@@ -21,6 +21,9 @@ const (
 
 	// upgradeTail is how long after an upgrade messages count as those that it has delayed.
 	upgradeTail = 250 * time.Millisecond
+
+	// leastUpgrades is from how many on memory is judged: how much garbage there is at the moment is chance.
+	leastUpgrades = 20
 )
 
 var upgrade = &Scenario{
@@ -191,7 +194,7 @@ func (t *Trial) judgeUpgrades(u *upgrades) error {
 	switch grown := u.memory[last] - u.memory[first]; {
 	case u.retries > 0:
 		return fmt.Errorf("bench: %d attempts to connect failed", u.retries)
-	case grown > maxDriftBytes && 100*grown > maxDrift*u.memory[first]:
+	case len(u.memory) >= leastUpgrades && grown > maxDriftBytes && 100*grown > maxDrift*u.memory[first]:
 		return fmt.Errorf("bench: memory grew from %.1f to %.1f MB over %d upgrades", u.memory[first]/1e6, u.memory[last]/1e6, len(u.pauses))
 	case u.files[last] > u.files[first]+maxDescriptors+float64(t.N)*upgradeChurn:
 		return fmt.Errorf("bench: descriptors grew from %.0f to %.0f over %d upgrades", u.files[first], u.files[last], len(u.pauses))
