@@ -132,6 +132,25 @@ func TestIDUnderWayInTwoGaps(t *testing.T) {
 	}
 }
 
+// A connection of the bus that is alive and brings nothing is given up, and what it has swallowed is read from history.
+func TestDeafBusIsConnectedAnew(t *testing.T) {
+	t.Parallel()
+	bus := newSimBus(1, simFaults{})
+	e := startEngine(t, bus, func(o *Options) { o.EchoInterval = 20 * time.Millisecond })
+	a := newItem()
+	live := subscribed(t, e, query("", a))
+	bus.mu.Lock()
+	bus.deaf = true
+	bus.mu.Unlock()
+	publish(t, e, "unheard", 600, private(a))
+	if got := live.Bodies(1)[0]; got != "unheard" {
+		t.Errorf("got %q", got)
+	}
+	if e.Stats().BusRebuilds == 0 {
+		t.Error("nobody has connected anew")
+	}
+}
+
 // An empty store has no counter, and its first echo says zero. Who has an id from before the first one that comes by gets what was stored
 // all the same; from there on the window answers.
 func TestEverythingFromAnEmptyStore(t *testing.T) {

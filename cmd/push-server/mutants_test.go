@@ -65,7 +65,7 @@ var mutants = []mutant{
 	{22, "engine/engine.go", "return e.undelivered()", "return nil", "./engine", "TestLoopThatDoesNotTurn"},
 	{27, "protocol/signature.go", "s.digits = hex.AppendEncode(s.digits[:0], s.sum)", "if i > 0 { return false }; s.digits = hex.AppendEncode(s.digits[:0], s.sum)",
 		"./engine", "TestConnectionsByKey"},
-	{22, "engine/feed/probe.go", "bus.Reconnect()", "_ = bus", "./cmd/push-server", "TestFaults/silent_subscriptions"},
+	{22, "engine/feed/probe.go", "bus.Reconnect()", "_ = bus", "./engine", "TestDeafBusIsConnectedAnew"},
 	{23, "engine/http.go", "s.skip = uint32(l.head.ContentLength)", "s.skip = 0", "./engine", "TestRequestsAreReadAsByNginx"},
 	{23, "poll/gate.go", "if h.hasLength || h.body == chunked || h.http10", "if h.body == chunked || h.http10", "./poll", "TestRequestsAreReadAsByGo"},
 	{24, "protocol/frame.go", "a.opCode == ws.OpText && !a.text.scan(part)", "false", "./protocol", "TestRFC6455"},
