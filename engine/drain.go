@@ -207,12 +207,14 @@ func (l *loop) end(s *Session, reason CloseReason) {
 	}
 }
 
-// Stop ends service at once.
+// Stop ends service at once. A call while another one is under way waits for that one.
 func (e *Engine) Stop(ctx context.Context) error {
 	e.admission.closed.Store(true)
 	e.stopping.Store(true)
 	e.cancel()
 	e.handOffs.closeAll()
+	e.ending.Lock() // a drain ends with a Stop, too
+	defer e.ending.Unlock()
 	e.prober.Close()
 	e.stopTLS()
 	e.stopLoops(ctx)

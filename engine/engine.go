@@ -57,6 +57,7 @@ type Engine struct {
 
 	controls       sync.RWMutex // held while somebody from outside wakes a loop
 	controlsClosed bool
+	ending         sync.Mutex
 	latency        *latency.Set
 	input          *budget.Budget // unread input of all connections
 	bodies         *budget.Budget // of requests that are answered by goroutines
