@@ -14,11 +14,11 @@ done
 exec unshare --cgroup bash -c '` + layRoot + `
 mount -t sysfs sysfs "$whole/sys"
 if [ -e /sys/fs/cgroup/cgroup.procs ]; then
-	mount -t cgroup2 cgroup2 "$whole/sys/fs/cgroup"
+	mount -t cgroup2 cgroup2 "$whole/sys/fs/cgroup" || { echo "unable: control groups cannot be mounted"; exit; }
 else
 	mount -t tmpfs none "$whole/sys/fs/cgroup"
 	mkdir "$whole/sys/fs/cgroup/systemd"
-	mount -t cgroup -o none,name=systemd cgroup "$whole/sys/fs/cgroup/systemd"
+	mount -t cgroup -o none,name=systemd cgroup "$whole/sys/fs/cgroup/systemd" || { echo "unable: control groups cannot be mounted"; exit; }
 fi
 mount -t tmpfs -o mode=755 none "$whole/dev"
 mkdir "$whole/dev/pts" "$whole/dev/shm"
