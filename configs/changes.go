@@ -11,6 +11,7 @@ import (
 // Change says when another value of a key takes effect.
 type Change uint8
 
+// From the least to the most that it takes.
 const (
 	onReload  Change = iota + 1 // when the running server reads its configuration again
 	onUpgrade                   // when another process takes the place of the server with its connections
@@ -20,12 +21,18 @@ const (
 // Reloads says whether it takes effect while the server runs.
 func (c Change) Reloads() bool { return c == onReload }
 
+// Restarts says whether nothing less than another server does.
+func (c Change) Restarts() bool { return c == onRestart }
+
 // String is what brings the change about.
 func (c Change) String() string {
-	if c == onReload {
+	switch c {
+	case onReload:
 		return "SIGHUP"
+	case onUpgrade:
+		return "upgrade"
 	}
-	return "restart" // there is no other way to replace a process yet
+	return "restart"
 }
 
 // Difference is a key for which two configurations have different values.
@@ -69,6 +76,10 @@ func Compare(from, to []Value) (all []Difference, hidden []string) {
 	for i := range from {
 		was[from[i].Key] = &from[i]
 	}
+	moved := movesOf(from, to)
+	differ := func(key string, a, b any) {
+		all = append(all, Difference{key, a, b, moved.changeOf(key, a == nil || b == nil)})
+	}
 	for i := range to {
 		v := &to[i]
 		old := was[v.Key]
@@ -78,24 +89,17 @@ func Compare(from, to []Value) (all []Difference, hidden []string) {
 		case !known:
 			hidden = append(hidden, v.Key)
 		case !same && old == nil:
-			all = append(all, Difference{v.Key, nil, v.Value, onRestart})
+			differ(v.Key, nil, v.Value)
 		case !same:
-			all = append(all, Difference{v.Key, old.Value, v.Value, changeOf(v.Key)})
+			differ(v.Key, old.Value, v.Value)
 		}
 	}
 	for i := range from { // what is left was there only before
 		if v := &from[i]; was[v.Key] != nil {
-			all = append(all, Difference{v.Key, v.Value, nil, onRestart})
+			differ(v.Key, v.Value, nil)
 		}
 	}
 	return all, hidden
-}
-
-func changeOf(key string) Change {
-	if o := byKey[pattern(key)]; o != nil {
-		return o.changes
-	}
-	return onRestart
 }
 
 // equal says whether two values are the same, if that can be known.

@@ -29,7 +29,7 @@ func valid(t *testing.T, text string) *Config {
 
 const before = `{
 	"servers": [{"port": 8010, "hostname": "127.0.0.1", "routes": {"sub": "/s"}}],
-	"storage": {"type": "memory", "password": "hush-1"},
+	"storage": {"password": "hush-1"},
 	"limits": {"maxConnPerChannel": 100},
 	"security": {"key": ["hush-2-and-more-than-sixteen", "hush-3-and-more-than-sixteen"]},
 	"push": {"pubAllow": ["10.0.0.1"], "pollTimeout": "30s", "operators": {"profiles": false}}
@@ -38,7 +38,7 @@ const before = `{
 // A configuration that differs in every way that there is.
 const after = `{
 	"servers": [{"port": 8011, "hostname": "127.0.0.1", "routes": {"sub": "/s"}}, {"port": 9010, "hostname": "127.0.0.1", "routes": {"pub": "/p"}}],
-	"storage": {"type": "memory", "password": "hush-4"},
+	"storage": {"password": "hush-4"},
 	"limits": {"maxConnPerChannel": 50, "maxPayload": 2000000},
 	"security": {"key": ["hush-2-and-more-than-sixteen", "hush-5-and-more-than-sixteen"]},
 	"push": {"pubAllow": ["10.0.0.1", "10.0.0.2"], "pollTimeout": "40s", "maxBuffered": 5000000, "windowBytes": 67108864}
@@ -56,13 +56,13 @@ func TestDifferences(t *testing.T) {
 	t.Parallel()
 	want := []string{
 		`servers[0].port: 8010 → 8011, restart`,
-		`servers[1].port: absent → 9010, restart`,
-		`servers[1].routes.pub: absent → /p, restart`,
-		`storage.password: *** → ***, restart`,
-		`limits.maxPayload: 1048576 → 2000000, restart`,
+		`servers[1].port: absent → 9010, upgrade`,
+		`servers[1].routes.pub: absent → /p, upgrade`,
+		`storage.password: *** → ***, upgrade`,
+		`limits.maxPayload: 1048576 → 2000000, upgrade`,
 		`limits.maxConnPerChannel: 100 → 50, SIGHUP`,
 		`security.key: *** → ***, SIGHUP`,
-		`push.pollTimeout: 30s → 40s, restart`,
+		`push.pollTimeout: 30s → 40s, upgrade`,
 		`push.maxBuffered: 1048576 → 5000000, SIGHUP`,
 		`push.pubAllow: ["10.0.0.1"] → ["10.0.0.1","10.0.0.2"], SIGHUP`,
 		`push.operators.profiles: false → true, SIGHUP`,
@@ -75,7 +75,7 @@ func TestDifferences(t *testing.T) {
 		t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
 	}
 	back := said(b.Differences(a))
-	if !slices.Contains(back, "servers[1].port: 9010 → absent, restart") || !slices.Contains(back, "limits.maxConnPerChannel: 50 → 100, SIGHUP") {
+	if !slices.Contains(back, "servers[1].port: 9010 → absent, upgrade") || !slices.Contains(back, "limits.maxConnPerChannel: 50 → 100, SIGHUP") {
 		t.Errorf("backwards:\n%s", strings.Join(back, "\n"))
 	}
 	for _, c := range []*Config{a, b} {
@@ -137,8 +137,8 @@ func TestAdoptOtherCertificates(t *testing.T) {
 	t.Parallel()
 	with := func(ssl ...*SSL) *Config {
 		c := Default()
-		for _, s := range ssl {
-			c.Servers = append(c.Servers, Server{SSL: s})
+		for i, s := range ssl {
+			c.Servers = append(c.Servers, Server{Port: 8010 + i, Routes: Routes{Sub: "/s"}, SSL: s})
 		}
 		return c
 	}
@@ -154,7 +154,7 @@ func TestAdoptOtherCertificates(t *testing.T) {
 	want := []string{
 		`servers[0].ssl.key: k → k2, SIGHUP`, `servers[1].ssl.key: absent → k, restart`,
 		`servers[0].ssl.cert: c → c2, SIGHUP`, `servers[1].ssl.cert: absent → c, restart`,
-		`servers[0].ssl.ciphers: x → y, restart`, `servers[1].ssl.ciphers: absent → "", restart`,
+		`servers[0].ssl.ciphers: x → y, upgrade`, `servers[1].ssl.ciphers: absent → "", restart`,
 		`servers[2].ssl.key: k → absent, restart`, `servers[2].ssl.cert: c → absent, restart`, `servers[2].ssl.ciphers: "" → absent, restart`,
 	}
 	if got := said(a.Differences(b)); !slices.Equal(got, want) {
@@ -167,7 +167,62 @@ func TestAnEmptySectionIsADifference(t *testing.T) {
 	t.Parallel()
 	a, b := Default(), Default()
 	b.Storage.TLS.On = true
-	if got := said(a.Differences(b)); !slices.Equal(got, []string{"storage.tls: false → true, restart"}) {
+	if got := said(a.Differences(b)); !slices.Equal(got, []string{"storage.tls: false → true, upgrade"}) {
+		t.Error(got)
+	}
+}
+
+// Clients stay connected if the next process listens where they are, in the same way; what is listened at by nobody with clients may come
+// and go.
+func TestListenersComeAndGo(t *testing.T) {
+	t.Parallel()
+	const sub, pub, tls = `"routes":{"sub":"/s"}`, `"routes":{"pub":"/p"}`, `"ssl":{"cert":"c","key":"k"}`
+	at := func(port int, more ...string) string {
+		return fmt.Sprintf(`{"port":%d,"hostname":"127.0.0.1",%s}`, port, strings.Join(more, ","))
+	}
+	parsed := func(text string) *Config {
+		c, problems := parse("f.json", []byte(text))
+		if c == nil {
+			t.Fatal(problems)
+		}
+		return c
+	}
+	servers := func(all ...string) string { return `{"servers":[` + strings.Join(all, ",") + `]}` }
+	f := func(want Change, from, to string) {
+		t.Helper()
+		most := Change(0)
+		all := parsed(from).Differences(parsed(to)) // certificates are not there
+		for _, d := range all {
+			most = max(most, d.Change)
+		}
+		if most != want {
+			t.Errorf("%s → %s takes %s, want %s: %q", from, to, most, want, said(all))
+		}
+	}
+	one := servers(at(8010, sub))
+	f(onUpgrade, one, servers(at(8010, sub), at(9010, pub)))
+	f(onUpgrade, servers(at(8010, sub), at(9010, pub)), one)
+	f(onUpgrade, one, servers(at(8011, sub), at(8010, sub)))
+	f(onUpgrade, servers(at(8010, sub), at(9010, pub)), servers(at(8010, sub), at(9011, pub)))
+	f(onUpgrade, servers(at(9010, pub), at(8010, sub)), servers(at(8010, sub), at(9010, pub)))
+	f(onUpgrade, servers(at(8010, sub), at(9010, pub)), servers(at(8010, sub), at(9010, pub, tls)))
+	f(onUpgrade, one, servers(at(8010, `"proxyProtocol":true`, sub)))
+	f(onUpgrade, one, servers(at(8010, `"routes":{"sub":"/other","rest":"/r"}`)))
+	f(onRestart, one, servers(at(8011, sub)))
+	f(onRestart, servers(at(8010, sub), at(8011, sub)), one)
+	f(onRestart, one, servers(at(8010, sub, tls)))
+	f(onRestart, one, servers(at(8010, pub), at(8011, sub)))
+	f(onRestart, servers(at(8010, sub), at(9010, pub)), servers(at(8010, sub), at(9010, sub)))
+	f(onRestart, servers(at(8010, sub), at(9010, pub)), servers(at(8010, sub), `{"port":9010,`+pub+`}`))
+}
+
+// With a process that keeps what was published in its memory, no other one can go on.
+func TestMemoryEndsWithItsProcess(t *testing.T) {
+	t.Parallel()
+	a, b := Default(), Default()
+	a.Storage.Type, b.Storage.Type = StorageMemory, StorageMemory
+	b.Push.Loops, b.Push.ConnectRate = 3, 5
+	if got := said(a.Differences(b)); !slices.Equal(got, []string{"push.loops: 0 → 3, restart", "push.connectRate: 0 → 5, SIGHUP"}) {
 		t.Error(got)
 	}
 }

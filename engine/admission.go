@@ -25,17 +25,25 @@ type admission struct {
 	active atomic.Int64
 	closed atomic.Bool // draining: nobody comes in any more
 
-	rate      *ratelimit.Rate      // of connections that come; nil: no limit
-	addresses *ratelimit.Addresses // nil: they have no limits
-	proxies   *realip.Proxies      // nil: there are none
+	rate      *ratelimit.Rate // of connections that come
+	addresses *ratelimit.Addresses
+	proxies   *realip.Proxies // nil: there are none
 }
 
 func (a *admission) begin(o *Options) {
 	a.rate, a.addresses, a.proxies = ratelimit.NewRate(o.ConnectRate), ratelimit.NewAddresses(o.Address), realip.New(o.Proxies)
 }
 
+// change has the limits of s count for whoever comes next.
+func (a *admission) change(s *settings) {
+	a.most.Store(int64(s.MaxConnections))
+	a.adjust()
+	a.rate.Change(s.ConnectRate)
+	a.addresses.Change(s.Address)
+}
+
 // limitsClients says whether it matters who a client is, or how many come.
-func (a *admission) limitsClients() bool { return a.rate != nil || a.addresses != nil }
+func (a *admission) limitsClients() bool { return a.rate.Limits() || a.addresses.Limits() }
 
 // admit says whether a client at addr may connect: CloseNone, or why not, and after how long it is to come again. What it takes of its
 // address has to be left. begins is false for what goes on: the next poll of somebody who polls.

@@ -250,3 +250,27 @@ func TestWrongSettingsChangeNothing(t *testing.T) {
 	f("unknown signature algorithm", func(s *Settings) { s.Algo = "rot13" })
 	f("MaxPayload cannot change from 1048576 to 5", func(s *Settings) { s.Limits.MaxPayload = 5 })
 }
+
+// Limits of who comes count from the next connection on; who is in stays, and counts if there was a limit.
+func TestLimitsOfWhoComesChange(t *testing.T) {
+	t.Parallel()
+	e := startMemory(t, func(o *Options) { o.Address.Connections = 3 })
+	a := newItem()
+	cs := []*testclient.Client{subscribed(t, e, query("", a)), subscribed(t, e, query("", a))}
+	changeSettings(t, e, func(s *Settings) { s.Address.Connections = 2 })
+	refused(t, dial(t, e))
+	changeSettings(t, e, func(s *Settings) { s.Address.Connections = 0 })
+	cs = append(cs, subscribed(t, e, query("", a)))
+	changeSettings(t, e, func(s *Settings) { s.ConnectRate = 1 })
+	testclient.Await(t, "somebody to be turned away", func() bool {
+		c := dial(t, e)
+		c.Get("/nothing")
+		return c.Reply("GET").Status == http.StatusServiceUnavailable
+	})
+	changeSettings(t, e, func(s *Settings) { s.ConnectRate = 0 })
+	cs = append(cs, subscribed(t, e, query("", a)))
+	publish(t, e, "x", 0, private(a))
+	for _, c := range cs {
+		c.Bodies(1)
+	}
+}

@@ -198,6 +198,7 @@ func (d *Departure) write(ctx context.Context, since uint64) error {
 	d.Sessions = slices.Concat(written...)
 	slices.SortStableFunc(d.Sessions, func(a, b Parting) int { return int(a.left - b.left) })
 	d.State.Sessions, d.State.Subscriptions = len(d.Sessions), e.subscriptions.Load()
+	d.State.Keys = e.settings.Load().digests()
 	return nil
 }
 
@@ -314,6 +315,12 @@ func unsent(c gnet.Conn) (b []byte) {
 		panic("BUG: engine: output that gnet has cannot be read: " + err.Error())
 	}
 	return slices.Concat(parts...)
+}
+
+// Stay has all sessions stay, to end here: only the ports go.
+func (d *Departure) Stay() {
+	d.State, d.Sessions = handover.Engine{}, nil
+	clear(d.gone)
 }
 
 // Cancel has everything go on as if nothing had been.

@@ -195,9 +195,7 @@ func (e *Engine) run() {
 	e.background(e.notices.run)
 	e.background(e.trim)
 	e.background(e.watchDelivery)
-	if e.admission.addresses != nil {
-		e.background(e.forgetAddresses)
-	}
+	e.background(e.forgetAddresses)
 	if e.presence != nil {
 		e.background(e.presence.due.Run)
 	}

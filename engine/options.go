@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"crypto/sha256"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -42,9 +43,6 @@ type Options struct {
 	// Settings are what the engine begins with.
 	Settings
 
-	// Who may come.
-	ConnectRate int              // connections that come in a second; default: no limit
-	Address     ratelimit.Limits // of the connections of one address; default: none
 	// Proxies are whose connections carry requests of others, and who is believed to say of whom: a WebSocket or a poll that comes from
 	// there counts as a connection of its client, and the connection itself does not.
 	Proxies []netip.Prefix
@@ -101,6 +99,10 @@ type Settings struct {
 	StatAllow []netip.Prefix   // whose connections may ask for the statistics page; empty: everybody's
 	PubAllow  []netip.Prefix   // the same for publishing, and for questions who is online
 	Origins   protocol.Origins // pages whose scripts may open WebSockets
+
+	// Who may come.
+	ConnectRate int              // connections that come in a second; default: no limit
+	Address     ratelimit.Limits // of the connections of one address; default: none
 
 	// How many there may be.
 	MaxConnections    int // connections of the process; default, and at most: what the descriptor limit leaves, which may change
@@ -168,8 +170,7 @@ func (e *Engine) Change(ctx context.Context, to Settings) error {
 func (e *Engine) use(s *settings) {
 	e.settings.Store(s)
 	e.http.Store(e.newHandlers(s))
-	e.admission.most.Store(int64(s.MaxConnections))
-	e.admission.adjust()
+	e.admission.change(s)
 	e.input.SetLimit(int64(s.InputTotal))
 	e.output.SetLimit(int64(s.OutputTotal))
 	e.pending.SetLimit(int64(s.PendingTotal))
@@ -218,6 +219,29 @@ func (l *loop) renumberKeys(was, now [][]byte) {
 	for i, n := range listening {
 		l.stats.keys[i].Store(n)
 	}
+}
+
+// digests stand for the keys, in their order.
+func (s *Settings) digests() (all [][]byte) {
+	for _, key := range s.keys() {
+		sum := sha256.Sum256(key)
+		all = append(all, sum[:])
+	}
+	return all
+}
+
+// numbersAmong is the number that each of these keys has here.
+func (s *Settings) numbersAmong(digests [][]byte) (numbers [MaxKeys + 1]uint8) {
+	here := s.digests()
+	for i := range numbers {
+		numbers[i] = removedKey
+		if i < len(digests) {
+			if at := slices.IndexFunc(here, func(k []byte) bool { return bytes.Equal(k, digests[i]) }); at >= 0 {
+				numbers[i] = uint8(at)
+			}
+		}
+	}
+	return numbers
 }
 
 // V5 is version 5 of the protocol: tokens and JSON-RPC.

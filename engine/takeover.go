@@ -43,7 +43,8 @@ type Takeover struct {
 	sessions []arriving
 	made     uint64 // subscriptions
 
-	listeners []int // by those of the process before
+	listeners []int              // by those of the process before
+	keys      [MaxKeys + 1]uint8 // the same
 }
 
 // arriving is a session on its way to a loop, with its socket.
@@ -122,7 +123,8 @@ func (e *Engine) Receive(w *handover.Engine, listeners []int) (*Takeover, error)
 		return nil, fmt.Errorf("engine: %d connections are more than there is room for: %d", w.Sessions, room)
 	}
 	return &Takeover{
-		engine: e, served: served, made: w.Subscriptions, listeners: listeners, sessions: make([]arriving, 0, max(w.Sessions, 0)),
+		engine: e, served: served, made: w.Subscriptions, listeners: listeners, keys: e.settings.Load().numbersAmong(w.Keys),
+		sessions: make([]arriving, 0, max(w.Sessions, 0)),
 	}, nil
 }
 
@@ -186,10 +188,10 @@ func (a *arriving) read(t *Takeover) (err error) {
 			errs[6] = fmt.Errorf("flag %q is not known", name)
 		}
 	}
-	if w.Listener < 0 || w.Listener >= len(t.listeners) || int(w.Key) >= MaxKeys {
+	if w.Listener < 0 || w.Listener >= len(t.listeners) || w.Key > removedKey {
 		return errors.New("it belongs to a port, or to a key, that is not there")
 	}
-	w.Listener = t.listeners[w.Listener]
+	w.Listener, w.Key = t.listeners[w.Listener], t.keys[w.Key]
 	if a.timer == timerGrace { // the question is asked again
 		a.timer, w.Left = timerPoll, 0
 	}

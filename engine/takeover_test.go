@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -313,4 +314,31 @@ func TestRelay(t *testing.T) {
 		<-h.fault
 	}
 	t.Logf("%d messages, longest pause %v", sent, r.pause)
+}
+
+// Sessions know their key among those of the next process, and stay if it is none there any more.
+func TestKeysPassOver(t *testing.T) {
+	t.Parallel()
+	const next = "the key of tomorrow"
+	r := startRelay(t, nil)
+	it := newItem()
+	c := subscribed(t, r.now, query("", it))
+	f := func(keys []string, removed int, want ...int) {
+		t.Helper()
+		r.change = func(o *Options) {
+			o.Key, o.OlderKeys = []byte(keys[0]), nil
+			for _, key := range keys[1:] {
+				o.OlderKeys = append(o.OlderKeys, []byte(key))
+			}
+		}
+		r.pass()
+		if st := r.now.Stats(); !slices.Equal(st.ByKey, want) || st.ByRemovedKey != removed {
+			t.Errorf("%v and %d with a key that was removed, want %v and %d", st.ByKey, st.ByRemovedKey, want, removed)
+		}
+		publish(t, r.now, "x", 60, private(it))
+		c.Bodies(1)
+	}
+	f([]string{next, testKey}, 0, 0, 1)
+	f([]string{next}, 1, 0)
+	f([]string{next, testKey}, 1, 0, 0)
 }

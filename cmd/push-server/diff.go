@@ -30,8 +30,9 @@ func diffCommand(files *[]string) *cobra.Command {
 	var timeout time.Duration
 	cmd := &cobra.Command{
 		Use:   "diff --config NEW [--against OLD]",
-		Short: "Say what another configuration would change, and what it takes: SIGHUP or a restart",
-		Long: `Say key by key in what a configuration differs from the one that counts now, and whether SIGHUP is enough for that or a restart is needed.
+		Short: "Say what another configuration would change, and what it takes: SIGHUP, an upgrade or a restart",
+		Long: `Say key by key in what a configuration differs from the one that counts now, and whether SIGHUP is
+enough for that, or push-server upgrade, which disconnects nobody either, or a restart is needed.
 Problems of it are printed first, as check does.
 
 What counts now is asked of the running server, at the push.metrics of NEW. It does not tell secrets, so that those are not compared. Where it
@@ -116,8 +117,15 @@ func (old *counted) diff(c *configs.Config, w io.Writer) error {
 	} else {
 		all, hidden = configs.Compare(old.values, c.Effective())
 	}
-	atOnce := printDifferences(w, "takes effect with SIGHUP", all, true)
-	later := printDifferences(w, "needs a restart", all, false)
+	var counts []string
+	for _, g := range []struct{ change, title, sum string }{
+		{"SIGHUP", "takes effect with SIGHUP", "with SIGHUP"}, {"upgrade", "takes effect with an upgrade", "with an upgrade"},
+		{"restart", "needs a restart", "with a restart"},
+	} {
+		if n := printDifferences(w, g.title, g.change, all); n > 0 {
+			counts = append(counts, fmt.Sprintf("%d %s", n, g.sum))
+		}
+	}
 	if len(hidden) > 0 {
 		fmt.Fprintf(w, "not compared, since they are secrets, which %s does not tell: %s\n", old.name, strings.Join(hidden, ", "))
 	}
@@ -125,12 +133,12 @@ func (old *counted) diff(c *configs.Config, w io.Writer) error {
 		fmt.Fprintf(w, "no key differs from %s\n", old.name)
 		return nil
 	}
-	return fmt.Errorf("%w: %s, %d with SIGHUP, %d with a restart", errDiffers, count(len(all), "key"), atOnce, later)
+	return fmt.Errorf("%w: %s, %s", errDiffers, count(len(all), "key"), strings.Join(counts, ", "))
 }
 
-func printDifferences(w io.Writer, title string, all []configs.Difference, reloads bool) (n int) {
+func printDifferences(w io.Writer, title, change string, all []configs.Difference) (n int) {
 	for _, d := range all {
-		if d.Change.Reloads() != reloads {
+		if d.Change.String() != change {
 			continue
 		}
 		if n == 0 {

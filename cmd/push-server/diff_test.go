@@ -36,6 +36,14 @@ func TestDiff(t *testing.T) {
 	f(1, "2 keys, 1 with SIGHUP, 1 with a restart", other, "takes effect with SIGHUP:\n  limits.maxConnPerChannel: 100 → 50\nneeds a restart:\n  push.pollTimeout: 40s → 41s\n",
 		"limits.maxConPerChannel: warning: unknown key, has no effect (did you mean limits.maxConnPerChannel?)")
 	f(1, "3 keys, 2 with SIGHUP, 1 with a restart", against(other...), "  security.key: *** → ***\n")
+	r.config["storage"] = map[string]any{"type": "redis"}
+	redis := writeConfigs(t, r.config)
+	r.config.option("pollTimeout", "42s")
+	r.config.option("connectRate", 5)
+	r.config["clusterMode"] = true
+	f(1, "3 keys, 1 with SIGHUP, 1 with an upgrade, 1 with a restart", append(writeConfigs(t, r.config), "--against", redis[1]),
+		"takes effect with SIGHUP:\n  push.connectRate: 0 → 5\n", "takes effect with an upgrade:\n  push.pollTimeout: 41s → 42s\n",
+		"needs a restart:\n  clusterMode: false → true\n")
 	f(2, "cannot be compared", []string{"--config", writeFile(t, `{"push":{"logLevle":"debug"}}`)}, "push.logLevle: error: unknown key (did you mean push.logLevel?)")
 	f(2, "the configuration has errors", append(same, "--against", "no-such-file.json"))
 	f(2, "unknown command or argument", append(same, "x"))

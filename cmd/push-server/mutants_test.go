@@ -88,8 +88,9 @@ var mutants = []mutant{
 	{35, "engine/admission.go", "return ln.ProxyProtocol && a.trusts(from)", "return ln.ProxyProtocol", "./engine", "TestProxyProtocolOfStrangers"},
 	{35, "engine/accept.go", "l.rememberPeer(s, poll.AddressText(net.TCPAddrFromAddrPort", "_ = (poll.AddressText(net.TCPAddrFromAddrPort", "./engine", "TestProxyProtocol"},
 	{36, "engine/publishing.go", "kind == clients && q.clientsWait() ||", "", "./engine", "TestBackEndsHavePriority"},
-	{37, "engine/ratelimit/rate.go", "if r == nil || r.limiter.AllowN(now, 1) {", "if r == nil || r.end.IsZero() && r.limiter.AllowN(now, 1) {", "./engine", "TestCrowdComesBack"},
+	{37, "engine/ratelimit/rate.go", "if limiter == nil || limiter.AllowN(now, 1) {", "if limiter == nil || r.end.IsZero() && limiter.AllowN(now, 1) {", "./engine", "TestCrowdComesBack"},
 	{38, "engine/feed/takeover.go", "return t.ids[e.Publication.ID]", "return false", "./engine", "TestRelay"},
+	{38, "engine/takeover.go", "t.listeners[w.Listener], t.keys[w.Key]", "t.listeners[w.Listener], w.Key", "./engine", "TestKeysPassOver"},
 	{39, "engine/turn.go", "last.next, ahead = n, last.ahead", "ahead = last.ahead", "./engine", "TestFanOutIsCutAnywhere"},
 	{39, "engine/turn.go", "if k == queueFew && !ahead {", "if false {", "./engine", "TestOthersAreServedBetweenTwoWritesOfABroadcast"},
 }

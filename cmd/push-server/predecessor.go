@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/coreos/go-systemd/v22/daemon"
 
+	"push-server/configs"
 	"push-server/engine"
 	"push-server/engine/accept"
 	"push-server/engine/handover"
@@ -52,6 +54,7 @@ type lostSuccessor struct{ error }
 type order struct {
 	Exec string   // path; "": that of this process
 	Args []string // none: those of this process
+	Drop bool     // connections stay, and are closed
 
 	answer chan outcome
 }
@@ -73,8 +76,8 @@ type successor struct {
 // upgrade has another process take over. nil: it has, and this one lets go. A lostSuccessor: nobody serves. Any other error: everything
 // goes on as if nothing had been.
 func (s *server) upgrade(ctx context.Context, o order) (pid int, err error) {
-	if s.config.Storage.Type == "memory" {
-		return 0, impossible{errors.New("storage.type is memory: what was published would end with this process; restart it instead")}
+	if s.config.Storage.Type == configs.StorageMemory && !o.Drop {
+		return 0, impossible{errors.New("storage.type is memory: what was published would end with this process; restart it instead, or with --drop")}
 	}
 	if os.Getpid() == 1 {
 		return 0, impossible{errors.New("this is process 1, with which its container ends: start another container instead")}
@@ -91,7 +94,7 @@ func (s *server) upgrade(ctx context.Context, o order) (pid int, err error) {
 	defer context.AfterFunc(ctx, func() { next.conn.Within(time.Nanosecond) })()
 	s.log.Info("upgrade: a successor was started, serving until it is ready", "pid", next.cmd.Process.Pid, "program", next.cmd.Path)
 	defer collectEarly()
-	departure, err := s.prepareSuccessor(ctx, next)
+	departure, err := s.prepareSuccessor(ctx, next, o.Drop)
 	if err != nil {
 		next.kill()
 		return 0, err
@@ -113,6 +116,7 @@ func (s *server) upgrade(ctx context.Context, o order) (pid int, err error) {
 		next.kill() // it may only hang, with sockets that others would connect to
 	}
 	s.leave(departure) // not before: to close so many sockets takes processor time, which those who begin to serve them need
+	s.dropping = o.Drop
 	if err != nil {
 		return 0, lostSuccessor{fmt.Errorf("the successor has the connections and does not serve: %w", err)}
 	}
@@ -180,7 +184,7 @@ func (n *successor) kill() {
 }
 
 // prepareSuccessor returns when it has everything but the sessions, and the loops stand still.
-func (s *server) prepareSuccessor(ctx context.Context, next *successor) (*engine.Departure, error) {
+func (s *server) prepareSuccessor(ctx context.Context, next *successor, drop bool) (*engine.Departure, error) {
 	var hello handover.Greeting
 	next.conn.Within(helloTime)
 	if _, err := next.conn.Receive(handover.Hello, &hello); err != nil {
@@ -194,7 +198,11 @@ func (s *server) prepareSuccessor(ctx context.Context, next *successor) (*engine
 	if err != nil {
 		return nil, err
 	}
-	if err := next.conn.Send(handover.Offer, ports, sockets...); err != nil {
+	ports.Dropped = drop
+	if ports.Config, err = json.Marshal(s.config.Effective()); err == nil {
+		err = next.conn.Send(handover.Offer, ports, sockets...)
+	}
+	if err != nil {
 		return nil, err
 	}
 	next.conn.Within(prepareTime)
@@ -209,7 +217,11 @@ func (s *server) prepareSuccessor(ctx context.Context, next *successor) (*engine
 	holdReady(connections * givingAway)
 	stand, cancel := context.WithTimeout(ctx, standTime)
 	defer cancel()
-	return s.engine.Depart(stand, next.since)
+	departure, err := s.engine.Depart(stand, next.since)
+	if err == nil && drop {
+		departure.Stay()
+	}
+	return departure, err
 }
 
 // gaveUp is why the other process has given up, if it has said so.
@@ -314,6 +326,9 @@ func (s *server) leave(d *engine.Departure) {
 // finish is the end of a process that has a successor: what is left ends in its own time, and no later than push.upgradeLinger.
 func (s *server) finish(ctx context.Context, ends <-chan os.Signal) error {
 	s.succeeded = true
+	if s.dropping {
+		return s.drainUntil(ends, s.config.Push.DrainTimeout, 0)
+	}
 	linger, cancel := context.WithTimeout(ctx, s.config.Push.UpgradeLinger)
 	defer cancel()
 	ticker := time.NewTicker(100 * time.Millisecond)

@@ -66,24 +66,28 @@ func (s *server) adopt(ctx context.Context, c *configs.Config) error {
 		s.window.Change(window)
 	}
 	s.logs.level.Set(min(level, s.logs.level.Level())) // the lines about it are wanted before and after
-	changed, waiting := s.tellChanges(s.config.Differences(c))
+	changed, upgrade, restart := s.tellChanges(s.config.Differences(c))
 	s.config = next
-	s.log.Info("configuration read", "changed", changed, "waiting_for_restart", waiting)
+	s.log.Info("configuration read", "changed", changed, "waiting_for_upgrade", upgrade, "waiting_for_restart", restart)
 	s.logs.level.Set(level)
 	return nil
 }
 
-// tellChanges tells the log what changes now and what does not.
-func (s *server) tellChanges(all []configs.Difference) (changed, waiting int) {
+// tellChanges tells the log what changes now, and what does not.
+func (s *server) tellChanges(all []configs.Difference) (changed, upgrade, restart int) {
 	for _, d := range all {
 		from, to := d.Text()
-		if d.Change.Reloads() {
+		switch {
+		case d.Change.Reloads():
 			changed++
 			s.log.Info("configuration changed", "key", d.Key, "from", from, "to", to)
-			continue
+		case d.Change.Restarts():
+			restart++
+			s.log.Warn("the configuration has changed, the old value counts until the server is restarted", "key", d.Key, "from", from, "to", to)
+		default:
+			upgrade++
+			s.log.Warn("the configuration has changed, the old value counts until the server is upgraded or restarted", "key", d.Key, "from", from, "to", to)
 		}
-		waiting++
-		s.log.Warn("the configuration has changed, the old value counts until the server is restarted", "key", d.Key, "from", from, "to", to)
 	}
-	return changed, waiting
+	return changed, upgrade, restart
 }

@@ -146,10 +146,16 @@ type server struct {
 	certificates []*certificate
 	before       *succession // what this process takes over from; nil: it begins anew
 	succeeded    bool        // another process has taken over
+	dropping     bool        // without the connections, which end here
 }
 
 func newServer(files []string, c *configs.Config, logs *logs, before *succession) (*server, error) {
 	s := &server{files: files, config: c, log: logs.log, logs: logs, trace: newTrace(&c.Debug, logs.files), before: before}
+	if before != nil {
+		if err := before.accepts(c); err != nil {
+			return nil, err
+		}
+	}
 	if !c.Push.SharePort {
 		fresh := slices.DeleteFunc(slices.Clone(c.Servers), func(l configs.Server) bool { return before.has(&l) })
 		if err := preflight(fresh); err != nil {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -9,6 +10,7 @@ import (
 	"os"
 	"slices"
 	"strconv"
+	"strings"
 	"syscall"
 	"time"
 
@@ -95,9 +97,13 @@ func (h *succession) subscribers(l *configs.Server, encrypted bool, listener int
 	return sockets
 }
 
-// has says whether the predecessor listens where a port is to be.
+// has says whether the predecessor listens where a port is to be, and for the same.
 func (h *succession) has(l *configs.Server) bool {
-	return h != nil && slices.ContainsFunc(h.ports.List, func(p handover.Listener) bool { return p.Asked == l.Address })
+	role := handover.RolePublishers
+	if l.Routes.Sub != "" {
+		role = subscriberRole(l.SSL != nil)
+	}
+	return h != nil && slices.ContainsFunc(h.ports.List, func(p handover.Listener) bool { return p.Asked == l.Address && p.Role == role })
 }
 
 // order is the engine's listeners in the order of the predecessor's.
@@ -110,8 +116,33 @@ func (h *succession) order() (listeners []int) {
 	return listeners
 }
 
-// missing says which port with subscribers is not in the configuration any more.
+// accepts says whether clients of the predecessor can be served under another configuration. If they do not come along, any will do.
+func (h *succession) accepts(c *configs.Config) error {
+	if h.ports.Dropped {
+		return nil
+	}
+	var before []configs.Value
+	if err := json.Unmarshal(h.ports.Config, &before); err != nil {
+		return fmt.Errorf("the configuration of the process before: %w", err)
+	}
+	var refused []string
+	all, _ := configs.Compare(before, c.Effective())
+	for _, d := range all {
+		if from, to := d.Text(); d.Change.Restarts() {
+			refused = append(refused, fmt.Sprintf("%s: %s → %s", d.Key, from, to))
+		}
+	}
+	if len(refused) > 0 {
+		return fmt.Errorf("the new configuration needs a restart, or an upgrade with --drop: %s", strings.Join(refused, ", "))
+	}
+	return nil
+}
+
+// missing says which port with subscribers is not there any more, although the configurations do not tell: a name may have another address.
 func (h *succession) missing() error {
+	if h.ports.Dropped {
+		return nil
+	}
 	for i, p := range h.ports.List {
 		if (p.Role == handover.RoleSubscribers || p.Role == handover.RoleEncrypted) && h.sockets[i] != nil {
 			return fmt.Errorf("%s, %s, is not in the new configuration as it was (%s): clients are connected there, so restart instead",

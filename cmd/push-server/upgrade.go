@@ -23,21 +23,25 @@ import (
 func upgradeCommand() *cobra.Command {
 	var pid int
 	var pidFile, program string
-	var elseReload bool
+	var elseReload, drop bool
 	var timeout time.Duration
 	cmd := &cobra.Command{
-		Use:   "upgrade {--pid PID | --pid-file FILE} [--exec PROGRAM] [--else-reload] [-- ARGUMENT...]",
+		Use:   "upgrade {--pid PID | --pid-file FILE} [--exec PROGRAM] [--else-reload] [--drop] [-- ARGUMENT...]",
 		Short: "Put a new process in the place of a running server without closing a connection",
 		Long: `Have a running server start its program anew, the file as it is now, and hand over its ports and connections. No client notices.
 The new process reads its configuration and connects to Redis first; if it cannot serve, the old one goes on as if nothing had been.
 Encrypted connections stay with the old process until they end, for push.upgradeLinger at most. With storage.type memory there can be no
-upgrade; with --else-reload such a server gets SIGHUP.
+upgrade; with --else-reload such a server gets SIGHUP. A configuration that needs a restart (see push-server diff) is refused, too.
+
+With --drop only the ports are handed over: nobody who connects is refused, and whoever is connected is told to come back, at the pace of
+push.drainPace. So it is a restart, and any configuration will do.
 
 With ARGUMENTs the new process has these instead of those of the old one. FILE gets the id of the new process. SIGUSR2 does the same.
 
 Exit codes: 0 the new process serves, 1 the old one goes on, and why, 2 wrong command line.`,
 		Example: `  push-server upgrade --pid-file /run/push-server.pid --else-reload
-  push-server upgrade --pid-file /run/push-server.pid --else-reload --exec /opt/push-server-2/push-server`,
+  push-server upgrade --pid-file /run/push-server.pid --else-reload --exec /opt/push-server-2/push-server
+  push-server upgrade --pid-file /run/push-server.pid --drop`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if pidFile != "" {
 				var err error
@@ -50,7 +54,7 @@ Exit codes: 0 the new process serves, 1 the old one goes on, and why, 2 wrong co
 			}
 			ctx, cancel := context.WithTimeout(cmd.Context(), timeout)
 			defer cancel()
-			next, err := giveOrder(ctx, pid, order{Exec: program, Args: args})
+			next, err := giveOrder(ctx, pid, order{Exec: program, Args: args, Drop: drop})
 			if elseReload && errors.As(err, new(impossible)) {
 				fmt.Fprintf(cmd.OutOrStdout(), "process %d is reloaded: %v\n", pid, err)
 				return syscall.Kill(pid, syscall.SIGHUP)
@@ -72,6 +76,7 @@ Exit codes: 0 the new process serves, 1 the old one goes on, and why, 2 wrong co
 	f.StringVar(&pidFile, "pid-file", "", "`FILE` with it")
 	f.StringVar(&program, "exec", "", "start this `PROGRAM` instead of the one that runs")
 	f.BoolVar(&elseReload, "else-reload", false, "send SIGHUP to a server that can have no successor")
+	f.BoolVar(&drop, "drop", false, "hand over no connections, which are closed instead")
 	f.DurationVar(&timeout, "timeout", 2*time.Minute, "how long to wait for the end")
 	return cmd
 }

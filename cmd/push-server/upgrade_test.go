@@ -322,7 +322,7 @@ func TestUpgradeFails(t *testing.T) {
 	f("did not start: it ended", script("ends", "exit 1"))
 	f("the configuration has errors", executable(t), "--", "--config", writeFile(t, `{"servers":[{"port":70000}]}`))
 	other := standalone(t)
-	f("is not in the new configuration as it was", executable(t), append([]string{"--"}, writeConfigs(t, other)...)...)
+	f("needs a restart, or an upgrade with --drop: servers[0].port", executable(t), append([]string{"--"}, writeConfigs(t, other)...)...)
 	f("descriptors", script("few", "ulimit -n 70 && exec '"+executable(t)+"' \"$@\""), append([]string{"--"}, writeConfigs(t, s.config)...)...)
 	for _, fake := range [][2]string{
 		{"dies at once", "did not start: it ended"}, {"is of another version", "restart instead"},

@@ -35,6 +35,8 @@ func (s *server) settings(c *configs.Config) engine.Settings {
 		OlderKeys:         keys[1:],
 		Limits:            limits(c),
 		TestKey:           c.Debug.TestConnectionKey,
+		ConnectRate:       p.ConnectRate,
+		Address:           ratelimit.Limits{Connections: p.PerAddress.Connections, PerSecond: p.PerAddress.ConnectRate, IPv6Prefix: p.PerAddress.IPv6Prefix},
 		MaxConnections:    p.MaxConnections,
 		MaxConnPerChannel: c.Limits.MaxConnPerChannel,
 		PublishQueue:      p.PublishQueue,
@@ -48,6 +50,7 @@ func (s *server) settings(c *configs.Config) engine.Settings {
 		AnswerTotal:       p.ReplayBytes,
 		StatLimits:        c.LimitsJSON(),
 	}
+	o.Address.Exempt, _ = configs.Prefixes(p.PerAddress.Exempt)
 	o.StatAllow, _ = configs.Prefixes(p.StatAllow) // those that are none did not pass the check
 	o.PubAllow, _ = configs.Prefixes(p.PubAllow)
 	o.Origins, _ = protocol.NewOrigins(p.Origins)
@@ -60,7 +63,6 @@ func engineOptions(s *server) engine.Options {
 		Listeners:         s.subscriberPorts(),
 		Settings:          s.settings(c),
 		Loops:             loops(p),
-		ConnectRate:       p.ConnectRate,
 		ProcessID:         processID(c),
 		ClusterMode:       c.ClusterMode,
 		OnlineTTL:         c.Storage.OnlineTTL + c.Storage.OnlineDelta,
@@ -85,9 +87,7 @@ func engineOptions(s *server) engine.Options {
 		o.Trace = s.trace
 	}
 	o.Closed = s.closed
-	o.Address = ratelimit.Limits{Connections: p.PerAddress.Connections, PerSecond: p.PerAddress.ConnectRate, IPv6Prefix: p.PerAddress.IPv6Prefix}
-	o.Address.Exempt, _ = configs.Prefixes(p.PerAddress.Exempt) // those that are none did not pass the check
-	o.Proxies, _ = configs.Prefixes(p.TrustedProxies)
+	o.Proxies, _ = configs.Prefixes(p.TrustedProxies) // those that are none did not pass the check
 	return o
 }
 

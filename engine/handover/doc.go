@@ -77,6 +77,9 @@ type Ports struct {
 	List    []Listener
 
 	Connections int // about so many follow
+	// Config is what counts, JSON: what another configuration must not change is refused. Dropped says that no session follows, so that it may.
+	Config  []byte
+	Dropped bool
 }
 
 // Engine is what a State says of all sessions together.
@@ -84,4 +87,6 @@ type Engine struct {
 	Served        []byte // ids of what sessions have had: see AppendID
 	Subscriptions uint64 // made so far
 	Sessions      int    // that follow
+	// Keys are the digests of the keys that channels are signed with, in the order by which sessions name theirs.
+	Keys [][]byte
 }

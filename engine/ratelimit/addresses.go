@@ -4,6 +4,7 @@ import (
 	"hash/maphash"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -33,8 +34,7 @@ const (
 // of the others only so many are remembered, for as long as they have not saved up all that they may. Who is forgotten too early may have a
 // burst more; nobody is refused for want of memory. Its methods may be called from any goroutine.
 type Addresses struct {
-	limits Limits
-	every  time.Duration
+	bounds atomic.Pointer[bounds] // nil: there are none
 	seed   maphash.Seed
 	shards [shards]shard
 }
@@ -58,17 +58,34 @@ type entry struct {
 	conns int32
 }
 
-// NewAddresses returns nil, which bounds nothing, if no limit is set.
+// bounds are Limits in use.
+type bounds struct {
+	Limits
+	every time.Duration
+}
+
+// NewAddresses bounds nothing if no limit is set.
 func NewAddresses(l Limits) *Addresses {
-	if l.Connections <= 0 && l.PerSecond <= 0 {
-		return nil
-	}
-	a := &Addresses{limits: l, seed: maphash.MakeSeed()}
-	if l.PerSecond > 0 {
-		a.every = time.Second / time.Duration(l.PerSecond)
-	}
+	a := &Addresses{seed: maphash.MakeSeed()}
+	a.Change(l)
 	return a
 }
+
+// Change has other limits count for whoever comes from now on. Connections that came without limits are not counted.
+func (a *Addresses) Change(l Limits) {
+	if l.Connections <= 0 && l.PerSecond <= 0 {
+		a.bounds.Store(nil)
+		return
+	}
+	b := &bounds{Limits: l}
+	if l.PerSecond > 0 {
+		b.every = time.Second / time.Duration(l.PerSecond)
+	}
+	a.bounds.Store(b)
+}
+
+// Limits says whether there are any.
+func (a *Addresses) Limits() bool { return a.bounds.Load() != nil }
 
 // Place is what a connection has of its address, until it is left. The zero value is none.
 type Place struct{ key netip.Addr }
@@ -79,19 +96,20 @@ func (p Place) Taken() bool { return p.key.IsValid() }
 // Enter takes a place for a connection of addr; begins says that it comes now, instead of going on. Who is refused is told after how long
 // to come again.
 func (a *Addresses) Enter(addr netip.Addr, begins bool, now time.Time) (p Place, v Verdict, after time.Duration) {
-	if a == nil || a.exempt(addr) {
+	b := a.bounds.Load()
+	if b == nil || b.exempt(addr) {
 		return p, Admitted, 0
 	}
-	key := a.key(addr)
+	key := b.key(addr)
 	s := a.shard(key)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	e, known := s.entries[key]
-	if most := a.limits.Connections; most > 0 && int(e.conns) >= most {
+	if most := b.Connections; most > 0 && int(e.conns) >= most {
 		return p, TooMany, Spread(leastTooMany, mostTooMany)
 	}
-	if begins && a.every > 0 {
-		full := max(e.full, now.UnixNano()) + int64(a.every)
+	if begins && b.every > 0 {
+		full := max(e.full, now.UnixNano()) + int64(b.every)
 		if early := time.Duration(full-now.UnixNano()) - burstSeconds*time.Second; early > 0 {
 			return p, TooFast, early
 		}
@@ -119,9 +137,11 @@ func (a *Addresses) Leave(p Place, now time.Time) { a.leave(p, 0, now) }
 
 // Undo gives a place back as if it had never been taken.
 func (a *Addresses) Undo(p Place, now time.Time) {
-	if a != nil {
-		a.leave(p, a.every, now)
+	var every time.Duration
+	if b := a.bounds.Load(); b != nil {
+		every = b.every
 	}
+	a.leave(p, every, now)
 }
 
 func (a *Addresses) leave(p Place, refund time.Duration, now time.Time) {
@@ -195,9 +215,6 @@ func (s *shard) forget(now int64) {
 
 // Len is the number of addresses that are remembered.
 func (a *Addresses) Len() (n int) {
-	if a == nil {
-		return 0
-	}
 	for i := range a.shards {
 		s := &a.shards[i]
 		s.mu.Lock()
@@ -207,9 +224,9 @@ func (a *Addresses) Len() (n int) {
 	return n
 }
 
-func (a *Addresses) exempt(addr netip.Addr) bool {
+func (b *bounds) exempt(addr netip.Addr) bool {
 	addr = addr.Unmap()
-	for _, p := range a.limits.Exempt {
+	for _, p := range b.Exempt {
 		if p.Contains(addr) {
 			return true
 		}
@@ -218,12 +235,12 @@ func (a *Addresses) exempt(addr netip.Addr) bool {
 }
 
 // key is what addr counts as.
-func (a *Addresses) key(addr netip.Addr) netip.Addr {
+func (b *bounds) key(addr netip.Addr) netip.Addr {
 	addr = addr.Unmap().WithZone("")
-	if !addr.Is6() || a.limits.IPv6Prefix <= 0 {
+	if !addr.Is6() || b.IPv6Prefix <= 0 {
 		return addr
 	}
-	prefix, err := addr.Prefix(min(a.limits.IPv6Prefix, addr.BitLen()))
+	prefix, err := addr.Prefix(min(b.IPv6Prefix, addr.BitLen()))
 	if err != nil {
 		panic("BUG: ratelimit: " + err.Error())
 	}

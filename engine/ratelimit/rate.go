@@ -4,6 +4,7 @@ package ratelimit
 import (
 	"math/rand/v2"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/time/rate"
@@ -13,8 +14,7 @@ import (
 // the queue of those who were told so takes. So those who all come at once are spread over the time that they need, in the order in which
 // they came, instead of coming all at once again. Its methods may be called from any goroutine.
 type Rate struct {
-	limiter *rate.Limiter
-	every   time.Duration
+	limiter atomic.Pointer[rate.Limiter] // nil: there is no limit
 
 	mu  sync.Mutex
 	end time.Time // of the queue of those who were told to come again
@@ -23,28 +23,46 @@ type Rate struct {
 // longestQueue bounds what anybody is told.
 const longestQueue = time.Minute
 
-// NewRate returns nil, which bounds nothing, if perSecond is not positive.
+// NewRate bounds nothing if perSecond is not positive.
 func NewRate(perSecond int) *Rate {
-	if perSecond <= 0 {
-		return nil
-	}
-	return &Rate{limiter: rate.NewLimiter(rate.Limit(perSecond), perSecond), every: time.Second / time.Duration(perSecond)}
+	r := new(Rate)
+	r.Change(perSecond)
+	return r
 }
+
+// Change has another number count from now on. It may be called from one goroutine at a time.
+func (r *Rate) Change(perSecond int) {
+	limiter, limit := r.limiter.Load(), rate.Limit(perSecond)
+	switch {
+	case perSecond <= 0:
+		r.limiter.Store(nil)
+	case limiter == nil:
+		r.limiter.Store(rate.NewLimiter(limit, perSecond))
+	case limiter.Limit() != limit: // what was saved up stays
+		limiter.SetLimit(limit)
+		limiter.SetBurst(perSecond)
+	}
+}
+
+// Limits says whether there is a limit.
+func (r *Rate) Limits() bool { return r.limiter.Load() != nil }
 
 // Take says whether somebody may come now, and if not, after how long.
 func (r *Rate) Take(now time.Time) (ok bool, after time.Duration) {
-	if r == nil || r.limiter.AllowN(now, 1) {
+	limiter := r.limiter.Load()
+	if limiter == nil || limiter.AllowN(now, 1) {
 		return true, 0
 	}
+	every := time.Duration(float64(time.Second) / float64(limiter.Limit()))
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.end.Before(now) {
 		r.end = now
 	}
-	if after = r.end.Sub(now) + r.every; after > longestQueue {
+	if after = r.end.Sub(now) + every; after > longestQueue {
 		return false, Spread(longestQueue/2, longestQueue)
 	}
-	r.end = r.end.Add(r.every)
+	r.end = r.end.Add(every)
 	return false, after
 }
 

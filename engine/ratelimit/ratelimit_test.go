@@ -65,7 +65,7 @@ func TestNoLimits(t *testing.T) {
 		t.Error("refused without a rate")
 	}
 	a := NewAddresses(Limits{IPv6Prefix: 64})
-	if a != nil {
+	if a.Limits() {
 		t.Fatal("addresses are counted without a limit")
 	}
 	p, v, _ := a.Enter(netip.MustParseAddr("192.0.2.1"), true, start)
@@ -198,4 +198,43 @@ func BenchmarkEnter(b *testing.B) {
 			a.Leave(p, start)
 		}
 	})
+}
+
+// Other limits hold for whoever comes next; who was let in under the limits before leaves as he came.
+func TestLimitsChange(t *testing.T) {
+	t.Parallel()
+	a := NewAddresses(Limits{Connections: 2, IPv6Prefix: 64})
+	first, second := expect(t, a, "2001:db8::1", start, Admitted), expect(t, a, "2001:db8::2", start, Admitted)
+	expect(t, a, "2001:db8::3", start, TooMany)
+	a.Change(Limits{Connections: 1, IPv6Prefix: 128})
+	expect(t, a, "2001:db8::3", start, Admitted)
+	expect(t, a, "2001:db8::3", start, TooMany)
+	a.Change(Limits{})
+	if p := expect(t, a, "2001:db8::3", start, Admitted); a.Limits() || p.Taken() {
+		t.Error("there are limits")
+	}
+	a.Leave(first, start)
+	a.Leave(second, start)
+	if n := a.Len(); n != 1 {
+		t.Errorf("%d addresses are remembered", n)
+	}
+	r := NewRate(0)
+	for range 100 {
+		if ok, _ := r.Take(start); !ok {
+			t.Fatal("refused without a rate")
+		}
+	}
+	r.Change(1)
+	if ok, _ := r.Take(start.Add(time.Hour)); !ok {
+		t.Error("the first one is refused")
+	}
+	if ok, after := r.Take(start.Add(time.Hour)); ok || after <= 0 {
+		t.Error("there is no limit")
+	}
+	if r.Change(0); r.Limits() {
+		t.Error("there is a limit")
+	}
+	if ok, _ := r.Take(start.Add(time.Hour)); !ok {
+		t.Error("refused without a rate")
+	}
 }
