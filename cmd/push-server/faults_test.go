@@ -209,6 +209,7 @@ func newFaultRun(t *testing.T, c *fault, long bool) *faultRun {
 		config := recordedConfig(t, name, "")
 		config["storage"] = storage
 		config.hasty()
+		config.option("v5", map[string]any{"enabled": true})
 		if i == 0 {
 			f.queue = fmt.Sprintf("127.0.0.1:%d", freePort(t))
 			config.option("metrics", f.queue)

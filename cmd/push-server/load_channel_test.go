@@ -12,6 +12,10 @@ import (
 type loadChannel struct {
 	testclient.Channel
 	name string
+	// Of users: some of its listeners speak version 5, and get what is published to their users beside it.
+	own    bool
+	users  []int
+	public bool // none of its listeners do, so that its public id is enough
 
 	mu        sync.Mutex
 	changed   sync.Cond

@@ -18,10 +18,15 @@ type listener struct {
 	name     string
 	polls    bool
 	binary   bool
+	five     bool // speaks version 5: its first channel is the one of its user
+	user     int
+	three    bool // speaks version 3: it has no public channels
+	switches bool // between versions 4 and 5
 	channels []*loadChannel
 	ready    chan struct{} // closed when it has got its first message
 
 	mid       string
+	expiries  int // of its configuration; with each it speaks another version
 	farewells int
 	progress  time.Time // when it got something last
 }
@@ -37,7 +42,11 @@ func (w *listener) listen() error {
 	w.progress = time.Now()
 	for !w.done() {
 		stay := w.load.size.stay
-		if err := w.survive(session(stay/8 + rand.IntN(stay-stay/8))); err != nil {
+		err := session(stay/8 + rand.IntN(stay-stay/8))
+		if errors.Is(err, errSwitched) {
+			continue
+		}
+		if err := w.survive(err); err != nil {
 			return err
 		}
 		if w.done() {
@@ -90,7 +99,20 @@ func (w *listener) stayAway() error {
 // target is where to connect now.
 func (w *listener) target() (addr, target string) {
 	subs := w.load.in.subs
-	return subs[rand.IntN(len(subs))], subPath + testclient.Query(w.binary, w.mid, w.channels[0].use(w).Signed(), w.channels[1].use(w).Signed())
+	addr = subs[rand.IntN(len(subs))]
+	first, second := w.channels[0].use(w), w.channels[1].use(w)
+	raw, signed := []string{second.Private}, []string{first.Signed(), second.Signed()}
+	if w.three {
+		signed = []string{first.Alone(), second.Alone()}
+	}
+	if all := w.load.toAll; all.Private != "" {
+		raw, signed = append(raw, all.Private), append(signed, all.Alone())
+	}
+	if w.five {
+		token := testclient.Token(testKey, time.Now().Add(12*time.Hour).Unix(), w.user, raw...)
+		return addr, subPath + "?token=" + token + "&jsonRpc=true&mid=" + w.mid
+	}
+	return addr, subPath + testclient.Query(w.binary, w.mid, signed...)
 }
 
 // webSocketSession takes that many messages and then loses the connection.
@@ -161,7 +183,11 @@ func (w *listener) stuck(err error) error {
 		w.mid, w.channels[0].behind(w), w.channels[1].behind(w), w.farewells, err)
 }
 
+// errSwitched ends a connection whose client has been told to speak another version.
+var errSwitched = errors.New("another version")
+
 func (w *listener) take(batch []testclient.Message) error {
+	expiries := w.expiries
 	for _, m := range batch {
 		if m.ID <= w.mid {
 			return disorder{fmt.Errorf("id %s after %s: %s", m.ID, w.mid, m.Body)}
@@ -176,16 +202,26 @@ func (w *listener) take(batch []testclient.Message) error {
 	}
 	w.progress = time.Now()
 	w.load.delivered.Add(int64(len(batch)))
+	if w.expiries != expiries {
+		return errSwitched
+	}
 	return nil
 }
 
-// takeBody reads {"channel":number,...}, {"greeting":1} or {"farewell":1}.
+// takeBody reads {"channel":number,...}, {"greeting":1}, {"farewell":1}, or {"expire":number}, which tells all to speak another version.
 func (w *listener) takeBody(body string) error {
 	var numbers map[string]int
 	if err := json.Unmarshal([]byte(body), &numbers); err != nil {
 		return fmt.Errorf("%w: %s", err, body)
 	}
 	w.farewells += numbers["farewell"]
+	if n := numbers["expire"]; n > 0 {
+		if w.expiries++; n != w.expiries {
+			return disorder{fmt.Errorf("configuration %d expires after %d", n, w.expiries-1)}
+		}
+		w.five = w.five != w.switches
+		w.load.told.Add(1)
+	}
 	for _, ch := range w.channels {
 		n, ok := numbers[ch.name]
 		if !ok {

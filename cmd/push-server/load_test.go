@@ -2,10 +2,13 @@ package main
 
 import (
 	"context"
+	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -30,7 +33,7 @@ var fullLoad = loadSize{channels: 50, webSockets: 200, pollers: 50, publishers: 
 // of ids.
 func TestLoad(t *testing.T) {
 	onEachBus(t, func(t *testing.T, redis *redistest.Server) {
-		l := newLoad(t, install(t, "default", redis, 2), fullLoad)
+		l := newLoad(t, installWith(t, "default", redis, 2, func(c config) { c.option("v5", map[string]any{"enabled": true}) }), fullLoad)
 		l.addListeners()
 		listening := l.listen()
 		l.waitReady()
@@ -62,10 +65,12 @@ type load struct {
 	ctx       context.Context
 	fail      context.CancelCauseFunc
 	channels  []*loadChannel
+	toAll     testclient.Channel // all listeners have it besides; none: they do not
 	listeners []*listener
 	published atomic.Int64
 	delivered atomic.Int64
 	returns   atomic.Int64
+	told      atomic.Int64  // listeners that have got a new configuration, each as often as it has
 	longest   atomic.Int64  // nanoseconds that a publisher has waited for its answer
 	refused   atomic.Int64  // publications, which were sent again
 	stored    atomic.Int64  // when a publication was answered 200 last, in nanoseconds
@@ -88,14 +93,24 @@ func newLoad(t *testing.T, in *installation, size loadSize) *load {
 	return l
 }
 
-// addListeners gives each two channels.
+// addListeners gives each two channels. A third of them speak version 5: what is published to the first channel they get by their user id, to
+// the second by their tokens.
 func (l *load) addListeners() {
+	for i, ch := range l.channels {
+		ch.own, ch.public = i%3 == 0, i%3 == 2
+	}
 	for i := range l.size.webSockets + l.size.pollers {
 		first := i % l.size.channels
 		second := (first + 1 + rand.IntN(l.size.channels-1)) % l.size.channels
 		who := &listener{
-			load: l, name: fmt.Sprintf("websocket %d", i), binary: rand.IntN(2) == 0,
-			channels: []*loadChannel{l.channels[first], l.channels[second]}, ready: make(chan struct{}),
+			load: l, name: fmt.Sprintf("websocket %d", i), binary: rand.IntN(2) == 0, user: i + 1, five: first%3 == 0, ready: make(chan struct{}),
+		}
+		if who.five {
+			second = (first + 1) % (l.size.channels - l.size.channels%3) // the neighbour; of the last one, the second
+		}
+		who.channels = []*loadChannel{l.channels[first], l.channels[second]}
+		if who.five {
+			who.channels[0].users = append(who.channels[0].users, who.user)
 		}
 		if who.polls = i >= l.size.webSockets; who.polls {
 			who.name = fmt.Sprintf("poller %d", i)
@@ -128,6 +143,9 @@ func (l *load) waitReady() {
 			if _, err := backend.PublishText(l.ctx, l.in.pubURL(), `{"greeting":1}`, 600, ch.privateIDs()...); err != nil {
 				return err
 			}
+			if _, err := l.call(backend, "["+ch.call(`{"greeting":1}`)+"]"); err != nil {
+				return err
+			}
 		}
 		return l.notReady()
 	})
@@ -153,6 +171,9 @@ func (l *load) publish() <-chan struct{} {
 		p := &publisher{load: l, http: testclient.NewHTTP(true)}
 		for at := i; at < l.size.channels; at += l.size.publishers {
 			p.channels = append(p.channels, l.channels[at])
+			if !l.channels[at].own {
+				p.shared = append(p.shared, l.channels[at])
+			}
 		}
 		all.Go(func() {
 			defer p.http.Close()
@@ -205,7 +226,8 @@ type publisher struct {
 	load     *load
 	http     *testclient.HTTP
 	channels []*loadChannel
-	numbers  []func() // of the request under way: notes that nobody knows whether they were published
+	shared   []*loadChannel // those of them that are nobody's own
+	numbers  []func()       // of the request under way: notes that nobody knows whether they were published
 }
 
 func (p *publisher) publish(total int) error {
@@ -225,7 +247,7 @@ func (p *publisher) publish(total int) error {
 	}
 	for _, ch := range p.channels {
 		p.numbers = nil
-		if err := p.text(ch, `{"farewell":1}`); err != nil {
+		if err := p.call("[" + ch.call(`{"farewell":1}`) + "]"); err != nil {
 			return err
 		}
 	}
@@ -254,11 +276,14 @@ func (l *load) sleep(d time.Duration) error {
 	}
 }
 
-// request publishes n messages: a single one mostly as text, several in one batch.
+// request publishes n messages, as PHP does in version 5, or as it does before: a single one mostly as text, several in one batch.
 func (p *publisher) request(n int) error {
 	p.numbers = p.numbers[:0]
-	if n == 1 {
-		ch := p.channels[rand.IntN(len(p.channels))]
+	switch {
+	case len(p.shared) == 0 || rand.IntN(2) == 0:
+		return p.calls(n)
+	case n == 1:
+		ch := p.shared[rand.IntN(len(p.shared))]
 		number, err := p.number(ch)
 		if err != nil {
 			return err
@@ -286,14 +311,14 @@ func (p *publisher) number(ch *loadChannel) (int, error) {
 // publication is one for a channel, now and then for two, to private ids mostly, to public ones sometimes.
 func (p *publisher) publication() (testclient.Publication, error) {
 	out := testclient.Publication{Expiry: 3600, Body: "{"}
-	first := rand.IntN(len(p.channels))
-	for i := range 1 + rand.IntN(8)/7 {
-		ch := p.channels[(first+i)%len(p.channels)]
+	first := rand.IntN(len(p.shared))
+	for i := range min(1+rand.IntN(8)/7, len(p.shared)) {
+		ch := p.shared[(first+i)%len(p.shared)]
 		number, err := p.number(ch)
 		if err != nil {
 			return out, err
 		}
-		public := rand.IntN(4) == 0
+		public := ch.public && p.load.toAll.Private == "" && rand.IntN(2) == 0
 		for _, current := range ch.current() {
 			receiver := current.PrivateReceiver()
 			if public {
@@ -305,6 +330,54 @@ func (p *publisher) publication() (testclient.Publication, error) {
 	}
 	out.Body = out.Body[:len(out.Body)-1] + "}"
 	return out, nil
+}
+
+// calls publishes n messages to channels and their users.
+func (p *publisher) calls(n int) error {
+	var calls []string
+	for range n {
+		ch := p.channels[rand.IntN(len(p.channels))]
+		number, err := p.number(ch)
+		if err != nil {
+			return err
+		}
+		calls = append(calls, ch.call(fmt.Sprintf(`{%q:%d}`, ch.name, number)))
+	}
+	return p.call("[" + strings.Join(calls, ",") + "]")
+}
+
+// call wants the answer of version 5, which is the same for what is stored and for what is accepted only.
+func (p *publisher) call(body string) error {
+	return p.send(func() (testclient.Reply, error) {
+		reply, err := p.load.call(p.http, body)
+		if err == nil && reply.Status == 200 {
+			reply.Status = 202
+		}
+		return reply, err
+	})
+}
+
+// call sends what a back end of version 5 does.
+func (l *load) call(backend *testclient.HTTP, body string) (testclient.Reply, error) {
+	signature := hex.EncodeToString(testclient.NewChannel(testKey).Sign(body))
+	reply, err := backend.Post(l.ctx, l.in.pubURL()+"?hostId=0123&signature="+signature, []byte(body))
+	if err == nil && reply.Status == 200 && string(reply.Body) != "[]" {
+		err = fmt.Errorf("%s is answered %s", body, reply.Body)
+	}
+	return reply, err
+}
+
+// call is the call that publishes to the channel, and to the users whose own it is.
+func (ch *loadChannel) call(body string) string {
+	channels, err := json.Marshal(ch.privateIDs())
+	if err != nil {
+		panic(err)
+	}
+	users, err := json.Marshal(ch.users)
+	if err != nil {
+		panic(err)
+	}
+	return fmt.Sprintf(`{"jsonrpc":"2.0","method":"publish","params":{"channelList":%s,"userList":%s,"expiry":3600,"body":%s}}`, channels, users, body)
 }
 
 func (p *publisher) text(ch *loadChannel, body string) error {

@@ -134,6 +134,11 @@ func openPortal(t *testing.T, in *installation, host clientHost) *portal {
 	p := &portal{t: t, in: in, shared: testclient.NewChannel(testKey), events: map[string]chan event{}}
 	host(p)
 	t.Cleanup(p.closeRelays)
+	select {
+	case <-p.eventsOf("all"):
+	case <-time.After(5 * patience): // a browser takes its time where many tests run
+		t.Fatal("what clients run in does not start")
+	}
 	return p
 }
 

@@ -4,7 +4,9 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"os"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -61,10 +63,12 @@ func TestPortalOfVersion5(t *testing.T) {
 func (p *portal) phase(name string, f func()) {
 	whole := p.t
 	defer func() { p.t = whole }()
-	whole.Run(name, func(t *testing.T) {
+	if !whole.Run(name, func(t *testing.T) {
 		p.t = t
 		f()
-	})
+	}) {
+		whole.FailNow()
+	}
 }
 
 // messagesOf5 sends messages to a user and to channels, beside a client of version 4: with parts for one user alone, and from client to client.
@@ -77,11 +81,12 @@ func (p *portal) messagesOf5(b *backend5, five *user) {
 
 	b.publish(fmt.Sprintf(`{"userList":[%d,%d],"channelList":["%s","%s"],"expiry":60,"body":%s,"user_params":{"%d":{"mine":1}},"dictionary":{"all":2}}`,
 		five.id, four.id, four.channel.Private, p.shared.Private, emptyParams(p.body("both")), five.id))
-	e := p.expect(five, "server", "both")
-	if e.Params["mine"] != 1.0 || e.Params["all"] != 2.0 {
-		p.t.Errorf("version 5 got %v", e.Params)
+	for _, name := range []string{five.name, five.name + ", by handler"} {
+		if e := p.expect(&user{name: name}, "server", "both"); e.Params["mine"] != 1.0 || e.Params["all"] != 2.0 {
+			p.t.Errorf("%s got %v", name, e.Params)
+		}
 	}
-	if e = p.expect(four, "server", "both"); e.Params["all"] != 2.0 || e.Params["mine"] != nil {
+	if e := p.expect(four, "server", "both"); e.Params["all"] != 2.0 || e.Params["mine"] != nil {
 		p.t.Errorf("version 4 got %v", e.Params)
 	}
 	p.publishText(testclient.NewHTTP(false), 60, "shared", p.shared)
@@ -176,4 +181,36 @@ func secondsSeen(b *backend5, u *user) string {
 	_, reply := b.call(fmt.Sprintf(`{"method":"getUsersLastSeen","params":{"userList":[%d]}}`, u.id))
 	_, seconds, _ := strings.Cut(reply, fmt.Sprintf(`"%d":`, u.id))
 	return seconds
+}
+
+// The vendor's client waits for pings for 20 s. It stays while a server stands still for less, and comes back after more; either way it gets
+// what is published then.
+func TestWatchdogOfTheVendorsClient(t *testing.T) {
+	if os.Getenv("PUSH_TEST_SLOW") == "" {
+		t.Skip("make test-slow runs it")
+	}
+	for still, returns := range map[time.Duration]bool{15 * time.Second: false, 25 * time.Second: true} {
+		t.Run(still.String(), func(t *testing.T) {
+			t.Parallel()
+			p, b, _ := portal5(t, startRedis(t), inNode)
+			five := p.addUser("five", 5, true)
+			p.start(five)
+			p.waitConnected(five)
+			p.publishTo(b, five, "before")
+			p.expect(five, "server", "before")
+			p.in.signal(t, len(p.in.procs)-1, syscall.SIGSTOP)
+			p.publishTo(b, five, "meanwhile")
+			<-time.After(still)
+			p.in.signal(t, len(p.in.procs)-1, syscall.SIGCONT)
+			if returns {
+				e := testclient.AwaitFrom(t, "its complaint", p.eventsOf(five.name))
+				if !strings.HasPrefix(e.Complaint, "No pings are received in 20 seconds.") {
+					t.Errorf("the client says %+v", e)
+				}
+			}
+			p.expect(five, "server", "meanwhile")
+			p.publishTo(b, five, "after")
+			p.expect(five, "server", "after")
+		})
+	}
 }

@@ -18,6 +18,7 @@ type Conn struct {
 	net.Conn
 	in     *bufio.Reader
 	binary bool // the mode that the WebSocket has asked for
+	calls  bool // version 5
 }
 
 // Connect connects to addr.
@@ -108,6 +109,9 @@ func (r Reply) Messages() ([]Message, error) {
 		return nil, fmt.Errorf("testclient: poll answered %v %s", r, strings.TrimSpace(string(r.Body)))
 	case len(r.Body) == 0:
 		return nil, fmt.Errorf("%w: 200 without a body", ErrFraming)
+	}
+	if r.Body[0] == '{' || r.Body[0] == '[' {
+		return ParseCalls(r.Body)
 	}
 	return Parse(r.Body, r.Header.Get("Content-Type") == "application/octet-stream")
 }

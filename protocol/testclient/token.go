@@ -23,8 +23,13 @@ func Token(key string, expires int64, user int, channels ...string) string {
 	if err != nil {
 		panic(err)
 	}
+	return SignToken(key, `{"typ":"JWT","alg":"HS256"}`, string(text))
+}
+
+// SignToken makes a token of any header and claims.
+func SignToken(key, header, claims string) string {
 	encode := base64.RawURLEncoding.EncodeToString
-	token := encode([]byte(`{"typ":"JWT","alg":"HS256"}`)) + "." + encode(text)
+	token := encode([]byte(header)) + "." + encode([]byte(claims))
 	mac := hmac.New(sha256.New, []byte(key))
 	mac.Write([]byte(token))
 	return token + "." + encode(mac.Sum(nil))

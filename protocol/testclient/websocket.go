@@ -82,12 +82,14 @@ func (c *Conn) Upgrade(target string, more ...string) error {
 	if accept := reply.Header.Get("Sec-WebSocket-Accept"); accept != base64.StdEncoding.EncodeToString(sum[:]) {
 		return fmt.Errorf("%w: Sec-WebSocket-Accept: %s", ErrFraming, accept)
 	}
-	c.binary = strings.Contains(target, "binaryMode=true")
+	c.calls = strings.Contains(target, "jsonRpc=true")
+	c.binary = !c.calls && strings.Contains(target, "binaryMode=true")
 	return nil
 }
 
-// Receive waits for the messages of the next data frame. Pings are answered.
-// The error is a *CloseError if the server has closed.
+// Receive waits for the messages of the next data frame. Pings are answered,
+// and messages of version 5 are acknowledged. The error is a *CloseError if the
+// server has closed.
 func (c *Conn) Receive() ([]Message, error) {
 	for {
 		f, err := c.Frame()
@@ -104,9 +106,30 @@ func (c *Conn) Receive() ([]Message, error) {
 			if (f.Header.OpCode == ws.OpBinary) != c.binary {
 				return nil, fmt.Errorf("%w: opcode %d", ErrFraming, f.Header.OpCode)
 			}
+			if c.calls {
+				ms, err := c.hearCalls(f.Payload)
+				if len(ms) == 0 && err == nil {
+					continue
+				}
+				return ms, err
+			}
 			return Parse(f.Payload, c.binary)
 		}
 	}
+}
+
+// hearCalls reads a frame of version 5 and says what its clients say to it.
+func (c *Conn) hearCalls(payload []byte) ([]Message, error) {
+	if string(payload) == "ping" {
+		return nil, c.SendFrame(ws.OpText, []byte("pong"))
+	}
+	ms, err := ParseCalls(payload)
+	for _, m := range ms {
+		if err == nil {
+			err = c.SendFrame(ws.OpText, []byte("mack:"+m.ID))
+		}
+	}
+	return ms, err
 }
 
 // Frame reads the next frame, whatever it is. Pings are not answered.

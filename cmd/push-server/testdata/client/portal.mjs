@@ -27,6 +27,21 @@ export function portal ({ B24PullClientManager, AbstractLogger }, options, tell)
     }
   }
 
+  // The other style of subscriptions.
+  class Handler {
+    constructor (client) {
+      this.client = `${client}, by handler`
+    }
+
+    getModuleId () {
+      return 'test'
+    }
+
+    handleBoth (params) {
+      tell({ client: this.client, from: 'server', command: 'both', params })
+    }
+  }
+
   // rest is how a client asks the portal.
   const rest = (name) => ({ actions: { v2: { call: {
     make: ({ method, params }) => new Promise((resolve) => {
@@ -43,6 +58,7 @@ export function portal ({ B24PullClientManager, AbstractLogger }, options, tell)
       for (const from of ['server', 'client']) {
         pull.subscribe({ type: from, moduleId: 'test', callback: (data) => tell({ client: name, from, ...data }) })
       }
+      pull.subscribe(new Handler(name))
       clients[name] = pull
       if (mid) pull.setLastMessageId(mid)
       return pull.start({ ...config, skipReconnectToLastSession: true })
@@ -68,9 +84,10 @@ export function portal ({ B24PullClientManager, AbstractLogger }, options, tell)
     }
   }
 
+  tell({ client: 'all', status: 'ready' })
   return (order) => {
     const what = Object.keys(does).find((what) => what in order)
-    does[what](order).catch((error) => tell({ client: order[what], complaint: `${what}: ${error?.message ?? JSON.stringify(error)}` }))
+    Promise.resolve(order).then(does[what]).catch((error) => tell({ client: order[what], complaint: `${what}: ${error?.message ?? JSON.stringify(error)}` }))
   }
 }
 
