@@ -205,7 +205,7 @@ func (v *survey) see(l *loop, s *Session) {
 }
 
 func (l *loop) matches(s *Session, id view.ID, m *view.Match) bool {
-	if m.Text(id.String()) || m.Text(l.peer(s)) {
+	if m.Text(id.String()) || m.Text(l.peer(s)) || m.User(s.user) {
 		return true
 	}
 	return m.LooksAtChannels() && slices.ContainsFunc(s.subs, func(sub channels.Subscription) bool {
@@ -254,6 +254,11 @@ func (l *loop) describe(s *Session, id view.ID) view.Connection {
 	for _, sub := range s.subs[:min(len(s.subs), shownChannels)] {
 		ch := l.table.Channel(sub)
 		c.Channels = append(c.Channels, view.Hash(&ch))
+	}
+	if c.User = s.user; s.acknowledges() {
+		if c.Unacknowledged = l.outstanding(s); !l.receipts.Of(s.index).Last.IsZero() {
+			c.Acknowledged = l.receipts.Of(s.index).Last.String()
+		}
 	}
 	if s.mid.IsZero() {
 		return c

@@ -268,6 +268,8 @@ func (l *loop) writeSession(w *handover.Session, s *Session) {
 	} else if s.has(hasForwarded) {
 		r.Forwarded = s.forwarded[:]
 	}
+	receipt := l.receipts.Of(s.index)
+	r.Acked, r.Acks = handover.IDOf(receipt.Last), receipt.Count
 	if s.expires != 0 {
 		r.Expires = time.Now().Add(l.engine.untilExpiry(s)).Unix()
 	}

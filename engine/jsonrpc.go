@@ -11,6 +11,7 @@ import (
 
 	"push-server/engine/feed"
 	"push-server/engine/outage"
+	"push-server/engine/receipt"
 	"push-server/engine/roster"
 	"push-server/poll"
 	"push-server/protocol"
@@ -64,12 +65,54 @@ func (l *loop) hearJSON(s *Session, payload []byte) {
 	case bytes.Equal(payload, wordPong):
 		l.touchAgain(s)
 	case bytes.HasPrefix(payload, wordAck):
-		if _, ok := protocol.ParseMessageID(payload[len(wordAck):]); ok {
-			l.stats.acknowledged.Add(1)
+		if id, ok := protocol.ParseMessageID(payload[len(wordAck):]); ok {
+			l.acknowledged(s, id)
 		}
 	case bytes.Equal(payload, wordNull):
 	default:
 		l.hearCalls(s, payload)
+	}
+}
+
+// acknowledges says whether the client of s says which messages it has.
+func (s *Session) acknowledges() bool {
+	return s.dialect == dialectJSONRPC && s.transport == transportWebSocket && !s.is(flagOwn)
+}
+
+// noteFlight counts n messages that are to be acknowledged, and remembers when the last one came.
+func (l *loop) noteFlight(e *feed.Entry, n int) {
+	l.stats.countUnacknowledged(n)
+	if id := &e.Publication.ID; l.flights.Lacks(id) {
+		if age, ok := l.reader.Age(e); ok {
+			l.flights.Begin(id, l.reader.Now()-age)
+		}
+	}
+}
+
+// acknowledged notes that the client of s has the message called id.
+func (l *loop) acknowledged(s *Session, id protocol.MessageID) {
+	if !s.acknowledges() || !l.receipts.Add(s.index, id, s.sent) {
+		return
+	}
+	l.stats.acknowledged.Add(1)
+	if took, ok := l.flights.Took(&id, l.reader.Now()); ok {
+		l.engine.latency.Acknowledgement.Observe(took)
+	}
+}
+
+// outstanding is how many messages the client of s has not said it has.
+func (l *loop) outstanding(s *Session) uint32 {
+	if !s.acknowledges() {
+		return 0
+	}
+	return s.sent - l.receipts.Of(s.index).Count
+}
+
+// endReceipts is for a session that ends: nobody waits for its client any more.
+func (l *loop) endReceipts(s *Session) {
+	if s.acknowledges() {
+		l.stats.abandoned.Add(uint64(l.outstanding(s)))
+		l.receipts.Set(s.index, receipt.Receipt{})
 	}
 }
 

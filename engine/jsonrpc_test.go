@@ -1,11 +1,14 @@
 package engine
 
 import (
+	"fmt"
+	"slices"
 	"testing"
 	"time"
 
 	"github.com/gobwas/ws"
 
+	"push-server/engine/view"
 	"push-server/protocol"
 	"push-server/protocol/testclient"
 )
@@ -70,6 +73,55 @@ func TestExpiryInAnOldProcess(t *testing.T) {
 			}
 		}
 	}
+}
+
+// What a client says it has is counted, for each connection and in all, whatever else it says; what it has not said so of is, until it goes.
+func TestAcknowledgements(t *testing.T) {
+	t.Parallel()
+	e := startMemory(t, func(o *Options) { o.V5.Enabled = true })
+	c, other := dialV5(t, e, time.Hour), dialV5(t, e, time.Hour)
+	var ids []string
+	for range 3 {
+		if err := e.Publish(t.Context(), []*protocol.Publication{publication(`{}`, 60, protocol.UserChannel(17))}); err != nil {
+			t.Fatal(err)
+		}
+		other.Frame()
+		ms, err := testclient.ParseCalls(c.Frame().Payload)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ids = append(ids, ms[0].ID)
+	}
+	for _, word := range []string{"mack:" + ids[1], "mack:" + ids[0], "mack:", "mack:x", "mack:" + ids[0] + "0"} {
+		c.SendFrame(ws.OpText, []byte(word))
+	}
+	testclient.AwaitNil(t, "the receipts of both connections", func() error {
+		list, err := e.Connections(t.Context(), view.Query{Search: "user 17", Limit: 10})
+		if err != nil || list.Total != 2 {
+			return fmt.Errorf("%+v, %v", list, err)
+		}
+		of := func(acknowledged string, outstanding uint32) func(c view.Connection) bool {
+			return func(c view.Connection) bool {
+				return c.User == 17 && c.Acknowledged == acknowledged && c.Unacknowledged == outstanding
+			}
+		}
+		if !slices.ContainsFunc(list.Connections, of(ids[1], 1)) || !slices.ContainsFunc(list.Connections, of("", 3)) {
+			return fmt.Errorf("%+v", list.Connections)
+		}
+		return nil
+	})
+	if st := e.Stats(); st.Acknowledged != 2 || st.Unacknowledged != 4 {
+		t.Errorf("%d are acknowledged, %d are not", st.Acknowledged, st.Unacknowledged)
+	}
+	if list, err := e.Connections(t.Context(), view.Query{Search: "user 18", Limit: 10}); err != nil || list.Total != 0 {
+		t.Errorf("another user: %+v, %v", list, err)
+	}
+	other.Close()
+	testclient.Await(t, "nobody waits for who has gone", func() bool { return e.Stats().Unacknowledged == 1 })
+	for range 3 { // one too many
+		c.SendFrame(ws.OpText, []byte("mack:"+ids[2]))
+	}
+	testclient.Await(t, "nothing is outstanding", func() bool { return e.Stats().Unacknowledged == 0 && e.Stats().Acknowledged == 3 })
 }
 
 // Frames are shared by all who get the same, and what is for one user alone reaches nobody else.

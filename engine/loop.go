@@ -21,6 +21,7 @@ import (
 	"push-server/engine/feed"
 	"push-server/engine/intern"
 	"push-server/engine/quantum"
+	"push-server/engine/receipt"
 	"push-server/engine/recorder"
 	"push-server/poll"
 	"push-server/protocol"
@@ -69,6 +70,8 @@ type loop struct {
 	arrivals  []arrival                       // of all sessions, by index, if somebody is followed
 	watched   map[uint32][]*recorder.Follower // sessions with flagWatched, by index
 	recorder  recorder.Recorder
+	receipts  receipt.Book       // of clients of version 5
+	flights   receipt.Flights    // what was sent to them lately
 	agents    intern.Table       // what clients call themselves, of all sessions
 	now       int64              // Unix, nanoseconds: as of the callback, or of the last look at the clock in it
 	orders    <-chan func(*loop) // it stands still after this turn, and does only these
@@ -107,6 +110,9 @@ func newLoop(e *Engine, id int) *loop {
 	l.reader = e.feed.NewReader(l, nil)
 	l.use(e.settings.Load())
 	l.backlog.budget = e.output
+	if e.o.V5.Enabled {
+		l.flights = receipt.NewFlights()
+	}
 	return l
 }
 

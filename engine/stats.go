@@ -23,7 +23,9 @@ import (
 type loopStats struct {
 	opened         atomic.Uint64
 	frames         atomic.Uint64
-	acknowledged   atomic.Uint64                            // messages of version 5
+	unacknowledged atomic.Uint64                            // messages of version 5 that are to be acknowledged
+	acknowledged   atomic.Uint64                            // those of them that were
+	abandoned      atomic.Uint64                            // those that were not when their connections ended
 	statuses       atomic.Int64                             // users that connections watch
 	tokensRefused  [len(protocol.TokenFaults)]atomic.Uint64 // by fault, in the order of protocol.TokenFaults
 	delivered      atomic.Uint64
@@ -36,17 +38,24 @@ type loopStats struct {
 	turnTime       atomic.Int64 // nanoseconds
 	closes         [closeReasons]atomic.Uint64
 	pending        uint64 // delivered in this turn; the loop's own
+	awaited        uint64 // of these, those that are to be acknowledged
 	_              [64]byte
 }
 
 // countDelivered counts on the loop; publish makes it visible: an atomic addition per delivery would be felt.
 func (s *loopStats) countDelivered(n int) { s.pending += uint64(n) }
 
+func (s *loopStats) countUnacknowledged(n int) { s.awaited += uint64(n) }
+
 func (s *loopStats) publish(l *loop) {
 	s.channels.Store(int64(l.table.Private()))
 	if s.pending > 0 {
 		s.delivered.Add(s.pending)
 		s.pending = 0
+	}
+	if s.awaited > 0 {
+		s.unacknowledged.Add(s.awaited)
+		s.awaited = 0
 	}
 }
 
@@ -70,6 +79,7 @@ type Stats struct {
 	AcceptFailures    uint64      // connections that could not be accepted, on any port
 	Frames            uint64      // WebSocket frames received
 	Acknowledged      uint64      // messages that clients of version 5 say they have
+	Unacknowledged    uint64      // messages that connections of version 5 were sent, and whose clients have not said so
 	StatusWatches     int         // users that clients of version 5 watch, each as often as it is watched
 	StatusNotices     uint64      // that users have come or gone, of this process
 	TokensRefused     map[protocol.TokenFault]uint64
@@ -177,7 +187,9 @@ func (e *Engine) Stats() Stats {
 		st.Channels += int(s.channels.Load())
 		st.Opened += s.opened.Load()
 		st.Frames += s.frames.Load()
-		st.Acknowledged += s.acknowledged.Load()
+		acknowledged, abandoned := s.acknowledged.Load(), s.abandoned.Load()
+		st.Acknowledged += acknowledged
+		st.Unacknowledged += max(s.unacknowledged.Load(), acknowledged+abandoned) - acknowledged - abandoned
 		st.StatusWatches += int(s.statuses.Load())
 		for i, fault := range protocol.TokenFaults {
 			st.TokensRefused[fault] += s.tokensRefused[i].Load()

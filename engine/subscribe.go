@@ -140,6 +140,7 @@ func (l *loop) unsubscribe(s *Session) {
 		return
 	}
 	l.userGoes(s)
+	l.endReceipts(s)
 	for i := len(s.subs) - 1; i >= 0; i-- {
 		l.leave(s, l.table.Channel(s.subs[i]))
 	}

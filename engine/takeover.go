@@ -21,6 +21,7 @@ import (
 	"push-server/engine/channels"
 	"push-server/engine/feed"
 	"push-server/engine/handover"
+	"push-server/engine/receipt"
 	"push-server/engine/recorder"
 	"push-server/protocol"
 )
@@ -338,6 +339,8 @@ func (l *loop) adoptRequest(s *Session, a *arriving) {
 		pulses: w.Pulses, faults: w.Faults, assembly: w.Assembly.Assembly(),
 	}
 	l.adoptForwarded(s, w.Forwarded)
+	l.receipts.Set(s.index, receipt.Receipt{Last: w.Acked.MessageID(), Count: min(w.Acks, s.sent)})
+	l.stats.unacknowledged.Add(uint64(l.outstanding(s)))
 	if w.Expires != 0 {
 		s.expires = l.engine.expiryOf(time.Unix(w.Expires, 0))
 	}

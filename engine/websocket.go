@@ -144,6 +144,9 @@ func (l *loop) countSent(s *Session, n int, e *feed.Entry, bytes int) {
 	l.stats.countDelivered(n)
 	s.sent += uint32(n)
 	s.mid = e.Publication.ID
+	if s.acknowledges() {
+		l.noteFlight(e, n)
+	}
 	l.noteID(s, recorder.Message, bytes, uint16(n), &s.mid)
 }
 

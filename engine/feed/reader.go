@@ -100,6 +100,9 @@ func (r *Reader) Age(e *Entry) (age time.Duration, ok bool) {
 	return r.feed.clock.Now() - e.arrived, e.arrived > 0
 }
 
+// Now is the time of the clock by which entries age.
+func (r *Reader) Now() time.Duration { return r.feed.clock.Now() }
+
 // Frame returns e as sessions of one dialect get it.
 func (r *Reader) Frame(e *Entry, enc *Encoding) Frame { return r.frames.Of(e, enc) }
 

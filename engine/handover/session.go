@@ -45,6 +45,8 @@ type Request struct {
 	Channels  []byte                  `json:"channels,omitempty"`
 	Since     uint64                  `json:"since,omitempty"`
 	Mid       ID                      `json:"mid,omitempty"`
+	Acked     ID                      `json:"acked,omitempty"` // the greatest that its client said it has, of version 5
+	Acks      uint32                  `json:"acks,omitempty"`  // how many it did
 	Forwarded []byte                  `json:"forwarded,omitempty"`
 	Asks      []string                `json:"asks,omitempty"`
 	Key       uint8                   `json:"key,omitempty"`

@@ -11,27 +11,29 @@ import (
 
 // Set is what is measured. Its histograms may be used by any goroutine, and allocate nothing.
 type Set struct {
-	Publish  *Histogram // from the time when a request's publications are accepted until they are stored
-	Bus      *Histogram // from one process to all, as probes show it
-	Probe    *Histogram // through the bus, an event loop and a session of the process's own
-	Turn     *Histogram // of an event loop
-	Delivery *Histogram // from the bus to the last socket of a loop: one sample for all that a turn has delivered
+	Publish         *Histogram // from the time when a request's publications are accepted until they are stored
+	Bus             *Histogram // from one process to all, as probes show it
+	Probe           *Histogram // through the bus, an event loop and a session of the process's own
+	Turn            *Histogram // of an event loop
+	Acknowledgement *Histogram // from the bus until a client of version 5 says that it has it
+	Delivery        *Histogram // from the bus to the last socket of a loop: one sample for all that a turn has delivered
 }
 
 // New returns an empty Set.
 func New() *Set {
 	return &Set{
-		Publish:  newHistogram("push_publish_seconds", "From the acceptance of publications until they are stored."),
-		Bus:      newHistogram("push_bus_probe_seconds", "How long probes of the bus were under way."),
-		Probe:    newHistogram("push_probe_seconds", "How long probes took from before the bus to behind a session of each event loop."),
-		Turn:     newHistogram("push_turn_seconds", "Turns of the event loops, and the time they took."),
-		Delivery: newHistogram("push_delivery_seconds", "From the arrival of a publication on the bus until it is written to the last socket of an event loop; sampled."),
+		Publish:         newHistogram("push_publish_seconds", "From the acceptance of publications until they are stored."),
+		Bus:             newHistogram("push_bus_probe_seconds", "How long probes of the bus were under way."),
+		Probe:           newHistogram("push_probe_seconds", "How long probes took from before the bus to behind a session of each event loop."),
+		Turn:            newHistogram("push_turn_seconds", "Turns of the event loops, and the time they took."),
+		Acknowledgement: newHistogram("push_acknowledgement_seconds", "From the arrival of a publication on the bus until a client of version 5 says that it has it."),
+		Delivery:        newHistogram("push_delivery_seconds", "From the arrival of a publication on the bus until it is written to the last socket of an event loop; sampled."),
 	}
 }
 
 // Collectors are what Prometheus is shown.
 func (s *Set) Collectors() []prometheus.Collector {
-	return []prometheus.Collector{s.Publish.all, s.Bus.all, s.Probe.all, s.Turn.all, s.Delivery.all}
+	return []prometheus.Collector{s.Publish.all, s.Bus.all, s.Probe.all, s.Turn.all, s.Delivery.all, s.Acknowledgement.all}
 }
 
 // bounds of buckets, in seconds.

@@ -41,6 +41,7 @@ var (
 	opened          = name("push_connections_opened_total", "Connections to subscribers' ports since the start.")
 	closes          = name("push_closes_total", "Connections that ended, by reason.", "reason")
 	frames          = name("push_frames_received_total", "WebSocket frames from clients.")
+	unacknowledged  = name("push_unacknowledged", "Messages that connections of version 5 were sent, and whose clients have not said they have them.")
 	acknowledged    = name("push_acknowledged_total", "Messages that clients of version 5 said they have.")
 	statusWatches   = name("push_status_subscriptions", "Users whose coming and going clients of version 5 watch.")
 	statusNotices   = name("push_status_notices_total", "Notices that users have come or gone.")
@@ -139,6 +140,7 @@ func (c collector) Collect(to chan<- prometheus.Metric) {
 // collectV5 is Collect for what version 5 has alone.
 func collectV5(st *engine.Stats, gauge func(d *prometheus.Desc, v int, labels ...string), counter func(d *prometheus.Desc, v uint64, labels ...string)) {
 	counter(acknowledged, st.Acknowledged)
+	gauge(unacknowledged, int(st.Unacknowledged))
 	gauge(statusWatches, st.StatusWatches)
 	counter(statusNotices, st.StatusNotices)
 	for fault, n := range st.TokensRefused {

@@ -57,9 +57,13 @@ type Connection struct {
 	ChannelCount int       `json:"channelCount"`
 	LastMessage  string    `json:"lastMessage"`     // the id that was sent last; of a poll, the one that it has said
 	Acked        string    `json:"acked,omitempty"` // the same, if the system of the peer has acknowledged everything
-	Waiting      int       `json:"waiting"`         // bytes that it has not
-	Sent         uint32    `json:"sent"`            // messages
-	Agent        string    `json:"agent"`           // what the client calls itself, or the proxy that does not pass that on
+	User         uint64    `json:"user,omitempty"`  // of version 5
+	// What the client of version 5 says it has: the greatest id, and how many of Sent it has not said so of.
+	Acknowledged   string `json:"acknowledged,omitempty"`
+	Unacknowledged uint32 `json:"unacknowledged,omitempty"`
+	Waiting        int    `json:"waiting"` // bytes that it has not
+	Sent           uint32 `json:"sent"`    // messages
+	Agent          string `json:"agent"`   // what the client calls itself, or the proxy that does not pass that on
 }
 
 // Closes are connections of a channel that have ended.
@@ -92,15 +96,19 @@ type Match struct {
 	text string
 	ids  [][16]byte
 	hash bool // text may be the beginning of a hash
+	user uint64
 }
 
 // leastDigits of a hash are looked for, so that a number that is a part of an address finds few others.
 const leastDigits = 4
 
-// NewMatch makes a Match of what an operator has typed: a part of an address or of an ID, the beginning of the hash of a channel, or
+// NewMatch makes a Match of what an operator has typed: a part of an address or of an ID, "user 17", the beginning of the hash of a channel, or
 // channel ids as they stand in requests, with or without their signatures.
 func NewMatch(search string) *Match {
 	m := &Match{text: strings.ToLower(strings.TrimSpace(search))}
+	if number, ok := strings.CutPrefix(m.text, "user "); ok {
+		m.user, _ = protocol.ParseUser([]byte(strings.TrimSpace(number)))
+	}
 	for item := range strings.SplitSeq(m.text, "/") {
 		ids, _, _ := strings.Cut(item, ".")
 		for text := range strings.SplitSeq(ids, ":") {
@@ -118,6 +126,9 @@ func (m *Match) Everything() bool { return m.text == "" }
 
 // Text says whether an address, or an ID, is what is searched for.
 func (m *Match) Text(text string) bool { return strings.Contains(text, m.text) }
+
+// User says whether connections of that user of version 5 are what is searched for; 0 is nobody.
+func (m *Match) User(user uint64) bool { return user != 0 && user == m.user }
 
 // LooksAtChannels says whether a channel can be what is searched for.
 func (m *Match) LooksAtChannels() bool { return m.hash || len(m.ids) > 0 }

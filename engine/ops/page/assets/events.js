@@ -57,7 +57,8 @@ export class Detail {
 		const facts = [
 			["Address", c.address], ["Transport", `${c.transport}, ${c.dialect || "–"}`], ["State", c.state], ["Listener", c.listener],
 			["Since", `${moment(c.since)}, ${age(c.since)}`], ["Channels", (c.channels || []).join(" ") || "none"], ["Last message", c.lastMessage || "none"],
-			["Acknowledged up to", c.acked || "–"], ["Sent", number(c.sent)], ["Waiting", bytes(c.waiting || 0)], ["Agent", c.agent || "–"],
+			["Acknowledged up to", c.acked || "–"], ["The page has", c.acknowledged ? `${c.acknowledged}, ${number(c.unacknowledged || 0)} of all outstanding` : "–"],
+			["User", c.user || "–"], ["Sent", number(c.sent)], ["Waiting", bytes(c.waiting || 0)], ["Agent", c.agent || "–"],
 		];
 		this.facts.replaceChildren(...facts.flatMap(([name, value]) => [el("dt", {}, name), el("dd", {}, value)]));
 	}
