@@ -23,6 +23,7 @@ func TestDirections(t *testing.T) {
 		outage     = "push-server/engine/outage"
 		batch      = "push-server/engine/batch"
 		intern     = "push-server/engine/intern"
+		receipt    = "push-server/engine/receipt"
 		recorder   = "push-server/engine/recorder"
 		view       = "push-server/engine/view"
 		feed       = "push-server/engine/feed"
@@ -51,16 +52,15 @@ func TestDirections(t *testing.T) {
 	f(outage)
 	f(probe, protocol)
 	f(roster, outage)
-	f(recorder, protocol)
-	f(view, protocol)
-	f(channels, protocol)
-	f(closed, protocol)
+	for _, ofProtocol := range []string{receipt, recorder, view, channels, closed} {
+		f(ofProtocol, protocol)
+	}
 	f(feed, protocol, budget, outage)
 	f(handover, protocol)
 	f(adopt, gnet)
 	f("push-server/engine/membus", protocol)
 	leaves := []string{
-		accept, adopt, batch, budget, channels, closed, feed, handover, intern, latency, outage, probe, quantum, ratelimit, recorder, roster, view,
+		accept, adopt, batch, budget, channels, closed, feed, handover, intern, latency, outage, probe, quantum, ratelimit, receipt, recorder, roster, view,
 		protocol, proxyproto, poll, realip, fasthttp, gnet,
 	}
 	f(engine, leaves...)

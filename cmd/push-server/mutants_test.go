@@ -93,6 +93,11 @@ var mutants = []mutant{
 	{38, "engine/takeover.go", "t.listeners[w.Listener], t.keys[w.Key]", "t.listeners[w.Listener], w.Key", "./engine", "TestKeysPassOver"},
 	{39, "engine/turn.go", "last.next, ahead = n, last.ahead", "ahead = last.ahead", "./engine", "TestFanOutIsCutAnywhere"},
 	{39, "engine/turn.go", "if k == queueFew && !ahead {", "if false {", "./engine", "TestOthersAreServedBetweenTwoWritesOfABroadcast"},
+	{30, "engine/roster/roster.go", "u.doubtful, u.entered = true, false", "u.entered = false", "./engine/roster", "TestLostAnswers"},
+	{40, "engine/jsonrpc.go", "l.engine.untilExpiry(s) < -l.o.V5.ExpiryGrace", "false", "./engine", "TestExpiredConnection"},
+	{40, "engine/jsonrpc.go", "uint16(t.Sub(e.created) / expiryTick)", "uint16(min(t.Sub(e.created)/expiryTick, 1<<16-1))", "./engine", "TestExpiryInAnOldProcess"},
+	{41, "protocol/token.go", "dst = append(dst, Item{Private: UserChannel(t.User).Bytes})", "_ = t.User", "./cmd/push-server", "TestUserListAndChannelList"},
+	{42, "engine/receipt/receipt.go", "counts = r.Count < sent; counts", "counts = true; counts", "./engine/receipt", "TestBook"},
 }
 
 // inMutant is set for the tests of a mutant.

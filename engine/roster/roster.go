@@ -53,6 +53,8 @@ type user struct {
 	connections int
 	until       time.Time // counts as connected
 	entered     bool
+	// doubtful: the bus did not answer when this user was to be entered or to leave, and may have done it. Then nobody is told by its next answer.
+	doubtful bool
 }
 
 func (u *user) here(now time.Time) bool { return u.connections > 0 || now.Before(u.until) }
@@ -211,15 +213,7 @@ func (r *Roster) enter(ctx context.Context) {
 			came, err = r.bus.Enter(ctx, ids)
 			return err
 		})
-		r.mu.Lock()
-		for _, id := range ids {
-			if ok {
-				r.users[id].entered = true
-			} else {
-				r.fresh[id] = struct{}{} // the ticker comes back to it
-			}
-		}
-		r.mu.Unlock()
+		came = r.settle(ids, came, ok, true)
 		if !ok {
 			return
 		}
@@ -227,6 +221,45 @@ func (r *Roster) enter(ctx context.Context) {
 			r.o.Changed(ctx, came, true)
 		}
 	}
+}
+
+// settle notes what has become of users that were to be entered, or to leave. It returns those of whom others are to be told: whom the bus has
+// named as changed, and the doubtful.
+func (r *Roster) settle(ids, changed []uint64, ok, entered bool) []uint64 {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, id := range ids {
+		u := r.users[id]
+		switch {
+		case !ok:
+			u.doubtful, u.entered = true, false
+			if entered {
+				r.fresh[id] = struct{}{} // the ticker comes back to it
+			}
+			continue
+		case u.doubtful && !slices.Contains(changed, id):
+			changed = append(changed, id)
+		}
+		u.doubtful, u.entered = false, entered
+	}
+	return changed
+}
+
+// absentees are those of users whom no process has entered.
+func (r *Roster) absentees(ctx context.Context, users []uint64) (absent []uint64) {
+	if len(users) == 0 {
+		return nil
+	}
+	r.try(ctx, func(ctx context.Context) error {
+		online, err := r.bus.Connected(ctx, users)
+		for i := range online {
+			if !online[i] {
+				absent = append(absent, users[i])
+			}
+		}
+		return err
+	})
+	return absent
 }
 
 // leave takes those off the bus who have been without a connection for long enough.
@@ -242,11 +275,12 @@ func (r *Roster) leave(ctx context.Context) {
 			gone, err = r.bus.Leave(ctx, ids)
 			return err
 		})
+		told := r.settle(ids, slices.Clone(gone), ok, false)
 		r.left(ids, ok)
 		if !ok {
 			return
 		}
-		r.tellGone(ctx, gone)
+		r.tellGone(ctx, append(gone, r.absentees(ctx, told[len(gone):])...)) // another process may have the doubtful
 	}
 }
 
@@ -256,9 +290,6 @@ func (r *Roster) left(ids []uint64, ok bool) {
 	defer r.mu.Unlock()
 	for _, id := range ids {
 		u := r.users[id]
-		if ok {
-			u.entered = false
-		}
 		switch {
 		case u.connections > 0 && !u.entered:
 			r.enterSoon(id)

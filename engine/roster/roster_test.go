@@ -164,6 +164,41 @@ func TestUnreliableBus(t *testing.T) {
 	w.want(t, 17, true, true, false)
 }
 
+// forgetful does every other call of each kind, and loses the answer.
+type forgetful struct{ *unreliable }
+
+func (f forgetful) Enter(ctx context.Context, users []uint64) ([]uint64, error) {
+	came, err := f.Bus.Enter(ctx, users)
+	if f.fails("enter") != nil {
+		return nil, errAway
+	}
+	return came, err
+}
+
+func (f forgetful) Leave(ctx context.Context, users []uint64) ([]uint64, error) {
+	gone, err := f.Bus.Leave(ctx, users)
+	if f.fails("leave") != nil {
+		return nil, errAway
+	}
+	return gone, err
+}
+
+// A change is told although the answer of the bus was lost; of a user who is connected elsewhere nobody is told that it has gone.
+func TestLostAnswers(t *testing.T) {
+	bus := membus.New(membus.Options{})
+	r, w := run(t, forgetful{&unreliable{Bus: bus, calls: make(map[string]int)}}, 50*time.Millisecond)
+	r.Come(17)
+	w.want(t, 17, true)
+	r.Go(17, 0)
+	w.want(t, 17, true, false)
+	testclient.Await(t, "who has gone is forgotten", func() bool { return len(r.Users()) == 0 })
+	r.Come(17)
+	w.want(t, 17, true, false, true)
+	if online, err := bus.Connected(t.Context(), []uint64{17}); err != nil || !online[0] {
+		t.Errorf("who has come back is not entered: %v, %v", online, err)
+	}
+}
+
 // Nobody is lost or left behind, however many come and go at once.
 func TestManyAtOnce(t *testing.T) {
 	bus := membus.New(membus.Options{})
