@@ -92,7 +92,7 @@ func (t *Trial) work(ctx context.Context, d time.Duration) error {
 	errs := make([]error, len(campaigns))
 	var wait sync.WaitGroup
 	for i, c := range campaigns {
-		if c.Streams == 0 || c.Speakers != "" && t.Server.Target.Text {
+		if c.Streams == 0 || c.Speakers != "" && t.Server.Target.Format != load.Protobuf {
 			continue // with text framing clients cannot publish
 		}
 		c.Time = d

@@ -43,7 +43,9 @@ func upgradePlan(p Params) *load.Plan {
 	group := func(name string, first, count int) load.Group {
 		g := portalUser
 		g.Name, g.First, g.Count = name, first, count
-		g.Poll, g.Text = name == polls, name == texts
+		if g.Poll = name == polls; name == texts {
+			g.Format = load.Text
+		}
 		return g
 	}
 	return &load.Plan{

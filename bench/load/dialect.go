@@ -23,7 +23,7 @@ type dialect interface {
 	appendQuery(dst, position []byte) []byte
 	appendHeaders(dst, position []byte) []byte
 	// visit visits the messages of a WebSocket message or of a reply to a poll, in text framing or not.
-	visit(b []byte, text bool, v visitor) error
+	visit(b []byte, f Format, v visitor) error
 	// position is what the head of a reply to a poll says about it, nil if nothing.
 	position(r *response) []byte
 	// appendPublish appends the request that sends bodies, in this order, to the receivers of stream.
@@ -50,8 +50,12 @@ type pushDialect struct {
 }
 
 func (d *pushDialect) subscribeTarget(s *subscriber) string {
-	target := d.plan.Target.SubPath + "?CHANNEL_ID=" + url.QueryEscape(d.plan.items(s.group, s.user))
-	if !d.plan.text(s.group) {
+	target := d.plan.Target.SubPath
+	if s.format == JSONRPC {
+		return target + "?token=" + d.plan.token(s.group, s.user) + "&jsonRpc=true"
+	}
+	target += "?CHANNEL_ID=" + url.QueryEscape(d.plan.items(s.group, s.user))
+	if s.format != Text {
 		target += "&binaryMode=true"
 	}
 	return target
@@ -67,17 +71,24 @@ func (d *pushDialect) appendQuery(dst, position []byte) []byte {
 
 func (d *pushDialect) appendHeaders(dst, _ []byte) []byte { return dst }
 
-func (d *pushDialect) visit(b []byte, text bool, v visitor) error {
-	if text {
+func (d *pushDialect) visit(b []byte, f Format, v visitor) error {
+	switch f {
+	case Text:
 		return visitText(b, v)
+	case JSONRPC:
+		return visitCalls(b, v)
 	}
 	return visitBinary(b, v)
 }
 
 func (d *pushDialect) position(r *response) []byte { return r.header("Last-Message-Id") }
 
-// appendPublish sends one body as plain text, as the old back end does, and several as one protobuf request.
+// appendPublish sends one body as plain text, as the old back end does, and several as one protobuf request; what is for users of version 5
+// as calls.
 func (d *pushDialect) appendPublish(dst []byte, stream int, bodies [][]byte) ([]byte, error) {
+	if d.plan.Target.Format == JSONRPC && !d.plan.isShared(stream) {
+		return d.appendCalls(dst, stream, bodies)
+	}
 	if len(bodies) == 1 {
 		return d.appendText(dst, stream, bodies[0]), nil
 	}
@@ -87,6 +98,30 @@ func (d *pushDialect) appendPublish(dst []byte, stream int, bodies [][]byte) ([]
 	}
 	d.joined = appendRequest(d.joined[:0], to, bodies, d.plan.Expiry)
 	dst = append(dst, "POST "+d.plan.Target.PubPath+"?binaryMode=true HTTP/1.1\r\nHost: push\r\n"...)
+	return appendContent(dst, d.joined), nil
+}
+
+// appendCalls appends the request of a back end of version 5.
+func (d *pushDialect) appendCalls(dst []byte, stream int, bodies [][]byte) ([]byte, error) {
+	if d.plan.isClientStream(stream) {
+		return dst, errUnsupported
+	}
+	d.joined = append(d.joined[:0], '[')
+	for i, body := range bodies {
+		if i > 0 {
+			d.joined = append(d.joined, ',')
+		}
+		d.joined = append(d.joined, `{"jsonrpc":"2.0","method":"publish","params":{"userList":[`...)
+		for k, user := range d.plan.users(stream) {
+			if k > 0 {
+				d.joined = append(d.joined, ',')
+			}
+			d.joined = strconv.AppendInt(d.joined, int64(user+1), 10)
+		}
+		d.joined = fmt.Appendf(d.joined, `],"expiry":%d,"body":%s}}`, d.plan.Expiry, body)
+	}
+	d.joined = append(d.joined, ']')
+	dst = fmt.Appendf(dst, "POST %s?hostId=bench&signature=%x HTTP/1.1\r\nHost: push\r\n", d.plan.Target.PubPath, d.plan.sign(string(d.joined)))
 	return appendContent(dst, d.joined), nil
 }
 
@@ -116,7 +151,10 @@ func (d *pushDialect) list(stream int) string {
 }
 
 func (d *pushDialect) frame(body []byte) (byte, []byte) {
-	if d.plan.Target.Text {
+	if d.plan.Target.Format == JSONRPC {
+		return opText, fmt.Appendf(nil, `%s17954614120000000000000001","body":%s,"sender":{"type":2,"id":""}}}`, callStart, body)
+	}
+	if d.plan.Target.Format == Text {
 		head := `{"id":1,"mid":"00000000000000000000000001","channel":"-","tag":"000","time":"Thu, 01 Jan 1970 00:00:00 GMT","text":`
 		return opText, fmt.Appendf(nil, "%s%s%s}%s", textStart, head, body, textEnd)
 	}
@@ -148,7 +186,7 @@ func (d *nchanDialect) appendQuery(dst, _ []byte) []byte { return dst }
 
 func (d *nchanDialect) appendHeaders(dst, position []byte) []byte { return append(dst, position...) }
 
-func (d *nchanDialect) visit(b []byte, _ bool, v visitor) error {
+func (d *nchanDialect) visit(b []byte, _ Format, v visitor) error {
 	v.message(nil, b)
 	return nil
 }

@@ -100,8 +100,8 @@ func polls(n int) Plan {
 	return p
 }
 
-func text(p Plan) Plan {
-	p.Target.Text = true
+func in(f Format, p Plan) Plan {
+	p.Target.Format, p.Target.Acknowledge = f, true
 	return p
 }
 
@@ -123,9 +123,9 @@ func TestEverythingArrives(t *testing.T) {
 		})
 	}
 	f("websocket", sockets(20), FleetOptions{})
-	f("websocket text", text(sockets(20)), FleetOptions{})
+	f("websocket text", in(Text, sockets(20)), FleetOptions{})
 	f("poll", polls(20), FleetOptions{})
-	f("poll text", text(polls(20)), FleetOptions{})
+	f("poll text", in(Text, polls(20)), FleetOptions{})
 	f("three processes", sockets(20), FleetOptions{PerWorker: 7})
 	f("given source", sockets(20), FleetOptions{Sources: []string{"127.9.9.9"}})
 }

@@ -106,6 +106,28 @@ func visitText(b []byte, v visitor) error {
 	return nil
 }
 
+// callStart is what stands before the id of a message of version 5, callEnd behind its body.
+var (
+	callStart = []byte(`{"jsonrpc":"2.0","method":"incoming.message","params":{"mid":"`)
+	callBody  = []byte(`","body":`)
+	callEnd   = []byte(`,"sender":{"type":2,"id":""}}}`)
+)
+
+// visitCalls visits the messages of a frame or reply of version 5: a call, or an array of them.
+func visitCalls(b []byte, v visitor) error {
+	b = bytes.TrimSuffix(bytes.TrimPrefix(b, []byte("[")), []byte("]"))
+	for len(b) > 0 {
+		m, ok := bytes.CutPrefix(b, callStart)
+		end := bytes.Index(m, callEnd)
+		if !ok || end < 26 || !bytes.HasPrefix(m[26:], callBody) {
+			return errMessage
+		}
+		v.message(m[:26], m[26+len(callBody):end])
+		b = bytes.TrimPrefix(m[end+len(callEnd):], []byte(","))
+	}
+	return nil
+}
+
 // appendOutgoing appends a ResponseBatch with one message, as a push server sends it. The floor uses it, so that its frames
 // weigh what the server's weigh.
 func appendOutgoing(dst, id, body []byte, expiry uint64, created uint32) []byte {

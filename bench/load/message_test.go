@@ -57,6 +57,26 @@ func TestTextMessages(t *testing.T) {
 	}
 }
 
+func TestCalls(t *testing.T) {
+	one := `{"jsonrpc":"2.0","method":"incoming.message","params":{"mid":"17954614120000000000000126","body":{"x":1},"sender":{"type":2,"id":""}}}`
+	for _, text := range []string{one, "[" + one + "," + one + "]"} {
+		var got visited
+		if err := visitCalls([]byte(text), &got); err != nil || len(got) != strings.Count(text, "mid") || got[0] != `17954614120000000000000126 {"x":1}` {
+			t.Errorf("%s: %v %v", text, got, err)
+		}
+	}
+	for _, wrong := range []string{"x", "[" + one + ",x]", one[:100]} {
+		if err := visitCalls([]byte(wrong), new(visited)); err == nil {
+			t.Errorf("%q passed", wrong)
+		}
+	}
+	op, frame := (&pushDialect{plan: &Plan{Target: Target{Format: JSONRPC}}}).frame([]byte(`{"y":2}`))
+	var got visited
+	if err := visitCalls(frame, &got); err != nil || op != opText || len(got) != 1 || !strings.HasSuffix(got[0], ` {"y":2}`) {
+		t.Errorf("the floor sends %s: %v, %v", frame, got, err)
+	}
+}
+
 // Item 4 of the recorded conversation: a client publishes to a public id.
 func TestClientRequest(t *testing.T) {
 	id, _ := hex.DecodeString("ffeeddccbbaa99887766554433221100")

@@ -1,12 +1,15 @@
 package load
 
 import (
+	"cmp"
 	"crypto/hmac"
 	"crypto/sha1"
 	"crypto/sha256"
+	"encoding/base64"
 	"encoding/hex"
 	"fmt"
 	"strings"
+	"time"
 )
 
 // Target says where a server is and how it speaks.
@@ -19,10 +22,24 @@ type Target struct {
 	Publish   []string `json:"publish"`
 	SubPath   string   `json:"subPath"`
 	PubPath   string   `json:"pubPath"`
-	Key       string   `json:"key"` // of the HMAC-SHA1 signatures
-	// Text asks for text framing instead of protobuf.
-	Text bool `json:"text"`
+	Key       string   `json:"key"`    // of the HMAC-SHA1 signatures, and of tokens
+	Format    Format   `json:"format"` // of the push dialect
+	// Acknowledge has clients of JSON-RPC say of each message that they have it, as browsers do.
+	Acknowledge bool `json:"acknowledge"`
 }
+
+// Format is how messages are framed.
+type Format string
+
+// The formats. JSON-RPC is version 5, whose clients come with a token and are pinged.
+const (
+	Protobuf Format = "protobuf"
+	Text     Format = "text"
+	JSONRPC  Format = "json-rpc"
+)
+
+// Formats are all of them.
+var Formats = []Format{Protobuf, Text, JSONRPC}
 
 // Plan says who subscribes to what. It is the same for all workers, and everything in it follows from its numbers: user u is the
 // same person with the same channels everywhere.
@@ -45,7 +62,8 @@ type Group struct {
 	First int    `json:"first"`
 	Count int    `json:"count"`
 	Poll  bool   `json:"poll"` // by long poll; else by WebSocket
-	Text  bool   `json:"text"` // in text framing, whatever Target says
+	// Format is how messages to this group are framed, whatever Target says; empty: it does.
+	Format Format `json:"format"`
 	// Own: a private channel of one's own; Public: with a public id, too.
 	Own    bool  `json:"own"`
 	Public bool  `json:"public"`
@@ -66,8 +84,8 @@ func (p *Plan) Group(name string) (*Group, error) {
 	return nil, fmt.Errorf("load: no group %q in the plan", name)
 }
 
-// text says whether a group has text framing.
-func (p *Plan) text(g *Group) bool { return p.Target.Text || g.Text }
+// format is how messages to a group are framed.
+func (p *Plan) format(g *Group) Format { return cmp.Or(g.Format, p.Target.Format) }
 
 // Streams is the number of streams; they are numbered 0…Streams()-1.
 func (p *Plan) Streams() int { return 2*p.Users + p.Shared + p.Chats }
@@ -120,6 +138,18 @@ func (p *Plan) channels(dst []channel, stream int) []channel {
 	return dst
 }
 
+// users are those that a message of stream, which is not shared, is sent to.
+func (p *Plan) users(stream int) (users []int) {
+	if stream < p.Users {
+		return []int{stream}
+	}
+	j := stream - 2*p.Users - p.Shared
+	for k := range p.ChatSize {
+		users = append(users, p.chatMember(j, k))
+	}
+	return users
+}
+
 type channel [16]byte
 
 func (c channel) hex() string { return hex.EncodeToString(c[:]) }
@@ -148,6 +178,25 @@ func (p *Plan) items(g *Group, user int) string {
 	}
 	return strings.Join(list, "/")
 }
+
+// token is what a portal of version 5 gives to a user instead, whose own channel has no id.
+func (p *Plan) token(g *Group, user int) string {
+	var list []string
+	for _, k := range g.Shared {
+		list = append(list, p.channel("shared", k).hex())
+	}
+	for k := range g.Quiet {
+		list = append(list, p.channel("quiet", user*g.Quiet+k).hex())
+	}
+	claims := fmt.Sprintf(`{"iat":%d,"exp":%d,"sub":"%d","chan":"%s"}`, time.Now().Unix(), time.Now().Add(tokenLife).Unix(), user+1, strings.Join(list, ","))
+	encode := base64.RawURLEncoding.EncodeToString
+	text := encode([]byte(`{"typ":"JWT","alg":"HS256"}`)) + "." + encode([]byte(claims))
+	m := hmac.New(sha256.New, []byte(p.Target.Key))
+	m.Write([]byte(text))
+	return text + "." + encode(m.Sum(nil))
+}
+
+const tokenLife = 24 * time.Hour
 
 func (p *Plan) sign(message string) []byte {
 	m := hmac.New(sha1.New, []byte(p.Target.Key))

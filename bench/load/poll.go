@@ -86,7 +86,7 @@ func (c *pollClient) answered() error {
 	switch c.reply.status {
 	case 200:
 		c.w.polls++
-		if err := c.w.dialect.visit(c.reply.body, c.text, c); err != nil {
+		if err := c.w.dialect.visit(c.reply.body, c.format, c); err != nil {
 			return err
 		}
 	case 304, 408:

@@ -8,7 +8,7 @@ type subscriber struct {
 	w        *worker
 	user     int
 	group    *Group
-	text     bool   // framing
+	format   Format
 	target   string // of its request
 	position []byte // of the newest message, as the dialect puts it into the next request
 	live     bool   // counted as connected

@@ -120,14 +120,38 @@ func checkHandshake(head []byte) error {
 func (c *wsClient) frame(f frame) error {
 	switch f.op {
 	case opText, opBinary:
+		if c.format == JSONRPC {
+			return c.call(f.payload)
+		}
 		c.w.frames++
-		return c.w.dialect.visit(f.payload, c.text, c)
+		return c.w.dialect.visit(f.payload, c.format, c)
 	case opPing:
 		return c.send(opPong, f.payload)
 	case opClose:
 		return closeError(f.payload)
 	}
 	return nil
+}
+
+// call takes what a server of version 5 says.
+func (c *wsClient) call(payload []byte) error {
+	if string(payload) == "ping" {
+		return c.send(opText, []byte("pong"))
+	}
+	c.w.frames++
+	if err := c.w.dialect.visit(payload, c.format, c); err != nil || !c.w.plan.Target.Acknowledge {
+		return err
+	}
+	return visitCalls(payload, acknowledger{c})
+}
+
+// acknowledger says of messages that they have come.
+type acknowledger struct{ c *wsClient }
+
+func (a acknowledger) message(mid, _ []byte) {
+	if err := a.c.send(opText, append([]byte("mack:"), mid...)); err != nil {
+		a.c.fail(err)
+	}
 }
 
 // send writes a masked frame. The mask is zero, which leaves the payload as it is.

@@ -196,7 +196,7 @@ func (w *worker) makeClients(s *Setup) error {
 }
 
 func (w *worker) makeClient(g *Group, user int) client {
-	s := subscriber{w: w, user: user, group: g, text: w.plan.text(g), socket: socket{l: w.loop, fd: -1}}
+	s := subscriber{w: w, user: user, group: g, format: w.plan.format(g), socket: socket{l: w.loop, fd: -1}}
 	for _, stream := range w.plan.follows(nil, g, user) {
 		s.follow(uint32(stream), 1)
 	}

@@ -74,6 +74,9 @@ func (r *Running) writeConfig(o Options, i, sub, pub int) (string, error) {
 	if processes > 1 {
 		push["sharePort"] = true
 	}
+	if o.Format == load.JSONRPC {
+		push["v5"] = map[string]any{"enabled": true}
+	}
 	if i == 0 {
 		port, err := freePort()
 		if err != nil {

@@ -2,6 +2,7 @@
 package target
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -33,15 +34,16 @@ const startTime = 20 * time.Second
 
 // Options say what to start.
 type Options struct {
-	Kind      string
-	Name      string // in results; "" is Kind
-	Binary    string // of PushServer
-	Processes int    // that share the subscribers' port; 0 is 1
-	Scenario  []byte // the same, of a scenario, under Extra
-	Extra     []byte // JSON merged into the configuration of PushServer, or nil
-	Peers     string // folder bench/peers, for Node
-	Text      bool   // text framing instead of protobuf
-	Keep      bool   // do not delete the temporary folder
+	Kind        string
+	Name        string      // in results; "" is Kind
+	Binary      string      // of PushServer
+	Processes   int         // that share the subscribers' port; 0 is 1
+	Scenario    []byte      // the same, of a scenario, under Extra
+	Extra       []byte      // JSON merged into the configuration of PushServer, or nil
+	Peers       string      // folder bench/peers, for Node
+	Format      load.Format // how messages are framed; empty: protobuf
+	Acknowledge bool        // clients of JSON-RPC acknowledge each message
+	Keep        bool        // do not delete the temporary folder
 	// External holds the addresses, paths and key for that kind, and what can be measured of it.
 	External    load.Target
 	ExternalPID []int
@@ -103,7 +105,7 @@ func (r *Running) start(ctx context.Context, o Options) (err error) {
 		return err
 	}
 	r.Target.Name = o.Label()
-	r.Target.Text = o.Text
+	r.Target.Format, r.Target.Acknowledge = cmp.Or(o.Format, load.Protobuf), o.Acknowledge
 	return r.await(ctx)
 }
 

@@ -1,10 +1,12 @@
 package main
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"time"
 
@@ -20,7 +22,8 @@ type serverFlags struct {
 	server, extra, peers, out string
 	processes, workers        int
 	perWorker                 int
-	text, keep                bool
+	format                    string
+	acknowledge, keep         bool
 	sources                   []string
 	external                  externalFlags
 }
@@ -42,7 +45,8 @@ func (f *serverFlags) register(fs *pflag.FlagSet, out string) {
 	fs.IntVar(&f.processes, "processes", 1, "server processes that share the subscribers' port")
 	fs.StringVar(&f.peers, "peers", "bench/peers", "folder of the other servers")
 	fs.StringVar(&f.out, "out", out, "folder for the results and their report; empty: none are written")
-	fs.BoolVar(&f.text, "text", false, "text framing instead of protobuf")
+	fs.StringVar(&f.format, "format", string(load.Protobuf), "how messages are framed: protobuf, text or json-rpc, which is version 5")
+	fs.BoolVar(&f.acknowledge, "acknowledge", false, "clients of json-rpc acknowledge each message, as browsers do")
 	fs.BoolVar(&f.keep, "keep", false, "keep the temporary folders of servers, with their logs")
 	fs.IntVar(&f.workers, "workers", 1, "least number of client processes")
 	fs.IntVar(&f.perWorker, "per-worker", 0, "most connections of a client process (0: 19000)")
@@ -64,12 +68,15 @@ func (f *externalFlags) register(fs *pflag.FlagSet) {
 // options are those for a kind of server.
 func (f *serverFlags) options(kind string) (target.Options, error) {
 	o := target.Options{
-		Kind: kind, Binary: f.server, Processes: f.processes, Peers: f.peers, Text: f.text, Keep: f.keep,
+		Kind: kind, Binary: f.server, Processes: f.processes, Peers: f.peers, Format: cmp.Or(load.Format(f.format), load.Protobuf), Acknowledge: f.acknowledge, Keep: f.keep,
 		ExternalPID: f.external.pids, RedisPID: f.external.redisPID, Metrics: f.external.metrics,
 		External: load.Target{
 			Dialect: f.external.dialect, Subscribe: f.external.subscribe, Publish: f.external.publish,
 			SubPath: f.external.subPath, PubPath: f.external.pubPath, Key: f.external.key,
 		},
+	}
+	if !slices.Contains(load.Formats, o.Format) {
+		return o, fmt.Errorf("no format %q; known are %v", f.format, load.Formats)
 	}
 	extra := []byte(f.extra)
 	if file, ok := strings.CutPrefix(f.extra, "@"); ok {

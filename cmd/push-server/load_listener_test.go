@@ -44,6 +44,7 @@ func (w *listener) listen() error {
 		stay := w.load.size.stay
 		err := session(stay/8 + rand.IntN(stay-stay/8))
 		if errors.Is(err, errSwitched) {
+			w.load.returns.Add(1)
 			continue
 		}
 		if err := w.survive(err); err != nil {
