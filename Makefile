@@ -29,7 +29,7 @@ model: ## run ten thousand schedules of each scenario of what can go wrong betwe
 	go test ./engine/feed -count=1 -timeout 10m -run '^TestModel$$' -schedules 10000
 
 test-slow: deps ## run the recorded conversations with those that take minutes, what of version 5 does, and install the packages
-	PUSH_TEST_SLOW=1 go test -count=1 -timeout 15m -run 'TestConversations|TestWatchdogOfTheVendorsClient|TestPortalSwitchesUnderLoad' ./cmd/push-server
+	PUSH_TEST_SLOW=1 go test -count=1 -timeout 15m -run 'TestConversations|TestVendorsClientStaysWhileServersStandStill|TestPortalSwitchesUnderLoad' ./cmd/push-server
 	PUSH_TEST_SLOW=1 go test -C configs/package -count=1 -timeout 15m ./...
 
 test-attacks: deps ## let strangers do what takes memory, and see that it is bounded and comes back
