@@ -99,14 +99,14 @@ func (a *acceptor) begin(fd int) {
 	}
 }
 
-// queueOf is the listener that gnet has accepted c from; -1: it is not known.
-func (a *acceptor) queueOf(c gnet.Conn) int {
-	local, ok := c.LocalAddr().(*net.TCPAddr)
+// at is the listener that gnet has opened at an address; -1: it is not known.
+func (a *acceptor) at(address net.Addr) int {
+	asked, ok := address.(*net.TCPAddr)
 	if !ok {
 		return -1
 	}
 	for i, listener := range a.listeners {
-		if addr := a.bound[i]; addr != nil && addr.Port == local.Port && (addr.IP.Equal(local.IP) || addr.IP.IsUnspecified() && len(local.IP) == 0) {
+		if addr := a.bound[i]; addr != nil && addr.Port == asked.Port && (addr.IP.Equal(asked.IP) || addr.IP.IsUnspecified() && len(asked.IP) == 0) {
 			return listener
 		}
 	}
@@ -123,7 +123,7 @@ func (l *loop) acceptMore(c gnet.Conn) {
 	if a.accepting || a.deaf || a.left {
 		return
 	}
-	queue := a.queueOf(c)
+	queue := a.at(c.LocalAddr())
 	a.accepting = true
 	for n := 1; n < acceptBatch && queue >= 0 && a.spare.Hold(); n++ {
 		fd, from, err := socket.Accept(queue)

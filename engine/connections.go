@@ -256,8 +256,9 @@ func (l *loop) describe(s *Session, id view.ID) view.Connection {
 		c.Channels = append(c.Channels, view.Hash(&ch))
 	}
 	if c.User = s.user; s.acknowledges() {
-		if c.Unacknowledged = l.outstanding(s); !l.receipts.Of(s.index).Last.IsZero() {
-			c.Acknowledged = l.receipts.Of(s.index).Last.String()
+		c.Unacknowledged = l.outstanding(s)
+		if last := l.receipts.Of(s.index).Last; !last.IsZero() {
+			c.Acknowledged = last.String()
 		}
 	}
 	if s.mid.IsZero() {

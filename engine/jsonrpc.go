@@ -83,8 +83,8 @@ func (s *Session) acknowledges() bool {
 func (l *loop) noteFlight(e *feed.Entry, n int) {
 	l.stats.countUnacknowledged(n)
 	if id := &e.Publication.ID; l.flights.Lacks(id) {
-		if age, ok := l.reader.Age(e); ok {
-			l.flights.Begin(id, l.reader.Now()-age)
+		if at, ok := e.Arrived(); ok {
+			l.flights.Begin(id, at)
 		}
 	}
 }

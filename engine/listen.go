@@ -110,12 +110,7 @@ func (e *Engine) socketsOf(l *loop, all []int) (sockets []int, err error) {
 func (l *loop) findStandIns() {
 	for i := range l.standIns {
 		in := &l.standIns[i]
-		in.place = -1
-		for _, fd := range l.acceptor.listeners {
-			if addr, err := accept.Address(fd); err == nil && addr.Port == in.addr.Port && addr.IP.Equal(in.addr.IP) {
-				in.place = fd
-			}
-		}
+		in.place = l.acceptor.at(in.addr)
 	}
 }
 

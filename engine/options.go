@@ -201,13 +201,7 @@ const removedKey = MaxKeys
 
 // renumberKeys has sessions know their key among those that count now.
 func (l *loop) renumberKeys(was, now [][]byte) {
-	number := [MaxKeys + 1]uint8{removedKey: removedKey}
-	for i, key := range was {
-		number[i] = removedKey
-		if at := slices.IndexFunc(now, func(k []byte) bool { return bytes.Equal(k, key) }); at >= 0 {
-			number[i] = uint8(at)
-		}
-	}
+	number := numbersAmong(now, was)
 	l.sweepAll() // what is closed is counted out under the number that it has
 	var listening [MaxKeys + 1]int64
 	l.slab.each(func(s *Session) {
@@ -230,15 +224,14 @@ func (s *Settings) digests() (all [][]byte) {
 	return all
 }
 
-// numbersAmong is the number that each of these keys has here.
-func (s *Settings) numbersAmong(digests [][]byte) (numbers [MaxKeys + 1]uint8) {
-	here := s.digests()
+// numbersAmong is the number that each of those that were has among keys, or digests, that are now.
+func numbersAmong(now, were [][]byte) (numbers [MaxKeys + 1]uint8) {
 	for i := range numbers {
 		numbers[i] = removedKey
-		if i < len(digests) {
-			if at := slices.IndexFunc(here, func(k []byte) bool { return bytes.Equal(k, digests[i]) }); at >= 0 {
-				numbers[i] = uint8(at)
-			}
+	}
+	for i, key := range were[:min(len(were), MaxKeys)] {
+		if at := slices.IndexFunc(now, func(k []byte) bool { return bytes.Equal(k, key) }); at >= 0 {
+			numbers[i] = uint8(at)
 		}
 	}
 	return numbers

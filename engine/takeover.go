@@ -124,7 +124,7 @@ func (e *Engine) Receive(w *handover.Engine, listeners []int) (*Takeover, error)
 		return nil, fmt.Errorf("engine: %d connections are more than there is room for: %d", w.Sessions, room)
 	}
 	return &Takeover{
-		engine: e, served: served, made: w.Subscriptions, listeners: listeners, keys: e.settings.Load().numbersAmong(w.Keys),
+		engine: e, served: served, made: w.Subscriptions, listeners: listeners, keys: numbersAmong(e.settings.Load().digests(), w.Keys),
 		sessions: make([]arriving, 0, max(w.Sessions, 0)),
 	}, nil
 }

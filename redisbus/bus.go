@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/redis/rueidis"
+	"golang.org/x/time/rate"
 
 	"push-server/protocol"
 )
@@ -86,7 +87,7 @@ func New(o Options) (*Bus, error) {
 		sequence:       names.newSequence(),
 		lost:           make(chan struct{}, 1),
 		follower:       follower{doubts: make(chan struct{}, 1)},
-		unkept:         unkept{log: o.Log},
+		unkept:         unkept{log: o.Log, lines: rate.Sometimes{Interval: time.Minute}},
 		rights:         rights{log: o.Log},
 		origins:        origins{database: dialing.SelectDB},
 	}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/redis/rueidis"
+	"golang.org/x/time/rate"
 
 	"push-server/protocol"
 )
@@ -201,16 +202,18 @@ func (b *Bus) readUnkept(p *protocol.Publication, m rueidis.RedisMessage) (rueid
 type unkept struct {
 	log   *slog.Logger
 	count int // since it was told last
-	told  time.Time
+	lines rate.Sometimes
 }
 
 func (u *unkept) note(key string) {
-	if u.count++; time.Since(u.told) < time.Minute {
-		return
-	}
+	u.count++
+	u.lines.Do(func() { u.tell(key) })
+}
+
+func (u *unkept) tell(key string) {
 	u.log.Error("a key in redis is not the history that it should be: publications are lost to clients that are away until it is deleted or renamed",
 		"key", strings.Trim(strconv.QuoteToASCII(key), `"`), "publications", u.count)
-	u.count, u.told = 0, time.Now()
+	u.count = 0
 }
 
 // readID reads what publish.lua returns. The id is zero if the publication was stored before.

@@ -54,6 +54,9 @@ type echo struct {
 	proof     *Entry             // goes to the subscribers of Options.Probe; nil: there is none
 }
 
+// Arrived is when the bus brought e, on the clock of Reader.Now; ok is false if e was read from history.
+func (e *Entry) Arrived() (at time.Duration, ok bool) { return e.arrived, e.arrived > 0 }
+
 // replayable says whether history would have e at now.
 func (e *Entry) replayable(now time.Duration) bool { return e.expires > now }
 

@@ -97,7 +97,8 @@ func (r *Reader) Behind() bool { return r.feed.window.newest() >= r.cursor }
 
 // Age is how long ago the bus brought e; ok is false if e was read from history.
 func (r *Reader) Age(e *Entry) (age time.Duration, ok bool) {
-	return r.feed.clock.Now() - e.arrived, e.arrived > 0
+	at, ok := e.Arrived()
+	return r.feed.clock.Now() - at, ok
 }
 
 // Now is the time of the clock by which entries age.

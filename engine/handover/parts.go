@@ -4,7 +4,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 
 	"golang.org/x/sys/unix"
@@ -69,11 +68,11 @@ func (c *Conn) ReceiveParts() (bodies [][]byte, sockets []int, err error) {
 		return nil, nil, err
 	}
 	if len(memory) == 1 {
-		bodies, err = readParts(memory[0])
+		bodies, err = readParts(os.NewFile(uintptr(memory[0]), "handover"))
 	} else {
+		CloseAll(memory)
 		err = errors.New("no memory came")
 	}
-	CloseAll(memory)
 	if err != nil {
 		return nil, nil, fmt.Errorf("handover: %v: %w", Sessions, err)
 	}
@@ -92,21 +91,19 @@ func (c *Conn) ReceiveParts() (bodies [][]byte, sockets []int, err error) {
 	return bodies, sockets, nil
 }
 
-func readParts(memory int) (bodies [][]byte, err error) {
-	var about unix.Stat_t
-	if err := unix.Fstat(memory, &about); err != nil {
+// readParts takes the memory over.
+func readParts(memory *os.File) (bodies [][]byte, err error) {
+	defer memory.Close()
+	about, err := memory.Stat()
+	if err != nil {
 		return nil, err
 	}
-	if about.Size > maxMessage {
-		return nil, fmt.Errorf("%d bytes are too many", about.Size)
+	if about.Size() > maxMessage {
+		return nil, fmt.Errorf("%d bytes are too many", about.Size())
 	}
-	all := make([]byte, about.Size)
-	for n := 0; n < len(all); {
-		some, err := unix.Pread(memory, all[n:], int64(n))
-		if some <= 0 {
-			return nil, errors.Join(io.ErrUnexpectedEOF, err)
-		}
-		n += some
+	all := make([]byte, about.Size())
+	if _, err := memory.ReadAt(all, 0); err != nil {
+		return nil, err
 	}
 	for len(all) >= 4 {
 		size := int(binary.BigEndian.Uint32(all))
