@@ -22,7 +22,7 @@ type dialect interface {
 	// appendPosition appends what continues after position: to the target, and to the headers.
 	appendQuery(dst, position []byte) []byte
 	appendHeaders(dst, position []byte) []byte
-	// visit visits the messages of a WebSocket message or of a reply to a poll, in text framing or not.
+	// visit visits the messages of a WebSocket message or of a reply to a poll, which are framed as f.
 	visit(b []byte, f Format, v visitor) error
 	// position is what the head of a reply to a poll says about it, nil if nothing.
 	position(r *response) []byte
@@ -112,7 +112,8 @@ func (d *pushDialect) appendCalls(dst []byte, stream int, bodies [][]byte) ([]by
 			d.joined = append(d.joined, ',')
 		}
 		d.joined = append(d.joined, `{"jsonrpc":"2.0","method":"publish","params":{"userList":[`...)
-		for k, user := range d.plan.users(stream) {
+		var some [chatRoom]int
+		for k, user := range d.plan.users(some[:0], stream) {
 			if k > 0 {
 				d.joined = append(d.joined, ',')
 			}

@@ -125,29 +125,31 @@ func (p *Plan) follows(dst []int, g *Group, user int) []int {
 func (p *Plan) channels(dst []channel, stream int) []channel {
 	switch {
 	case stream < p.Users:
-		return append(dst, p.channel("private", stream))
 	case stream < 2*p.Users:
 		return append(dst, p.channel("public", stream-p.Users))
 	case stream < 2*p.Users+p.Shared:
 		return append(dst, p.channel("shared", stream-2*p.Users))
 	}
-	j := stream - 2*p.Users - p.Shared
-	for k := range p.ChatSize {
-		dst = append(dst, p.channel("private", p.chatMember(j, k)))
+	var some [chatRoom]int
+	for _, user := range p.users(some[:0], stream) {
+		dst = append(dst, p.channel("private", user))
 	}
 	return dst
 }
 
-// users are those that a message of stream, which is not shared, is sent to.
-func (p *Plan) users(stream int) (users []int) {
+// chatRoom is room for most chats, so that they cost no allocation.
+const chatRoom = 16
+
+// users appends those that a message of stream, which is not shared, is sent to.
+func (p *Plan) users(dst []int, stream int) []int {
 	if stream < p.Users {
-		return []int{stream}
+		return append(dst, stream)
 	}
 	j := stream - 2*p.Users - p.Shared
 	for k := range p.ChatSize {
-		users = append(users, p.chatMember(j, k))
+		dst = append(dst, p.chatMember(j, k))
 	}
-	return users
+	return dst
 }
 
 type channel [16]byte
