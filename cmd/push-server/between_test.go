@@ -124,7 +124,7 @@ func (g *goBetween) harm() (killed bool) {
 			syscall.Kill(pid, syscall.SIGKILL)
 		case "stop":
 			syscall.Kill(pid, syscall.SIGSTOP)
-			for !hasState(pid, "T") {
+			for runs(pid) && !hasState(pid, "T") {
 				time.Sleep(time.Millisecond)
 			}
 		case "crowd": // it has no descriptors left but a few

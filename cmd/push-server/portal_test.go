@@ -81,21 +81,28 @@ func (p *portal) expect(u *user, from, command string) event {
 	p.t.Helper()
 	deadline := time.After(patience)
 	for {
-		select {
-		case e := <-p.eventsOf(u.name):
-			switch {
-			case e.Complaint != "":
-				p.t.Fatalf("%s complains: %s", u.name, e.Complaint)
-			case e.Status != "":
-			case e.From != from || e.Command != command:
-				p.t.Fatalf("%s got %s from %s, want %s from %s", u.name, e.Command, e.From, command, from)
-			default:
-				return e
-			}
-		case <-deadline:
-			p.t.Fatalf("%s did not get %s", u.name, command)
+		switch e := p.next(u, deadline, "get "+command); {
+		case e.Status != "":
+		case e.From != from || e.Command != command:
+			p.t.Fatalf("%s got %s from %s, want %s from %s", u.name, e.Command, e.From, command, from)
+		default:
+			return e
 		}
 	}
+}
+
+// next waits for what the client of a user says next, which must be no complaint.
+func (p *portal) next(u *user, deadline <-chan time.Time, does string) (e event) {
+	p.t.Helper()
+	select {
+	case e = <-p.eventsOf(u.name):
+		if e.Complaint != "" {
+			p.t.Fatalf("%s complains: %s", u.name, e.Complaint)
+		}
+	case <-deadline:
+		p.t.Fatalf("%s does not %s", u.name, does)
+	}
+	return e
 }
 
 // waitConnected waits until the client of a user says that it is online.
@@ -109,18 +116,11 @@ func (p *portal) waitStatus(u *user, status string) {
 	p.t.Helper()
 	deadline := time.After(patience)
 	for {
-		select {
-		case e := <-p.eventsOf(u.name):
-			switch {
-			case e.Complaint != "":
-				p.t.Fatalf("%s complains: %s", u.name, e.Complaint)
-			case e.Command != "":
-				p.t.Fatalf("%s got %s, and has not said %q", u.name, e.Command, status)
-			case e.Status == status:
-				return
-			}
-		case <-deadline:
-			p.t.Fatalf("%s does not say %q", u.name, status)
+		switch e := p.next(u, deadline, fmt.Sprintf("say %q", status)); {
+		case e.Command != "":
+			p.t.Fatalf("%s got %s, and has not said %q", u.name, e.Command, status)
+		case e.Status == status:
+			return
 		}
 	}
 }

@@ -16,13 +16,9 @@ import (
 // harmed is a program that a server starts as its successor, and which harms one of the two.
 func (s *service) harmed(fault string) (program, pidFile string) {
 	s.t.Helper()
-	dir := s.t.TempDir()
-	program, pidFile = filepath.Join(dir, "between"), filepath.Join(dir, "pid")
-	text := fmt.Sprintf("#!/bin/sh\nexport %s='%s' %s='%s'\nexec '%s' \"$@\"\n", betweenVariable, fault, betweenPid, pidFile, executable(s.t))
-	if err := os.WriteFile(program, []byte(text), 0o755); err != nil {
-		s.t.Fatal(err)
-	}
-	return program, pidFile
+	pidFile = filepath.Join(s.t.TempDir(), "pid")
+	text := fmt.Sprintf("export %s='%s' %s='%s'\nexec '%s' \"$@\"", betweenVariable, fault, betweenPid, pidFile, executable(s.t))
+	return script(s.t, text), pidFile
 }
 
 // gone waits for the end of the process whose id is in a file.
@@ -194,11 +190,7 @@ func TestPredecessorDiesLate(t *testing.T) {
 func TestSuccessorKnowsNoUpgrades(t *testing.T) {
 	t.Parallel()
 	s := startService(t, nil)
-	program := filepath.Join(t.TempDir(), "old")
-	text := "#!/bin/sh\nunset " + handoverVariable + "\nexec 3<&- '" + executable(t) + "' \"$@\"\n"
-	if err := os.WriteFile(program, []byte(text), 0o755); err != nil {
-		t.Fatal(err)
-	}
+	program := script(t, "unset "+handoverVariable+"\nexec 3<&- '"+executable(t)+"' \"$@\"")
 	if err := s.upgrade("--exec", program); err == nil || !strings.Contains(err.Error(), "did not start: it ended") {
 		t.Errorf("got %v\n%s", err, s.log())
 	}

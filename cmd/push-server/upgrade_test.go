@@ -291,19 +291,22 @@ func fakeSuccessor(how string) {
 	h.Receive(handover.Go, nil)
 }
 
+// script is a program: a line of the shell, or some.
+func script(t *testing.T, text string) string {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "program")
+	if err := os.WriteFile(file, []byte("#!/bin/sh\n"+text+"\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	return file
+}
+
 // Up to the point of no return nothing that a successor does, or does not do, is noticed by anybody.
 func TestUpgradeFails(t *testing.T) {
 	t.Parallel()
 	s := startService(t, nil)
 	a := s.audience(5)
 	dir := t.TempDir()
-	script := func(name, text string) string {
-		file := filepath.Join(dir, strings.ReplaceAll(name, " ", "-"))
-		if err := os.WriteFile(file, []byte("#!/bin/sh\n"+text+"\n"), 0o755); err != nil {
-			t.Fatal(err)
-		}
-		return file
-	}
 	f := func(want, program string, args ...string) {
 		t.Helper()
 		a.publish()
@@ -319,11 +322,11 @@ func TestUpgradeFails(t *testing.T) {
 		a.hear()
 	}
 	f("no such file", filepath.Join(dir, "nothing"))
-	f("did not start: it ended", script("ends", "exit 1"))
+	f("did not start: it ended", script(t, "exit 1"))
 	f("the configuration has errors", executable(t), "--", "--config", writeFile(t, `{"servers":[{"port":70000}]}`))
 	other := standalone(t)
 	f("needs a restart, or an upgrade with --drop: servers[0].port", executable(t), append([]string{"--"}, writeConfigs(t, other)...)...)
-	f("descriptors", script("few", "ulimit -n 70 && exec '"+executable(t)+"' \"$@\""), append([]string{"--"}, writeConfigs(t, s.config)...)...)
+	f("descriptors", script(t, "ulimit -n 70 && exec '"+executable(t)+"' \"$@\""), append([]string{"--"}, writeConfigs(t, s.config)...)...)
 	for _, fake := range [][2]string{
 		{"dies at once", "did not start: it ended"}, {"is of another version", "restart instead"},
 		{"dies with the ports", "did not get ready: it ended"}, {"refuses", "it is a bad day"},
@@ -331,7 +334,7 @@ func TestUpgradeFails(t *testing.T) {
 		{"hangs when loops stand still", "take the connections"}, {"dies with the connections", "take the connections"},
 		{"says something else", "serving came instead of ready"},
 	} {
-		f(fake[1], script(fake[0], fakeVariable+"='"+fake[0]+"' exec '"+executable(t)+"'"))
+		f(fake[1], script(t, fakeVariable+"='"+fake[0]+"' exec '"+executable(t)+"'"))
 	}
 	if err := s.upgrade(); err != nil {
 		t.Fatalf("%v\n%s", err, s.log())
@@ -344,12 +347,8 @@ func TestUpgradeFails(t *testing.T) {
 func TestUpgradeIsLost(t *testing.T) {
 	t.Parallel()
 	s := startService(t, nil)
-	file := filepath.Join(t.TempDir(), "fake")
-	text := "#!/bin/sh\n" + fakeVariable + "='dies when it should serve' exec '" + executable(t) + "'\n"
-	if err := os.WriteFile(file, []byte(text), 0o755); err != nil {
-		t.Fatal(err)
-	}
-	if err := s.upgrade("--exec", file); err == nil || !strings.Contains(err.Error(), "does not serve") {
+	program := script(t, fakeVariable+"='dies when it should serve' exec '"+executable(t)+"'")
+	if err := s.upgrade("--exec", program); err == nil || !strings.Contains(err.Error(), "does not serve") {
 		t.Errorf("got %v", err)
 	}
 	if <-s.ended; s.first.ProcessState.ExitCode() != exitFailure {

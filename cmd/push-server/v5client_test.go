@@ -196,7 +196,7 @@ func TestVendorsClientStaysWhileServersStandStill(t *testing.T) {
 	p.expect(five, "server", "before")
 	p.in.signal(t, len(p.in.procs)-1, syscall.SIGSTOP)
 	p.publishTo(b, five, "meanwhile")
-	<-time.After(15 * time.Second)
+	hold(t, 15*time.Second)
 	p.in.signal(t, len(p.in.procs)-1, syscall.SIGCONT)
 	p.expect(five, "server", "meanwhile")
 	p.publishTo(b, five, "after")
