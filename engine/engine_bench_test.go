@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/gobwas/ws"
+	"github.com/panjf2000/gnet/v2"
 	"golang.org/x/sys/unix"
 
 	"push-server/engine/feed"
@@ -216,4 +217,46 @@ func heapInUse() uint64 {
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
 	return m.HeapAlloc
+}
+
+// stuck is a connection whose peer takes nothing.
+type stuck struct {
+	gnet.Conn
+	waiting int
+}
+
+// closer is the event loop of such.
+type closer struct{ gnet.EventLoop }
+
+func (closer) Close(gnet.Conn) error { return nil }
+
+func (s *stuck) OutboundBuffered() int     { return s.waiting }
+func (s *stuck) RemoteAddr() net.Addr      { return &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 1} }
+func (s *stuck) SetContext(any)            {}
+func (s *stuck) EventLoop() gnet.EventLoop { return closer{} }
+
+func (s *stuck) Write(b []byte) (int, error) {
+	s.waiting += len(b)
+	return len(b), nil
+}
+
+// BenchmarkFullOutput is a broadcast to 5,000 sessions that do not read, when the process holds all the output that it may.
+func BenchmarkFullOutput(b *testing.B) {
+	const sessions, held = 5000, 16 << 10
+	for b.Loop() {
+		b.StopTimer()
+		l, ch := nullLoop(b, sessions)
+		l.settings.MaxBuffered = 1 << 20
+		l.engine.output.SetLimit(sessions * held)
+		for i := range uint32(sessions) {
+			s := l.slab.get(i)
+			s.conn = &stuck{waiting: held}
+			l.keep(s, held)
+		}
+		es := entries(l, ch, strings.Repeat("x", 1000))
+		b.StartTimer()
+		l.offerAll(es)
+		l.turn()
+		b.ReportMetric(float64(l.engine.output.Refused()), "closed")
+	}
 }
