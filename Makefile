@@ -9,7 +9,7 @@ PACKAGES ?= ./...
 GOLANGCI    := bin/golangci-lint-v2.15.0
 GOVULNCHECK := bin/govulncheck-v1.9.0
 
-.PHONY: help run build test model test-slow test-attacks test-faults chaos day mutants vulncheck race lint fmt fuzz bench bench-full bench-smoke bench-report benchcmp bench-code package install uninstall clean deps
+.PHONY: help run build test model test-slow test-packages test-attacks test-faults chaos day mutants vulncheck race lint fmt fuzz bench bench-full bench-smoke bench-report benchcmp bench-code package install uninstall clean deps
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -28,8 +28,10 @@ test: deps ## run all tests, but for those that take minutes; PUSH_TEST_REDIS=pa
 model: ## run ten thousand schedules of each scenario of what can go wrong between the bus and the loops
 	go test ./engine/feed -count=1 -timeout 10m -run '^TestModel$$' -schedules 10000
 
-test-slow: deps ## run the recorded conversations with those that take minutes, what of version 5 does, and install the packages
+test-slow: deps ## run the recorded conversations with those that take minutes, and what of version 5 does
 	PUSH_TEST_SLOW=1 go test -count=1 -timeout 15m -run 'TestConversations|TestVendorsClientStaysWhileServersStandStill|TestPortalSwitchesUnderLoad' ./cmd/push-server
+
+test-packages: deps ## install, upgrade and remove the packages and the image on machines of their own
 	PUSH_TEST_SLOW=1 go test -C configs/package -count=1 -timeout 15m ./...
 
 test-attacks: deps ## let strangers do what takes memory, and see that it is bounded and comes back

@@ -19,6 +19,7 @@ import (
 
 // TestBrowser lets a real browser subscribe, on a page of another origin.
 func TestBrowser(t *testing.T) {
+	t.Parallel()
 	const count = 3
 	in := install(t, "default", nil, 1)
 	socket, poll := testclient.NewChannel(testKey), testclient.NewChannel(testKey)

@@ -4,12 +4,14 @@ import (
 	"os/exec"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 )
 
 // TestDirections keeps the arrows between packages pointing one way: what a package may use, directly or not, of this project and of
 // the libraries that do input and output.
 func TestDirections(t *testing.T) {
+	t.Parallel()
 	const (
 		protocol   = "push-server/protocol"
 		testclient = "push-server/protocol/testclient"
@@ -75,22 +77,50 @@ var guardedLibraries = []string{"github.com/panjf2000/gnet/v2", "github.com/valy
 // usesOnly looks at the packages of a pattern.
 func usesOnly(t *testing.T, pattern string, allowed []string) {
 	t.Helper()
-	for _, pkg := range list(t, pattern) {
-		for _, dep := range list(t, "-deps", pkg) {
-			inside := dep == pkg || strings.HasPrefix(dep, strings.TrimSuffix(pattern, "...")) && strings.HasSuffix(pattern, "...")
+	folder, all := strings.CutSuffix(pattern, "...")
+	found := false
+	for pkg, deps := range dependencies(t) {
+		if pkg != pattern && !(all && strings.HasPrefix(pkg+"/", folder)) {
+			continue
+		}
+		found = true
+		for _, dep := range deps {
+			inside := all && strings.HasPrefix(dep+"/", folder)
 			guarded := strings.HasPrefix(dep, "push-server/") || slices.Contains(guardedLibraries, dep)
 			if guarded && !inside && !slices.Contains(allowed, dep) {
 				t.Errorf("%s uses %s", pkg, dep)
 			}
 		}
 	}
+	if !found {
+		t.Errorf("there is no package %s", pattern)
+	}
 }
+
+// dependencies are all packages of the project with what they use, directly or not.
+func dependencies(t *testing.T) map[string][]string {
+	t.Helper()
+	listing.Do(func() {
+		all := make(map[string][]string)
+		for _, line := range list(t, "-f", `{{.ImportPath}},{{join .Deps ","}}`, "push-server/...") {
+			parts := strings.Split(line, ",")
+			all[parts[0]] = parts[1:]
+		}
+		listed = all
+	})
+	return listed
+}
+
+var (
+	listing sync.Once
+	listed  map[string][]string
+)
 
 // TestTestclientIsForTests: nothing that is shipped contains the clients of the tests.
 func TestTestclientIsForTests(t *testing.T) {
 	const testclient = "push-server/protocol/testclient"
-	for _, pkg := range list(t, "push-server/cmd/push-server", "push-server/cmd/push-bench") {
-		if slices.Contains(list(t, "-deps", pkg), testclient) {
+	for _, pkg := range []string{"push-server/cmd/push-server", "push-server/cmd/push-bench"} {
+		if slices.Contains(dependencies(t)[pkg], testclient) {
 			t.Errorf("%s contains %s", pkg, testclient)
 		}
 	}

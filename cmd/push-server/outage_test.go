@@ -307,6 +307,7 @@ func TestHistoryOfAnotherType(t *testing.T) {
 
 // TestPublisherTellsOfRedis: a process that only publishes says whether Redis is there, before it has anything to store.
 func TestPublisherTellsOfRedis(t *testing.T) {
+	t.Parallel()
 	redis := absentRedis(t)
 	window := fmt.Sprintf("127.0.0.1:%d", freePort(t))
 	c := recordedConfig(t, "default-pub", socketOf(redis))

@@ -131,6 +131,6 @@ func rootNeeded(t *testing.T) {
 		t.Skip("only root can install packages")
 	}
 	if os.Getenv("PUSH_TEST_SLOW") == "" {
-		t.Skip("make test-slow runs it")
+		t.Skip("make test-packages runs it")
 	}
 }
