@@ -156,7 +156,7 @@ func (l *loop) standingTurn() {
 func (d *Departure) settle(ctx context.Context) error {
 	e := d.engine
 	for begin := time.Now(); ; time.Sleep(time.Millisecond) {
-		quiet := len(e.requests.places) == 0 && e.publishing.pending(clients) == 0
+		quiet := len(e.requests.places) == 0 && e.publishing.pending(clients) == 0 && len(e.limits.full) == 0
 		if err := d.each(ctx, (*loop).standingTurn); err != nil {
 			return err
 		}
@@ -189,6 +189,7 @@ func (d *Departure) write(ctx context.Context, since uint64) error {
 	if err = errors.Join(append(errs, err)...); err != nil {
 		return err
 	}
+	d.State.Totals = e.totals()
 	if !e.subscribes() {
 		return nil
 	}
@@ -258,6 +259,7 @@ func (l *loop) writeSession(w *handover.Session, s *Session) {
 	if s.is(flagPeer) {
 		w.Peer = []byte(l.peers[s.index])
 	}
+	l.writeLimits(w, s)
 	r := &w.Request
 	*r = handover.Request{
 		Skip: s.skip, Transport: s.via().label, Dialect: s.speaks().label, Agent: []byte(l.agents.Text(s.agent)), User: s.user, Named: int(s.named), Since: s.since, Mid: handover.IDOf(s.mid),
@@ -321,7 +323,7 @@ func unsent(c gnet.Conn) (b []byte) {
 
 // Stay has all sessions stay, to end here: only the ports go.
 func (d *Departure) Stay() {
-	d.State, d.Sessions = handover.Engine{}, nil
+	d.State, d.Sessions = handover.Engine{Totals: d.State.Totals}, nil
 	clear(d.gone)
 }
 

@@ -76,9 +76,10 @@ type Engine struct {
 	handlers  []fasthttp.RequestHandler // by listener
 	handedOff []*fasthttp.Server        // by listener
 
-	started       time.Time     // of the service: another process may have begun it
-	created       time.Time     // of this engine
-	subscriptions atomic.Uint64 // made so far
+	before        atomic.Pointer[Stats] // counters go on from these; nil: from zero
+	started       time.Time             // of the service: another process may have begun it
+	created       time.Time             // of this engine
+	subscriptions atomic.Uint64         // made so far
 	running       atomic.Bool
 	stopping      atomic.Bool
 	leaving       atomic.Bool  // a drain was announced

@@ -3,12 +3,15 @@ package engine
 import (
 	"context"
 	"errors"
+	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"golang.org/x/time/rate"
 
+	"push-server/engine/handover"
+	"push-server/engine/ratelimit"
 	"push-server/protocol"
 )
 
@@ -155,6 +158,14 @@ func (l *loop) mayAsk(s *Session, n int) bool {
 	if l.settings.ClientRate < 0 {
 		return true
 	}
+	if l.rateOf(s).AllowN(time.Now(), n) {
+		return true
+	}
+	l.end(s, CloseRate)
+	return false
+}
+
+func (l *loop) rateOf(s *Session) *rate.Limiter {
 	if !s.is(flagPaced) {
 		if l.rates == nil {
 			l.rates = make(map[uint32]*rate.Limiter)
@@ -162,11 +173,7 @@ func (l *loop) mayAsk(s *Session, n int) bool {
 		l.rates[s.index] = rate.NewLimiter(rate.Limit(l.settings.ClientRate), l.settings.clientBurst())
 		s.set(flagPaced)
 	}
-	if l.rates[s.index].AllowN(time.Now(), n) {
-		return true
-	}
-	l.end(s, CloseRate)
-	return false
+	return l.rates[s.index]
 }
 
 func (s *settings) clientBurst() int {
@@ -185,6 +192,56 @@ func (s *settings) pace(r *rate.Limiter) {
 func (l *loop) forgetRate(s *Session) {
 	if s.is(flagPaced) {
 		delete(l.rates, s.index)
+	}
+}
+
+// totals is what passes over that is no session's. Ports without subscribers serve on until the other process does: what they count
+// meanwhile is lost.
+func (e *Engine) totals() (w handover.Totals) {
+	now := time.Now()
+	w.Day = e.Counters.Day()
+	w.Counters = e.writeCounters()
+	if saved, queue, ok := e.admission.rate.Saved(now); ok {
+		w.Rate = &handover.Rate{Saved: saved, Queue: queue.Milliseconds()}
+	}
+	e.admission.addresses.Debts(now, func(addr netip.Addr, left time.Duration) {
+		w.Addresses = handover.AppendAddress(w.Addresses, addr, left)
+	})
+	return w
+}
+
+// goOn counts, and limits, from where the process before was. It comes before its sessions.
+func (e *Engine) goOn(t *Takeover) error {
+	w, now := &t.totals, time.Now()
+	e.Counters.GoOn(w.Day)
+	e.goOnCounting(&t.counters, len(t.sessions))
+	if r := w.Rate; r != nil {
+		e.admission.rate.GoOn(now, r.Saved, time.Duration(r.Queue)*time.Millisecond)
+	}
+	return handover.Addresses(w.Addresses, func(addr netip.Addr, left time.Duration) { e.admission.addresses.Owe(addr, left, now) })
+}
+
+// writeLimits writes down what s takes of what is limited.
+func (l *loop) writeLimits(w *handover.Session, s *Session) {
+	if s.is(flagPaced) {
+		saved := l.rates[s.index].Tokens()
+		w.Saved = &saved
+	}
+	if s.is(flagPlace) {
+		p := l.places[s.index]
+		w.Place = &handover.Place{Addr: p.Addr().AsSlice(), Request: p.request}
+	}
+}
+
+func (l *loop) adoptLimits(s *Session, w *handover.Session) {
+	if w.Saved != nil && l.settings.ClientRate >= 0 {
+		ratelimit.Spend(l.rateOf(s), time.Now(), *w.Saved)
+	}
+	if w.Place == nil {
+		return
+	}
+	if addr, ok := netip.AddrFromSlice(w.Place.Addr); ok {
+		l.keepPlace(s, l.engine.admission.addresses.Resume(addr), w.Place.Request)
 	}
 }
 

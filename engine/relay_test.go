@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -19,7 +20,8 @@ import (
 type party struct {
 	*membus.Bus
 	mu       sync.Mutex
-	handlers map[protocol.Handler]bool
+	handlers map[protocol.Handler]bool // whether they hear echoes
+	stalled  atomic.Bool
 }
 
 func newParty(t testing.TB) *party {
@@ -59,11 +61,35 @@ func (p *party) all(f func(h protocol.Handler)) {
 	}
 }
 
+// mute has those who listen now hear no more echoes.
+func (p *party) mute() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for h := range p.handlers {
+		p.handlers[h] = false
+	}
+}
+
+// stall has history not answer who asks while it is stalled.
+func (p *party) stall(on bool) { p.stalled.Store(on) }
+
+func (p *party) History(ctx context.Context, queries []protocol.HistoryQuery, maxBytes int) ([]protocol.HistoryAnswer, error) {
+	if p.stalled.Load() {
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}
+	return p.Bus.History(ctx, queries, maxBytes)
+}
+
 func (p *party) HandlePublication(pub *protocol.Publication) {
 	p.all(func(h protocol.Handler) { q := *pub; h.HandlePublication(&q) })
 }
 func (p *party) HandleEcho(n uint64, c protocol.MessageID) {
-	p.all(func(h protocol.Handler) { h.HandleEcho(n, c) })
+	p.all(func(h protocol.Handler) {
+		if p.handlers[h] {
+			h.HandleEcho(n, c)
+		}
+	})
 }
 func (p *party) HandleGap() { p.all(func(h protocol.Handler) { h.HandleGap() }) }
 

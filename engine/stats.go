@@ -3,6 +3,8 @@ package engine
 import (
 	"context"
 	"encoding/json"
+	"fmt"
+	"maps"
 	"os"
 	"slices"
 	"strconv"
@@ -66,7 +68,7 @@ type publishStats struct {
 	took     *latency.Histogram
 }
 
-// Stats is a snapshot of the counters of a process.
+// Stats is a snapshot of the counters of a service, of which this process may not be the first.
 type Stats struct {
 	WebSockets, Polls int         // connections that listen now
 	Listening         []Listening // the same, by dialect
@@ -74,7 +76,7 @@ type Stats struct {
 	Encrypted         int         // those of them that came over TLS, or are about to
 	Free              int         // connections that there is room for
 	Channels          int         // private channels with a connection; one whose connections are on several loops counts on each
-	Opened            uint64      // connections since the start
+	Opened            uint64      // connections since the start of the service
 	HandshakesFailed  uint64      // of TLS
 	AcceptFailures    uint64      // connections that could not be accepted, on any port
 	Frames            uint64      // WebSocket frames received
@@ -207,7 +209,77 @@ func (e *Engine) Stats() Stats {
 			st.Closes[CloseReason(r).String()] += s.closes[r].Load()
 		}
 	}
+	if before := e.before.Load(); before != nil {
+		st.combine(before, func(own, before uint64) uint64 { return own + before })
+	}
 	return st
+}
+
+// counters are those of st that only grow, but for those that have names.
+func (st *Stats) counters() []*uint64 {
+	return []*uint64{
+		&st.Opened, &st.HandshakesFailed, &st.AcceptFailures, &st.Frames, &st.Acknowledged, &st.StatusNotices, &st.Published, &st.Delivered,
+		&st.ReplaysWindow, &st.ReplaysHistory, &st.Turns, &st.Gaps, &st.Lags, &st.PublishRetries, &st.PublishRejected, &st.Resets,
+		&st.ProbeFailures, &st.BusRebuilds,
+	}
+}
+
+// combine has each counter of st be f of its own and of the other's. Those of negative numbers wrap around, and back.
+func (st *Stats) combine(other *Stats, f func(own, other uint64) uint64) {
+	theirs := other.counters()
+	for i, n := range st.counters() {
+		*n = f(*n, *theirs[i])
+	}
+	st.TurnTime = time.Duration(f(uint64(st.TurnTime), uint64(other.TurnTime)))
+	combine(&st.Closes, other.Closes, f)
+	combine(&st.TokensRefused, other.TokensRefused, f)
+	combine(&st.BusErrors, other.BusErrors, f)
+	for _, o := range other.Held {
+		for i := range st.Held {
+			if h := &st.Held[i]; h.Kind == o.Kind {
+				h.Refused = f(h.Refused, o.Refused)
+			}
+		}
+	}
+}
+
+func combine[K comparable](own *map[K]uint64, other map[K]uint64, f func(own, other uint64) uint64) {
+	all := maps.Clone(*own)
+	if all == nil {
+		all = make(map[K]uint64, len(other))
+	}
+	for k, n := range other {
+		all[k] = f(all[k], n)
+	}
+	*own = all
+}
+
+// writeCounters writes down what another process goes on counting from.
+func (e *Engine) writeCounters() json.RawMessage {
+	b, err := json.Marshal(e.Stats())
+	if err != nil {
+		panic("BUG: engine: counters cannot be written down: " + err.Error())
+	}
+	return b
+}
+
+func readCounters(b json.RawMessage) (st Stats, err error) {
+	if len(b) == 0 {
+		return st, nil
+	}
+	if err := json.Unmarshal(b, &st); err != nil {
+		return st, fmt.Errorf("engine: counters of the process before: %w", err)
+	}
+	return st, nil
+}
+
+// goOnCounting has counters go on from those of the process before: what was counted here so far was counted there, too, as were the
+// connections that come from there.
+func (e *Engine) goOnCounting(before *Stats, connections int) {
+	own := e.Stats()
+	own.Opened += uint64(connections)
+	before.combine(&own, func(before, own uint64) uint64 { return before - own })
+	e.before.Store(before)
 }
 
 // record is one process on the statistics page, in the order of its keys there. A json.RawMessage is what sonic, too, writes as it is.

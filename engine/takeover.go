@@ -43,6 +43,8 @@ type Takeover struct {
 	served   map[protocol.MessageID]bool
 	sessions []arriving
 	made     uint64 // subscriptions
+	totals   handover.Totals
+	counters Stats
 
 	listeners []int              // by those of the process before
 	keys      [MaxKeys + 1]uint8 // the same
@@ -119,12 +121,16 @@ func (e *Engine) Receive(w *handover.Engine, listeners []int) (*Takeover, error)
 	if err != nil {
 		return nil, err
 	}
+	counters, err := readCounters(w.Counters)
+	if err != nil {
+		return nil, err
+	}
 	e.admission.adjust()
 	if room := e.admission.max.Load(); int64(w.Sessions) > room {
 		return nil, fmt.Errorf("engine: %d connections are more than there is room for: %d", w.Sessions, room)
 	}
 	return &Takeover{
-		engine: e, served: served, made: w.Subscriptions, listeners: listeners, keys: numbersAmong(e.settings.Load().digests(), w.Keys),
+		engine: e, served: served, made: w.Subscriptions, totals: w.Totals, counters: counters, listeners: listeners, keys: numbersAmong(e.settings.Load().digests(), w.Keys),
 		sessions: make([]arriving, 0, max(w.Sessions, 0)),
 	}, nil
 }
@@ -253,6 +259,9 @@ func (e *Engine) TakeOver(ctx context.Context, t *Takeover, started time.Time) e
 		t = &Takeover{engine: e}
 	}
 	e.subscriptions.Store(t.made)
+	if err := e.goOn(t); err != nil {
+		return err
+	}
 	if err := t.settle(ctx); err != nil {
 		return err
 	}
@@ -320,6 +329,7 @@ func (l *loop) adopt(c gnet.Conn, a *arriving) {
 	if len(w.Peer) > 0 {
 		l.rememberPeer(s, string(w.Peer))
 	}
+	l.adoptLimits(s, w)
 	l.adoptRequest(s, a)
 	if a.timer != timerNone {
 		left := min(uint32(w.Left/int64(tick/time.Millisecond)), l.deadlines.length[a.timer])

@@ -90,6 +90,55 @@ func (c *Counters) AppendJSON(dst []byte) []byte {
 	return append(dst, "}}"...)
 }
 
+// Day is what was counted up to now of a day, for another process to go on with.
+type Day struct {
+	Ends     int64 // when it is over, Unix seconds
+	Requests map[string]uint64
+	Messages []TypeCount // in the order in which types came
+}
+
+// TypeCount is how many messages of a type there were.
+type TypeCount struct {
+	Type  string
+	Count uint64
+}
+
+// Day is what was counted today.
+func (c *Counters) Day() Day {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.turn()
+	d := Day{Ends: c.midnight.Unix(), Requests: make(map[string]uint64)}
+	for command, n := range c.requests {
+		if n > 0 {
+			d.Requests[commandNames[command]] = n
+		}
+	}
+	for _, t := range c.types {
+		d.Messages = append(d.Messages, TypeCount{t, c.messages[t]})
+	}
+	return d
+}
+
+// GoOn adds what another process has counted today. It comes before anything is counted here, so that types keep their order.
+func (c *Counters) GoOn(d Day) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.turn(); d.Ends != c.midnight.Unix() {
+		return
+	}
+	for command, name := range commandNames {
+		c.requests[command] += d.Requests[name]
+	}
+	for _, m := range d.Messages {
+		t := m.Type
+		if _, known := c.messages[t]; !known {
+			t = c.addType(t)
+		}
+		c.messages[t] += m.Count
+	}
+}
+
 // appendCount appends "name":n, with a comma if it is not the first one since start. Names need no escaping.
 func appendCount(dst []byte, start int, name string, n uint64) []byte {
 	if len(dst) > start {

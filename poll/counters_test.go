@@ -107,3 +107,24 @@ func TestCountersConcurrently(t *testing.T) {
 		t.Error(got)
 	}
 }
+
+// Another process goes on with the day, and keeps the order of types; with another day it has nothing to do.
+func TestCountersGoOn(t *testing.T) {
+	c, next := NewCounters(noon), NewCounters(noon)
+	for _, text := range []string{"b", "a", "b", ""} {
+		c.CountRequest(protocol.CommandPublish)
+		c.CountMessage(text)
+	}
+	next.GoOn(c.Day())
+	next.CountMessage("c")
+	next.CountRequest(protocol.CommandServerStats)
+	const want = `{"requests":{"incomingMessages":4,"serverStats":1},"messages":{"b":2,"a":1,"unknown":1,"c":1}}`
+	if got := string(next.AppendJSON(nil)); got != want {
+		t.Errorf("%s, want %s", got, want)
+	}
+	tomorrow := NewCounters(func() time.Time { return noon().AddDate(0, 0, 1) })
+	tomorrow.GoOn(c.Day())
+	if got := string(tomorrow.AppendJSON(nil)); got != `{"requests":{},"messages":{}}` {
+		t.Errorf("the next day has %s", got)
+	}
+}

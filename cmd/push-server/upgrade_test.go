@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"os"
@@ -42,6 +43,12 @@ func startService(t *testing.T, change func(c config), env ...string) *service {
 	if change != nil {
 		change(c)
 	}
+	return startServiceOf(t, c, env...)
+}
+
+// startServiceOf is startService with a configuration.
+func startServiceOf(t *testing.T, c config, env ...string) *service {
+	t.Helper()
 	dir := t.TempDir()
 	s := &service{t: t, config: c, env: env, pidFile: filepath.Join(dir, "pid"), logFile: filepath.Join(dir, "log")}
 	t.Cleanup(s.end)
@@ -70,13 +77,15 @@ func (s *service) start() {
 		cmd.Wait()
 	}()
 	s.serves(cmd.Process.Pid)
-	testclient.AwaitNil(s.t, "it serves", func() error {
-		reply, err := http.Get("http://" + s.config.addr("stat") + statPath)
-		if err == nil {
-			reply.Body.Close()
-		}
-		return err
-	})
+	for _, listener := range s.config.listeners() {
+		testclient.AwaitNil(s.t, "it serves", func() error {
+			reply, err := http.Get(fmt.Sprintf("http://127.0.0.1:%v%s", listener["port"], statPath)) // whatever the answer is
+			if err == nil {
+				reply.Body.Close()
+			}
+			return err
+		})
+	}
 }
 
 func (s *service) serves(pid int) {
@@ -139,6 +148,32 @@ func (s *service) upgrade(args ...string) error {
 	}
 	s.pids = append(s.pids, pid)
 	return nil
+}
+
+// successors are the lines of the log about processes that have taken over.
+var successors = regexp.MustCompile(`the successor serves" pid=(\d+)`)
+
+// upgradeWhile has another process take over by a signal, and does f until it has.
+func (s *service) upgradeWhile(f func()) {
+	s.t.Helper()
+	before := len(successors.FindAllString(s.log(), -1))
+	if err := syscall.Kill(s.pids[len(s.pids)-1], syscall.SIGUSR2); err != nil {
+		s.t.Fatal(err)
+	}
+	var lines [][]string
+	testclient.AwaitNil(s.t, "a successor", func() error {
+		f()
+		log := s.log()
+		if lines = successors.FindAllStringSubmatch(log, -1); len(lines) == before {
+			return errors.New(log)
+		}
+		return nil
+	})
+	pid, err := strconv.Atoi(lines[before][1])
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.serves(pid)
 }
 
 // audience are clients in the middle of whatever clients do.
@@ -218,16 +253,7 @@ func TestUpgrade(t *testing.T) {
 		a.hear()
 		testclient.Subscribe(t, s.config.addr("sub"), subPath+testclient.Query(false, "", a.ch.Signed())).Close()
 	}
-	if err := syscall.Kill(s.pids[2], syscall.SIGUSR2); err != nil {
-		t.Fatal(err)
-	}
-	serving := regexp.MustCompile(`the successor serves" pid=(\d+)`)
-	testclient.Await(t, "the third successor", func() bool { return len(serving.FindAllString(s.log(), -1)) == 3 })
-	pid, err := strconv.Atoi(serving.FindAllStringSubmatch(s.log(), -1)[2][1])
-	if err != nil {
-		t.Fatal(err)
-	}
-	s.serves(pid)
+	s.upgradeWhile(func() {})
 	a.publish()
 	a.hear()
 	a.http.Close()

@@ -15,8 +15,14 @@
 // connections any more.
 package handover
 
+import (
+	"encoding/json"
+
+	"push-server/poll"
+)
+
 // Version is that of what is said here. A successor of another version is refused before anything has moved.
-const Version = 2
+const Version = 3
 
 // Kind is what a message says.
 type Kind uint8
@@ -87,6 +93,21 @@ type Engine struct {
 	Served        []byte // ids of what sessions have had: see AppendID
 	Subscriptions uint64 // made so far
 	Sessions      int    // that follow
+	Totals
 	// Keys are the digests of the keys that channels are signed with, in the order by which sessions name theirs.
 	Keys [][]byte
+}
+
+// Totals are what the process has counted, and how far its limits are used up. They pass over even if no session does.
+type Totals struct {
+	Day       poll.Day
+	Counters  json.RawMessage // what operators draw, as package engine has it
+	Rate      *Rate           // of connections that come; nil: it has no limit
+	Addresses []byte          // of clients that have come lately: see AppendAddress
+}
+
+// Rate is how far a limit on what comes in a second is used up.
+type Rate struct {
+	Saved float64 // that may come at once
+	Queue int64   // milliseconds that those who were told to come again take
 }

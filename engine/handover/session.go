@@ -1,7 +1,10 @@
 package handover
 
 import (
+	"encoding/binary"
 	"fmt"
+	"net/netip"
+	"time"
 
 	"push-server/protocol"
 )
@@ -20,10 +23,19 @@ type Session struct {
 	Addr   Addr   `json:"addr"`           // of the other end
 	Peer   []byte `json:"peer,omitempty"` // the client, as proxies name it
 
+	Saved *float64 `json:"saved,omitempty"` // that its client may publish and ask at once; nil: it has not begun to
+	Place *Place   `json:"place,omitempty"` // that it takes of its address; nil: none
+
 	Input  []byte `json:"input,omitempty"`  // that is not complete
 	Output []byte `json:"output,omitempty"` // that the peer has not taken
 
 	Request
+}
+
+// Place is that of a connection among those of its address.
+type Place struct {
+	Addr    []byte `json:"addr"`
+	Request bool   `json:"request,omitempty"` // for the request under way only
 }
 
 // Addr is an address of TCP.
@@ -96,6 +108,25 @@ func IDs(b []byte) (map[protocol.MessageID]bool, error) {
 		ids[protocol.MessageID(b[:idSize])] = true
 	}
 	return ids, nil
+}
+
+const addressSize = 16 + 8
+
+// AppendAddress appends an address, and how long it takes until it has saved up all that it may, to a list.
+func AppendAddress(dst []byte, addr netip.Addr, left time.Duration) []byte {
+	b := addr.As16()
+	return binary.BigEndian.AppendUint64(append(dst, b[:]...), uint64(max(left, 0)))
+}
+
+// Addresses reads a list.
+func Addresses(b []byte, f func(addr netip.Addr, left time.Duration)) error {
+	if len(b)%addressSize != 0 {
+		return fmt.Errorf("handover: a list of addresses has %d bytes", len(b))
+	}
+	for ; len(b) > 0; b = b[addressSize:] {
+		f(netip.AddrFrom16([16]byte(b)), time.Duration(binary.BigEndian.Uint64(b[16:])))
+	}
+	return nil
 }
 
 const channelSize = 17

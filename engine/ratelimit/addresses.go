@@ -93,6 +93,9 @@ type Place struct{ key netip.Addr }
 // Taken says whether there is something to leave.
 func (p Place) Taken() bool { return p.key.IsValid() }
 
+// Addr is what the connection counts as.
+func (p Place) Addr() netip.Addr { return p.key }
+
 // Enter takes a place for a connection of addr; begins says that it comes now, instead of going on. Who is refused is told after how long
 // to come again.
 func (a *Addresses) Enter(addr netip.Addr, begins bool, now time.Time) (p Place, v Verdict, after time.Duration) {
@@ -115,15 +118,77 @@ func (a *Addresses) Enter(addr netip.Addr, begins bool, now time.Time) (p Place,
 		}
 		e.full = full
 	}
+	s.enter(key, e, known)
+	return Place{key}, Admitted, 0
+}
+
+func (s *shard) enter(key netip.Addr, e entry, known bool) {
 	if known && e.conns == 0 {
 		s.idle--
 	}
 	e.conns++
+	s.put(key, e)
+}
+
+func (s *shard) put(key netip.Addr, e entry) {
 	if s.entries == nil {
 		s.entries = make(map[netip.Addr]entry)
 	}
 	s.entries[key] = e
-	return Place{key}, Admitted, 0
+}
+
+// Resume takes a place for a connection that has one in another process, of which it is known what that counts as (Place.Addr). It has come
+// already, so there is one.
+func (a *Addresses) Resume(addr netip.Addr) (p Place) {
+	b := a.bounds.Load()
+	if b == nil {
+		return p
+	}
+	key := b.key(addr)
+	s := a.shard(key)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	e, known := s.entries[key]
+	s.enter(key, e, known)
+	return Place{key}
+}
+
+// Debts calls f with each address that has not saved up all that it may, and how long that would take it.
+func (a *Addresses) Debts(now time.Time, f func(addr netip.Addr, left time.Duration)) {
+	for i := range a.shards {
+		a.shards[i].debts(now.UnixNano(), f)
+	}
+}
+
+func (s *shard) debts(now int64, f func(addr netip.Addr, left time.Duration)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for key, e := range s.entries {
+		if e.full > now {
+			f(key, time.Duration(e.full-now))
+		}
+	}
+}
+
+// Owe has addr owe what it does in another process.
+func (a *Addresses) Owe(addr netip.Addr, left time.Duration, now time.Time) {
+	b := a.bounds.Load()
+	if b == nil || b.every == 0 || left <= 0 {
+		return
+	}
+	key := b.key(addr)
+	s := a.shard(key)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	e, known := s.entries[key]
+	e.full = max(e.full, now.Add(min(left, burstSeconds*time.Second)).UnixNano())
+	s.put(key, e)
+	if known {
+		return
+	}
+	if s.idle++; s.idle > maxIdle {
+		s.evict()
+	}
 }
 
 // When an address that has too many connections may come again: nobody knows when one of them ends.

@@ -66,5 +66,34 @@ func (r *Rate) Take(now time.Time) (ok bool, after time.Duration) {
 	return false, after
 }
 
+// Saved is what another process needs to go on: how many may come at once now, and how long the queue is of those who were told to come
+// again. ok is false if there is no limit.
+func (r *Rate) Saved(now time.Time) (n float64, queue time.Duration, ok bool) {
+	limiter := r.limiter.Load()
+	if limiter == nil {
+		return 0, 0, false
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return limiter.TokensAt(now), max(r.end.Sub(now), 0), true
+}
+
+// GoOn has no more come at once than another process would let in, behind those whom that has told to come again. Nobody has come here yet.
+func (r *Rate) GoOn(now time.Time, saved float64, queue time.Duration) {
+	limiter := r.limiter.Load()
+	if limiter == nil {
+		return
+	}
+	Spend(limiter, now, saved)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.end = now.Add(min(max(queue, 0), longestQueue))
+}
+
+// Spend leaves a fresh limiter no more than was saved elsewhere.
+func Spend(limiter *rate.Limiter, now time.Time, saved float64) {
+	limiter.AllowN(now, max(limiter.Burst()-max(int(saved), 0), 0))
+}
+
 // Spread is a random time from least to most, so that those who are turned away together do not come again together.
 func Spread(least, most time.Duration) time.Duration { return least + rand.N(most-least+1) }

@@ -238,3 +238,49 @@ func TestLimitsChange(t *testing.T) {
 		t.Error("refused without a rate")
 	}
 }
+
+// Another process goes on where one was: with what all may, with what an address may, and with those that are there.
+func TestAnotherProcessGoesOn(t *testing.T) {
+	t.Parallel()
+	r, next := NewRate(10), NewRate(10)
+	for range 15 {
+		r.Take(start)
+	}
+	saved, queue, ok := r.Saved(start)
+	if !ok || saved != 0 || queue != 500*time.Millisecond {
+		t.Fatalf("%v are saved, the queue takes %v", saved, queue)
+	}
+	next.GoOn(start, saved, queue)
+	if ok, after := next.Take(start); ok || after != 600*time.Millisecond {
+		t.Errorf("%v after %v", ok, after)
+	}
+	if _, _, ok := NewRate(0).Saved(start); ok {
+		t.Error("something is saved without a rate")
+	}
+
+	limits := Limits{Connections: 2, PerSecond: 1, IPv6Prefix: 64}
+	a, b := NewAddresses(limits), NewAddresses(limits)
+	var places []Place
+	for range 2 {
+		places = append(places, expect(t, a, "2001:db8::1", start, Admitted))
+	}
+	for range burstSeconds {
+		a.Leave(expect(t, a, "192.0.2.1", start, Admitted), start)
+	}
+	a.Debts(start, func(addr netip.Addr, left time.Duration) { b.Owe(addr, left, start) })
+	for i, p := range places {
+		places[i] = b.Resume(p.Addr())
+	}
+	expect(t, b, "2001:db8::2", start, TooMany)
+	expect(t, b, "192.0.2.1", start, TooFast)
+	expect(t, b, "192.0.2.2", start, Admitted)
+	b.Leave(places[0], start)
+	expect(t, b, "2001:db8::2", start, Admitted)
+	b.Leave(places[1], start)
+	if b.Forget(start.Add(time.Minute)); b.Len() != 2 { // of those that are there
+		t.Errorf("%d addresses are remembered", b.Len())
+	}
+	if p := NewAddresses(Limits{}).Resume(places[0].Addr()); p.Taken() {
+		t.Error("a place is taken without limits")
+	}
+}
