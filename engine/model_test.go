@@ -18,7 +18,8 @@ import (
 )
 
 // The model: real loops and sockets over a bus on which everything goes wrong, and clients that come and go. Every client must
-// see every publication of its channels exactly once and in the order of ids, whatever the schedule.
+// see every publication of its channels exactly once and in the order of ids, whatever the schedule. A third of them speak version 5: what is
+// published is for some of their users, too, by itself or beside channels that they have, and with parts for each user alone.
 
 const (
 	modelChannels     = 4
@@ -31,6 +32,7 @@ type watcher struct {
 	name   string
 	addr   string
 	query  string
+	user   uint64 // of version 5; 0: it speaks version 4
 	byPoll bool
 	rng    *rand.Rand
 	got    []testclient.Message
@@ -75,6 +77,9 @@ func (w *watcher) visit(ctx context.Context, last string) error {
 			return nil
 		}
 		if len(ms) > 0 {
+			for i := range ms {
+				ms[i].Body += own(&ms[i])
+			}
 			w.got = append(w.got, ms...)
 			w.mid = ms[len(ms)-1].ID
 		}
@@ -91,6 +96,12 @@ func (w *watcher) target() string {
 		q += "&mid=" + w.mid
 	}
 	return testSub + q
+}
+
+// own is what a message of version 5 has for its user alone.
+func own(m *testclient.Message) string {
+	_, params, _ := strings.Cut(m.Raw, `,"user_params":`)
+	return strings.TrimSuffix(params, "}}")
 }
 
 var errRefused = errors.New("refused")
@@ -148,15 +159,35 @@ func difference(got, want []string) string {
 	return fmt.Sprintf("%d of %d messages, lost %v, doubled %v", len(got), len(want), lost, doubled)
 }
 
+// isFive says whether a client of a model speaks version 5.
+func isFive(client int) bool { return client%3 == 1 }
+
+// userOf is whose a client of version 5 is.
+func userOf(client int) uint64 { return uint64(client + 1) }
+
+// tokenQuery is the query of a client of version 5 that has items besides what is for its user.
+func tokenQuery(user uint64, items ...protocol.Item) string {
+	var ids []string
+	for _, it := range items {
+		ids = append(ids, testclient.ChannelOf(testKey, it).Private)
+	}
+	return "?jsonRpc=true&token=" + testclient.Token(testKey, time.Now().Add(time.Hour).Unix(), int(user), ids...)
+}
+
 // newWatchers makes clients of two channels each, and tells which.
 func newWatchers(addr string, items []protocol.Item, rng *rand.Rand, seed uint64) (watchers []*watcher, channels [][2]int) {
 	for i := range modelClients {
 		a, b := rng.IntN(modelChannels), rng.IntN(modelChannels)
 		channels = append(channels, [2]int{a, b})
-		watchers = append(watchers, &watcher{
+		w := &watcher{
 			name: fmt.Sprintf("client %d", i), addr: addr, query: query("", items[a], items[b]),
-			byPoll: i%3 == 0, mid: "00000000000000000000000000", rng: rand.New(rand.NewPCG(seed, uint64(i)+10)),
-		})
+			byPoll: i%3 == 0 || i%6 == 4, mid: "00000000000000000000000000", rng: rand.New(rand.NewPCG(seed, uint64(i)+10)),
+		}
+		if isFive(i) {
+			w.user = userOf(i)
+			w.query = tokenQuery(w.user, items[a], items[b])
+		}
+		watchers = append(watchers, w)
 	}
 	return watchers, channels
 }
@@ -166,6 +197,7 @@ func runModel(t *testing.T, seed uint64, faults simFaults, change func(o *Option
 	t.Helper()
 	bus := newSimBus(seed, faults)
 	e := startEngine(t, bus, func(o *Options) {
+		o.V5.Enabled = true
 		o.EchoInterval = 30 * time.Millisecond
 		o.PollTimeout = 300 * time.Millisecond
 		o.PollGrace = 100 * time.Millisecond
@@ -197,13 +229,15 @@ func runModel(t *testing.T, seed uint64, faults simFaults, change func(o *Option
 			other = rng.IntN(modelChannels)
 			chs = append(chs, private(items[other]))
 		}
-		text := strconv.Itoa(n)
+		p := publication(strconv.Itoa(n), 600, chs...)
+		users := addUsers(p, rng, n)
 		for i, c := range channels {
-			if slices.Contains(c[:], to) || slices.Contains(c[:], other) {
-				wants[i] = append(wants[i], text)
+			want := slices.Contains(c[:], to) || slices.Contains(c[:], other)
+			if w := watchers[i]; want || slices.Contains(users, w.user) {
+				wants[i] = append(wants[i], string(p.Body)+ownOf(p, w.user))
 			}
 		}
-		publishEventually(t, e, publication(text, 600, chs...))
+		publishEventually(t, e, p)
 		if n%20 == 0 {
 			bus.pause(ctx, 5*time.Millisecond)
 		}
@@ -220,6 +254,31 @@ func runModel(t *testing.T, seed uint64, faults simFaults, change func(o *Option
 		}
 	}
 }
+
+// addUsers has a publication be for some users, too, now and then with parts for each of them, or for one who gets it by channel.
+func addUsers(p *protocol.Publication, rng *rand.Rand, n int) (users []uint64) {
+	var params []string
+	for i := range modelClients {
+		if !isFive(i) {
+			continue
+		}
+		user := userOf(i)
+		if rng.IntN(3) == 0 {
+			users = append(users, user)
+			p.Receivers = append(p.Receivers, protocol.Receiver{Channel: protocol.UserChannel(user)})
+		}
+		if rng.IntN(2) == 0 {
+			params = append(params, fmt.Sprintf(`"%d":{"of":%[1]d,"n":%d}`, user, n))
+		}
+	}
+	if n%3 == 0 && len(params) > 0 {
+		p.Extra = []byte(`{"user_params":{` + strings.Join(params, ",") + `}}`)
+	}
+	return users
+}
+
+// ownOf is what the publication has for a user alone.
+func ownOf(p *protocol.Publication, user uint64) string { return string(p.ParamsOf(user)) }
 
 // publishEventually accepts that the answer may come late.
 func publishEventually(t testing.TB, e *Engine, p *protocol.Publication) {
@@ -265,6 +324,7 @@ func runNode(t *testing.T, seed uint64, faults simFaults, change func(o *Options
 	t.Helper()
 	bus := newSimBus(seed, faults)
 	e := startEngine(t, bus, func(o *Options) {
+		o.V5.Enabled = true
 		o.EchoInterval = 30 * time.Millisecond
 		if change != nil {
 			change(o)
@@ -277,7 +337,11 @@ func runNode(t *testing.T, seed uint64, faults simFaults, change func(o *Options
 	clients := make([]*testclient.Client, modelClients)
 	wants := make([]map[string]int, modelClients)
 	for i := range clients {
-		clients[i] = subscribed(t, e, query("", items[i%modelChannels], items[(i+1)%modelChannels]))
+		q := query("", items[i%modelChannels], items[(i+1)%modelChannels])
+		if isFive(i) {
+			q = tokenQuery(userOf(i), items[i%modelChannels], items[(i+1)%modelChannels])
+		}
+		clients[i] = subscribed(t, e, q)
 		wants[i] = make(map[string]int)
 	}
 	var publishers sync.WaitGroup
@@ -286,7 +350,7 @@ func runNode(t *testing.T, seed uint64, faults simFaults, change func(o *Options
 		for k := range modelPublications / 3 {
 			to := (n + k) % modelChannels
 			for i := range clients {
-				if to == i%modelChannels || to == (i+1)%modelChannels {
+				if to == i%modelChannels || to == (i+1)%modelChannels || isFive(i) && k%modelClients == i {
 					wants[i][fmt.Sprintf("%d-%d", n, k)]++
 				}
 			}
@@ -298,14 +362,18 @@ func runNode(t *testing.T, seed uint64, faults simFaults, change func(o *Options
 					id = bus.takeID() // the first one is given up
 				}
 				bus.pause(context.Background(), 2*time.Millisecond)
-				bus.publishAs(publication(fmt.Sprintf("%d-%d", n, k), 600, private(items[(n+k)%modelChannels])), id)
+				to := []protocol.ChannelID{private(items[(n+k)%modelChannels])}
+				if i := k % modelClients; isFive(i) {
+					to = append(to, protocol.UserChannel(userOf(i)))
+				}
+				bus.publishAs(publication(fmt.Sprintf("%d-%d", n, k), 600, to...), id)
 			}
 		})
 	}
 	publishers.Wait()
 	for i, c := range clients {
 		for _, text := range c.Bodies(len(wants[i])) {
-			wants[i][text]--
+			wants[i][strings.Trim(text, `"`)]-- // version 5 makes JSON of it
 		}
 		for text, n := range wants[i] {
 			if n != 0 {

@@ -19,7 +19,8 @@ import (
 )
 
 // The model: two processes with two loops each on one store, clients that come and go, and everything on the way that can go wrong.
-// Whatever the schedule, every client gets every publication of its channels exactly once, in the order of ids.
+// Whatever the schedule, every client gets every publication of its channels exactly once, in the order of ids. A third of the clients are
+// of version 5: they listen to the channel of their user besides, and what is published is for several users and channels at once.
 
 var (
 	schedules = flag.Int("schedules", 0, "schedules of each scenario of the model; 0: as many as the scenario is worth")
@@ -84,6 +85,10 @@ func newWorld(seed uint64, f faults, change func(o *Options)) *world {
 		if a != b {
 			c.channels = append(c.channels, simChannel(b))
 		}
+		if i%3 == 1 {
+			c.user = protocol.UserChannel(uint64(i))
+			c.channels = append(c.channels, c.user)
+		}
 		if c.stays {
 			c.poll = false
 		}
@@ -124,9 +129,23 @@ func (w *world) publication(n int) *protocol.Publication {
 	if ch := simChannel(w.sim.rng.IntN(simChannels)); n%7 == 0 && ch != p.Receivers[0].Channel {
 		p.Receivers = append(p.Receivers, protocol.Receiver{Channel: ch})
 	}
+	w.addUsers(p)
 	skew := time.Duration((w.sim.rng.Float64()*2 - 1) * float64(w.faults.skew))
 	p.Created = uint32(simStart + int64((w.sim.now+skew)/time.Second))
 	return p
+}
+
+// addUsers has p be for some users, too, mostly of the channels that it is for; now and then it is for nobody else.
+func (w *world) addUsers(p *protocol.Publication) {
+	others := len(p.Receivers)
+	for _, c := range w.clients {
+		if c.user.Private && w.sim.chance(0.4) {
+			p.Receivers = append(p.Receivers, protocol.Receiver{Channel: c.user})
+		}
+	}
+	if len(p.Receivers) > others && w.sim.chance(0.2) {
+		p.Receivers = p.Receivers[others:]
+	}
 }
 
 // publish publishes as this server does: the id is taken and the publication goes out in one step.

@@ -142,6 +142,7 @@ type simClient struct {
 	world    *world
 	name     string
 	channels []protocol.ChannelID
+	user     protocol.ChannelID // of version 5: one of its channels; none: an older version
 	poll     bool
 	stays    bool
 	mid      protocol.MessageID
