@@ -315,6 +315,7 @@ func scenarios() []scenario {
 		{name: "slow loops", faults: with(func(f *faults) { f.turnDelay, f.stall = 10*time.Millisecond, 0.1 })},
 		{name: "small window", faults: with(func(f *faults) { f.stall = 0.1 }), change: small(16)},
 		{name: "small window, connection lost", faults: with(func(f *faults) { f.stall, f.disconnect = 0.1, 0.02 }), change: small(16)},
+		{name: "tiny window, connection lost", faults: with(func(f *faults) { f.stall, f.disconnect = 0.3, 0.02 }), change: small(8)},
 		{name: "clocks differ", faults: with(func(f *faults) { f.skew, f.disconnect = 10*time.Minute, 0.01 })},
 		{name: "the bus comes late", faults: with(func(f *faults) { f.silent = 60 * time.Millisecond })},
 		{name: "small answers", faults: with(func(f *faults) { f.disconnect = 0.01 }), change: func(o *Options) { o.AnswerBytes = 6; o.HeldBytes = 2000 }},
