@@ -13,7 +13,7 @@ import (
 )
 
 // TestChaos lets one fault after the other happen, at random, for the time in PUSH_TEST_CHAOS (make chaos). PUSH_TEST_SEED repeats the order
-// of a run. In every other run a Node process publishes to others on the same Redis.
+// of a run. In every other run a Node process publishes to others on the same Redis. A third of the clients speak version 5.
 func TestChaos(t *testing.T) {
 	length, err := time.ParseDuration(os.Getenv("PUSH_TEST_CHAOS"))
 	if err != nil {

@@ -282,8 +282,8 @@ func (f *faultRun) run(happens func(f *faultRun)) {
 	f.checkComplete()
 	f.checkWaits(slowness())
 	f.checkServers(before)
-	f.t.Logf("it took %v; %d publications, %d deliveries, %d returns of clients, %d refusals",
-		over.Round(time.Millisecond), f.published.Load(), f.delivered.Load(), f.returns.Load(), f.refused.Load())
+	f.t.Logf("it took %v; %d publications, %d deliveries, %d of them in version 5, %d returns of clients, %d refusals",
+		over.Round(time.Millisecond), f.published.Load(), f.delivered.Load(), f.fives.Load(), f.returns.Load(), f.refused.Load())
 }
 
 // awaitPublished waits until n publications are accepted.

@@ -18,7 +18,7 @@ type listener struct {
 	name     string
 	polls    bool
 	binary   bool
-	five     bool // speaks version 5: its first channel is the one of its user
+	five     bool // speaks version 5: its first channel is the one of its user, who may listen to it by its id besides
 	user     int
 	three    bool // speaks version 3: it has no public channels
 	switches bool // between versions 4 and 5
@@ -110,6 +110,9 @@ func (w *listener) target() (addr, target string) {
 		raw, signed = append(raw, all.Private), append(signed, all.Alone())
 	}
 	if w.five {
+		if w.user%2 == 0 {
+			raw = append(raw, first.Private)
+		}
 		token := testclient.Token(testKey, time.Now().Add(12*time.Hour).Unix(), w.user, raw...)
 		return addr, subPath + "?token=" + token + "&jsonRpc=true&mid=" + w.mid
 	}
@@ -203,6 +206,9 @@ func (w *listener) take(batch []testclient.Message) error {
 	}
 	w.progress = time.Now()
 	w.load.delivered.Add(int64(len(batch)))
+	if w.five {
+		w.load.fives.Add(int64(len(batch)))
+	}
 	if w.expiries != expiries {
 		return errSwitched
 	}

@@ -44,8 +44,8 @@ func TestLoad(t *testing.T) {
 			t.Error(err)
 		}
 		l.checkComplete()
-		t.Logf("%d publications, %d deliveries, %d returns of clients, %d subscriptions killed",
-			l.published.Load(), l.delivered.Load(), l.returns.Load(), l.killed)
+		t.Logf("%d publications, %d deliveries, %d of them in version 5, %d returns of clients, %d subscriptions killed",
+			l.published.Load(), l.delivered.Load(), l.fives.Load(), l.returns.Load(), l.killed)
 		if redis != nil && l.killed == 0 {
 			t.Error("there was no subscription to kill")
 		}
@@ -69,6 +69,7 @@ type load struct {
 	listeners []*listener
 	published atomic.Int64
 	delivered atomic.Int64
+	fives     atomic.Int64 // of them, to clients of version 5
 	returns   atomic.Int64
 	told      atomic.Int64  // listeners that have got a new configuration, each as often as it has
 	longest   atomic.Int64  // nanoseconds that a publisher has waited for its answer
@@ -93,8 +94,8 @@ func newLoad(t *testing.T, in *installation, size loadSize) *load {
 	return l
 }
 
-// addListeners gives each two channels. A third of them speak version 5: what is published to the first channel they get by their user id, to
-// the second by their tokens.
+// addListeners gives each two channels. A third of them speak version 5: what is published to the first channel they get by their user id, half
+// of them by their tokens as well, and to the second by their tokens.
 func (l *load) addListeners() {
 	for i, ch := range l.channels {
 		ch.own, ch.public = i%3 == 0, i%3 == 2
@@ -203,6 +204,9 @@ func (l *load) killSubscriptions(published <-chan struct{}) {
 }
 
 func (l *load) checkComplete() {
+	if l.fives.Load() == 0 {
+		l.t.Error("nothing was delivered to clients of version 5")
+	}
 	for _, who := range l.listeners {
 		for _, ch := range who.channels {
 			if n := ch.behind(who); n != 0 {
