@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"context"
 	"net"
 	"net/netip"
@@ -144,14 +145,12 @@ type peerAddr string
 func (a peerAddr) Network() string { return "tcp" }
 func (a peerAddr) String() string  { return string(a) }
 
-// survey is the answer to a view.Query while loops are asked for it, one after the other and each for a short time: it goes on where it
+// survey shows all connections to someone while loops are asked for them, one after the other and each for a short time: it goes on where it
 // was. Connections that come or go meanwhile may be left out.
 type survey struct {
-	query view.Query
-	match *view.Match
-	list  view.List
-	at    uint32 // the place on the loop to go on with
-	done  bool   // the loop has no more
+	see  func(l *loop, s *Session)
+	at   uint32 // the place on the loop to go on with
+	done bool   // the loop has no more
 }
 
 const (
@@ -160,17 +159,17 @@ const (
 	shownChannels = 10                   // of a connection
 )
 
-// Connections returns connections in the order of loops and places. It may be called from any goroutine.
-func (e *Engine) Connections(ctx context.Context, q view.Query) (*view.List, error) {
-	v := &survey{query: q, match: view.NewMatch(q.Search), list: view.List{Connections: []view.Connection{}}}
+// survey shows all connections to see, on their loops, in the order of loops and places.
+func (e *Engine) survey(ctx context.Context, see func(l *loop, s *Session)) error {
+	v := &survey{see: see}
 	for _, l := range e.loops {
 		for v.at, v.done = 0, false; !v.done && !l.hasEnded(); {
 			if err := e.askLoop(ctx, l, v.look); err != nil {
-				return nil, err
+				return err
 			}
 		}
 	}
-	return &v.list, nil
+	return nil
 }
 
 // look looks at more of the connections of a loop.
@@ -189,7 +188,23 @@ func (v *survey) look(l *loop) {
 	v.done = true
 }
 
-func (v *survey) see(l *loop, s *Session) {
+// listing is the answer to a view.Query while it is made.
+type listing struct {
+	query view.Query
+	match *view.Match
+	list  view.List
+}
+
+// Connections returns connections in the order of loops and places. It may be called from any goroutine.
+func (e *Engine) Connections(ctx context.Context, q view.Query) (*view.List, error) {
+	v := &listing{query: q, match: view.NewMatch(q.Search), list: view.List{Connections: []view.Connection{}}}
+	if err := e.survey(ctx, v.see); err != nil {
+		return nil, err
+	}
+	return &v.list, nil
+}
+
+func (v *listing) see(l *loop, s *Session) {
 	id := l.idOf(s)
 	if !v.match.Everything() && !l.matches(s, id, v.match) {
 		return
@@ -269,6 +284,92 @@ func (l *loop) describe(s *Session, id view.ID) view.Connection {
 		c.Acked = c.LastMessage
 	}
 	return c
+}
+
+// tally is the answer to a view.UserQuery while it is made. Sessions are looked through twice, for whom to show and then for all that is
+// theirs, so that it takes room for those alone, and nothing is kept.
+type tally struct {
+	query view.UserQuery
+	users []view.User // by id
+	more  bool
+}
+
+// Users returns users of version 5 in the order of their ids. It may be called from any goroutine.
+func (e *Engine) Users(ctx context.Context, q view.UserQuery) (*view.Users, error) {
+	t := &tally{query: q, users: []view.User{}}
+	for _, see := range []func(l *loop, s *Session){t.choose, t.add} {
+		if err := e.survey(ctx, see); err != nil {
+			return nil, err
+		}
+	}
+	answer := &view.Users{}
+	if t.more {
+		answer.Next = t.users[len(t.users)-1].ID
+	}
+	answer.Users = slices.DeleteFunc(t.users, func(u view.User) bool { return u.Connections == 0 }) // gone in between
+	return answer, nil
+}
+
+// choose has the user of s be shown, if it is one of the first that are asked for.
+func (t *tally) choose(l *loop, s *Session) {
+	q := &t.query
+	if s.user <= q.After || q.User != 0 && s.user != q.User {
+		return
+	}
+	at, known := t.find(s.user)
+	if known || q.Waiting > 0 && l.waiting(s) < q.Waiting {
+		return
+	}
+	t.users = slices.Insert(t.users, at, view.User{ID: s.user})
+	if len(t.users) > q.Limit {
+		t.users, t.more = t.users[:q.Limit], true
+	}
+}
+
+func (t *tally) find(user uint64) (at int, ok bool) {
+	return slices.BinarySearchFunc(t.users, user, func(u view.User, id uint64) int { return cmp.Compare(u.ID, id) })
+}
+
+// add adds what s has to its user.
+func (t *tally) add(l *loop, s *Session) {
+	at, ok := t.find(s.user)
+	if !ok {
+		return
+	}
+	u := &t.users[at]
+	u.Connections++
+	if s.transport == transportWebSocket {
+		u.Delivered += uint64(s.sent)
+	}
+	if !s.acknowledges() {
+		return
+	}
+	r := l.receipts.Of(s.index)
+	u.Acknowledged += uint64(r.Count)
+	u.Unacknowledged += uint64(l.outstanding(s))
+	if !r.Last.IsZero() {
+		u.Last = max(u.Last, r.Last.String())
+	}
+	u.Waiting = max(u.Waiting, l.waiting(s).Seconds())
+}
+
+// mostAwaited is how many messages are looked through for the oldest one that a client has not acknowledged.
+const mostAwaited = 1000
+
+// waiting is how long ago the oldest message was sent that the client of s has not acknowledged, as far as the window tells; 0: there is none.
+func (l *loop) waiting(s *Session) time.Duration {
+	n := int(min(l.outstanding(s), mostAwaited))
+	if n == 0 {
+		return 0
+	}
+	connected := time.Since(l.engine.started.Add(time.Duration(s.opened) * time.Second))
+	last := l.receipts.Of(s.index).Last
+	channels, _ := l.sessionChannels(s)
+	age, found, whole := l.reader.Unheard(channels, last, n)
+	if found < n && last.IsZero() || found == 0 && !whole { // sent when it came, or so long ago that nobody knows
+		return connected
+	}
+	return min(age, connected)
 }
 
 // unacknowledged is how many bytes of what was written the system of the peer has not acknowledged.

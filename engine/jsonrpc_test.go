@@ -124,6 +124,85 @@ func TestAcknowledgements(t *testing.T) {
 	testclient.Await(t, "nothing is outstanding", func() bool { return e.Stats().Unacknowledged == 0 && e.Stats().Acknowledged == 3 })
 }
 
+// userOf5 opens a WebSocket of version 5 for a user, who listens to shared channels besides.
+func userOf5(t *testing.T, e *Engine, user uint64, shared ...protocol.Item) *testclient.Client {
+	t.Helper()
+	return subscribed(t, e, tokenQuery(user, shared...))
+}
+
+// What the connections of a user were sent and have acknowledged is added up over all loops, and said of no other user; so is for how long the
+// oldest message has not been acknowledged.
+func TestUsers(t *testing.T) {
+	t.Parallel()
+	e := startMemory(t, func(o *Options) { o.V5.Enabled = true })
+	ask := func(q view.UserQuery) *view.Users {
+		t.Helper()
+		users, err := e.Users(t.Context(), q)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return users
+	}
+	shared := newShared()
+	subscribed(t, e, query("", shared)) // of version 4: nobody's
+	var tabs []*testclient.Client
+	for range 4 { // on both loops
+		tabs = append(tabs, userOf5(t, e, 17, shared))
+	}
+	userOf5(t, e, 18, shared)
+	userOf5(t, e, 9007199254740991)
+	if err := e.Publish(t.Context(), []*protocol.Publication{
+		publication(`1`, 60, protocol.UserChannel(17), private(shared)), publication(`2`, 0, protocol.UserChannel(17)),
+	}); err != nil {
+		t.Fatal(err)
+	}
+	var first, last string
+	for _, c := range tabs[1:] { // the first one says nothing
+		ms := c.Messages(2)
+		first, last = ms[0].ID, ms[1].ID
+	}
+	tabs[0].Frame()
+	tabs[0].SendFrame(ws.OpText, []byte("mack:"+first))
+	testclient.AwaitNil(t, "what the users have acknowledged", func() error {
+		all := ask(view.UserQuery{Limit: 10})
+		if len(all.Users) != 3 || all.Next != 0 {
+			return fmt.Errorf("%+v", all)
+		}
+		u := all.Users[0]
+		if u.Waiting <= 0 || u.Waiting > 60 {
+			return fmt.Errorf("%+v", u)
+		}
+		if u.Waiting = 0; u != (view.User{ID: 17, Connections: 4, Delivered: 8, Acknowledged: 7, Unacknowledged: 1, Last: last}) {
+			return fmt.Errorf("%+v", u)
+		}
+		return nil
+	})
+	if u := ask(view.UserQuery{User: 18, Limit: 10}).Users; len(u) != 1 || u[0].Delivered != 1 || u[0].Unacknowledged != 1 || u[0].Last != "" {
+		t.Errorf("%+v", u)
+	}
+	if u := ask(view.UserQuery{Waiting: time.Hour, Limit: 10}); len(u.Users) != 0 {
+		t.Errorf("%+v", u)
+	}
+	if u := ask(view.UserQuery{Waiting: time.Nanosecond, Limit: 10}); len(u.Users) != 2 {
+		t.Errorf("%+v", u)
+	}
+	tabs[0].SendFrame(ws.OpText, []byte("mack:"+last))
+	testclient.Await(t, "one user has acknowledged everything", func() bool {
+		return len(ask(view.UserQuery{User: 17, Waiting: time.Nanosecond, Limit: 10}).Users) == 0
+	})
+	var pages []uint64
+	for after := uint64(0); ; {
+		page := ask(view.UserQuery{After: after, Limit: 1})
+		pages = append(pages, page.Users[0].ID)
+		if after = page.Next; after == 0 {
+			break
+		}
+	}
+	if want := []uint64{17, 18, 9007199254740991}; !slices.Equal(pages, want) {
+		t.Errorf("pages of %d, want %d", pages, want)
+	}
+}
+
 // Frames are shared by all who get the same, and what is for one user alone reaches nobody else.
 func TestOwnParams(t *testing.T) {
 	e := startMemory(t, func(o *Options) { o.V5.Enabled = true })

@@ -62,6 +62,7 @@ func (l *loop) startWebSocket(s *Session) {
 	}
 	e := l.sub.Parse(&l.head, l.signer, l.tokens)
 	s.speak(&l.sub)
+	s.sent = 0 // what polls on this connection got was perhaps for others, and nobody acknowledges it
 	if s.speaks().pulse != nil {
 		l.deadlines.start(s, timerPulse)
 	}

@@ -113,6 +113,8 @@ var mutants = []mutant{
 	{40, "engine/jsonrpc.go", "l.engine.untilExpiry(s) < -l.o.V5.ExpiryGrace", "false", "./engine", "TestExpiredConnection"},
 	{40, "engine/jsonrpc.go", "uint16(t.Sub(e.created) / expiryTick)", "uint16(min(t.Sub(e.created)/expiryTick, 1<<16-1))", "./engine", "TestExpiryInAnOldProcess"},
 	{41, "protocol/token.go", "dst = append(dst, Item{Private: UserChannel(t.User).Bytes})", "_ = t.User", "./cmd/push-server", "TestUserListAndChannelList"},
+	{41, "engine/transport.go", "if f, ok := d.own(s, e.Publication); ok {", "if f, ok := d.own(s, e.Publication); false && ok {", "./engine", "TestOwnParams"},
+	{42, "engine/connections.go", "u.Unacknowledged += uint64(l.outstanding(s))", "_ = u", "./engine", "TestUsers"},
 	{42, "engine/receipt/receipt.go", "counts = r.Count < sent; counts", "counts = true; counts", "./engine/receipt", "TestBook"},
 }
 

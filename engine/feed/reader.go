@@ -101,6 +101,26 @@ func (r *Reader) Age(e *Entry) (age time.Duration, ok bool) {
 	return r.feed.clock.Now() - at, ok
 }
 
+// Unheard is how long ago the oldest of the latest n publications for channels came that r has read, and that a client does not know which
+// knows id. found is how many the window has of them; whole is false if it may have had more.
+func (r *Reader) Unheard(channels []protocol.ChannelID, id protocol.MessageID, n int) (age time.Duration, found int, whole bool) {
+	var es []*Entry
+	whole = true
+	for i := range channels {
+		more := false
+		es, more = r.feed.window.latest(es, &channels[i], id, r.cursor, n)
+		whole = whole && more
+	}
+	es = merge(es)
+	es = es[max(0, len(es)-n):]
+	for _, e := range es {
+		if a, ok := r.Age(e); ok {
+			age = max(age, a)
+		}
+	}
+	return age, len(es), whole
+}
+
 // Now is the time of the clock by which entries age.
 func (r *Reader) Now() time.Duration { return r.feed.clock.Now() }
 

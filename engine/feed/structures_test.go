@@ -134,3 +134,36 @@ func TestHoles(t *testing.T) {
 		t.Error("holes where there are none")
 	}
 }
+
+// How long a client has not said that it has a message is known as far as the window reaches, whatever other channels get.
+func TestUnheard(t *testing.T) {
+	s := newSim(1)
+	f := &Feed{window: newWindow(16, 1<<20), clock: simClock{s}}
+	a, b := newChannel(), newChannel()
+	for n := range uint64(20) {
+		chs := []protocol.ChannelID{a, b}
+		if n%4 != 0 {
+			chs = []protocol.ChannelID{newChannel()}
+		}
+		e := keptEntry(n, chs...)
+		e.arrived = time.Duration(n+1) * time.Second
+		f.window.append(e)
+	}
+	s.now = 21 * time.Second
+	check := func(id uint64, n int, age time.Duration, found int, whole bool) {
+		t.Helper()
+		r := &Reader{feed: f, cursor: f.window.head.Load()}
+		if gotAge, gotFound, gotWhole := r.Unheard([]protocol.ChannelID{a, b}, msgID(id), n); gotAge != age || gotFound != found || gotWhole != whole {
+			t.Errorf("behind %d the oldest of %d is %v old, of %d, %v", id, n, gotAge, gotFound, gotWhole)
+		}
+	}
+	check(8, 2, 8*time.Second, 2, true) // 12 and 16
+	check(8, 1, 4*time.Second, 1, true)
+	check(8, 5, 8*time.Second, 2, true)
+	check(16, 1, 0, 0, true)
+	check(0, 5, 16*time.Second, 4, false) // what came before is lost
+	r := &Reader{feed: f, cursor: f.window.head.Load() - 4}
+	if age, found, _ := r.Unheard([]protocol.ChannelID{a}, msgID(8), 2); age != 8*time.Second || found != 1 {
+		t.Errorf("of what the loop has read it is %v, of %d", age, found)
+	}
+}

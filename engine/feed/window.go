@@ -142,6 +142,24 @@ func (w *window) since(dst []*Entry, ch *protocol.ChannelID, id protocol.Message
 	return dst, id.Compare(w.evicted.load()) >= 0
 }
 
+// latest appends to dst the newest n entries before upto for ch with an id above id, stored or not, newest first. whole is false if there were
+// more of them, which the window has lost.
+func (w *window) latest(dst []*Entry, ch *protocol.ChannelID, id protocol.MessageID, upto uint64, n int) (_ []*Entry, whole bool) {
+	end := len(dst) + n
+	for seq := w.heads[w.bucket(ch)].Load(); seq != 0 && len(dst) < end; {
+		e := w.get(seq)
+		if e == nil || e.highest.Compare(id) <= 0 {
+			break
+		}
+		next, mine := e.step(w, ch)
+		if mine && seq < upto && e.Publication.ID.Compare(id) > 0 {
+			dst = append(dst, e)
+		}
+		seq = next
+	}
+	return dst, len(dst) == end || id.Compare(w.evicted.load()) >= 0
+}
+
 // step finds the next older entry of ch's bucket, and whether e itself is for ch.
 func (e *Entry) step(w *window, ch *protocol.ChannelID) (next uint64, mine bool) {
 	want := w.bucket(ch)

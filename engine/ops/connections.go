@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"push-server/engine/view"
+	"push-server/protocol"
 )
 
 // connections shows the connections of one server.
@@ -20,14 +21,10 @@ const (
 )
 
 func (c connections) list(w http.ResponseWriter, r *http.Request) {
-	q := view.Query{Search: r.FormValue("search"), Limit: usualConnections}
-	if text := r.FormValue("limit"); text != "" {
-		n, err := strconv.Atoi(text)
-		if err != nil || n < 1 || n > mostConnections {
-			fail(w, http.StatusBadRequest, "limit is not a number from 1 to 1000")
-			return
-		}
-		q.Limit = n
+	q := view.Query{Search: r.FormValue("search")}
+	var ok bool
+	if q.Limit, ok = limitOf(w, r); !ok {
+		return
 	}
 	if text := r.FormValue("after"); text != "" {
 		id, ok := view.ParseID(text)
@@ -49,6 +46,70 @@ func (c connections) list(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	answer(w, http.StatusOK, list)
+}
+
+// limitOf is how many the request asks for. It answers itself if that is too many, or no number.
+func limitOf(w http.ResponseWriter, r *http.Request) (n int, ok bool) {
+	text := r.FormValue("limit")
+	if text == "" {
+		return usualConnections, true
+	}
+	n, err := strconv.Atoi(text)
+	if err != nil || n < 1 || n > mostConnections {
+		fail(w, http.StatusBadRequest, "limit is not a number from 1 to 1000")
+		return 0, false
+	}
+	return n, true
+}
+
+// users answers with what users of version 5 were sent, and have acknowledged.
+func (c connections) users(w http.ResponseWriter, r *http.Request) {
+	q, ok := userQuery(w, r)
+	if !ok {
+		return
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), askTime)
+	defer cancel()
+	users, err := c.source.Users(ctx, q)
+	if err != nil {
+		fail(w, http.StatusServiceUnavailable, err.Error())
+		return
+	}
+	answer(w, http.StatusOK, users)
+}
+
+// userQuery is what the request asks for. It answers the request itself if that makes no sense.
+func userQuery(w http.ResponseWriter, r *http.Request) (q view.UserQuery, ok bool) {
+	if q.Limit, ok = limitOf(w, r); !ok {
+		return q, false
+	}
+	if q.User, ok = userOf(w, r, "user"); !ok {
+		return q, false
+	}
+	if q.After, ok = userOf(w, r, "after"); !ok {
+		return q, false
+	}
+	if text := r.FormValue("waiting"); text != "" {
+		seconds, err := strconv.ParseUint(text, 10, 31)
+		if err != nil {
+			fail(w, http.StatusBadRequest, "waiting is not a number of seconds")
+			return q, false
+		}
+		q.Waiting = time.Duration(seconds) * time.Second
+	}
+	return q, true
+}
+
+// userOf is the user whom a value of the request names; 0: there is none. It answers the request itself if that is no user.
+func userOf(w http.ResponseWriter, r *http.Request, name string) (id uint64, ok bool) {
+	text := r.FormValue(name)
+	if text == "" {
+		return 0, true
+	}
+	if id, ok = protocol.ParseUser([]byte(text)); !ok {
+		fail(w, http.StatusBadRequest, name+" is not the id of a user")
+	}
+	return id, ok
 }
 
 func (c connections) close(w http.ResponseWriter, r *http.Request) {

@@ -5,6 +5,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"push-server/engine"
 	"push-server/engine/recorder"
@@ -35,6 +36,30 @@ func TestConnections(t *testing.T) {
 	}
 	source.err = errors.New("engine: stopped")
 	if status, _ := get(t, s, "/connections"); status != 503 {
+		t.Error(status)
+	}
+}
+
+func TestUsers(t *testing.T) {
+	source := &server{}
+	s := open(t, source)
+	f := func(query string, want view.UserQuery) {
+		t.Helper()
+		status, body := get(t, s, "/users"+query)
+		if status != 200 || !strings.HasPrefix(body, `{"next":0,"users":[{"user":17,"connections":3,`) || source.askedOf != want {
+			t.Errorf("%q: %d %s, asked for %+v", query, status, body, source.askedOf)
+		}
+	}
+	f("", view.UserQuery{Limit: 100})
+	f("?user=17", view.UserQuery{User: 17, Limit: 100})
+	f("?after=17&waiting=30&limit=1000", view.UserQuery{After: 17, Waiting: 30 * time.Second, Limit: 1000})
+	for _, query := range []string{"?limit=1001", "?user=0", "?user=-1", "?after=x", "?waiting=-1", "?waiting=1s"} {
+		if status, body := get(t, s, "/users"+query); status != 400 || !strings.Contains(body, `"error":`) {
+			t.Errorf("%q: %d %s", query, status, body)
+		}
+	}
+	source.err = errors.New("engine: stopped")
+	if status, _ := get(t, s, "/users"); status != 503 {
 		t.Error(status)
 	}
 }

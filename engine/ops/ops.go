@@ -7,6 +7,7 @@
 //	                still or delivers nothing, and from the beginning of a drain
 //	/overview       JSON: all that is watched live
 //	/connections    JSON: who is connected; below it, what happened on a connection, and what happens (events.go)
+//	/users          JSON: what users of version 5 were sent, and have acknowledged
 //	/closes         JSON: connections of a channel that have ended
 //	/drain          ends the server in good order, and tells how that goes
 //	/warnings       JSON: the latest warnings and errors
@@ -45,6 +46,7 @@ type Source interface {
 	Problem() error // why it does not serve; nil: it does
 	Latency() *latency.Set
 	Connections(ctx context.Context, q view.Query) (*view.List, error)
+	Users(ctx context.Context, q view.UserQuery) (*view.Users, error)
 	Events(ctx context.Context, id view.ID) ([]recorder.Line, error)
 	Watch(ctx context.Context, id view.ID) (*recorder.Follower, error)
 	Disconnect(ctx context.Context, id view.ID) (found bool, err error)
@@ -172,6 +174,7 @@ func guarded(source Source, o *Options, readOnly bool) http.Handler {
 	mux.HandleFunc("GET /overview", (&overviewer{source: source, o: o, readOnly: readOnly, started: o.started}).serve)
 	c := connections{source}
 	mux.HandleFunc("GET /connections", c.list)
+	mux.HandleFunc("GET /users", c.users)
 	mux.HandleFunc("GET /connections/{id}/events", c.events)
 	mux.HandleFunc("GET /connections/{id}/follow", c.follow)
 	mux.HandleFunc("POST /connections/{id}/close", c.close)

@@ -28,6 +28,7 @@ type server struct {
 	ready   bool
 	latency *latency.Set
 	asked   view.Query
+	askedOf view.UserQuery
 	err     error
 
 	follower *recorder.Follower
@@ -43,6 +44,11 @@ func (s *server) Latency() *latency.Set {
 func (s *server) Connections(_ context.Context, q view.Query) (*view.List, error) {
 	s.asked = q
 	return &view.List{Total: 1, Connections: []view.Connection{{ID: "0-17-3"}}}, s.err
+}
+
+func (s *server) Users(_ context.Context, q view.UserQuery) (*view.Users, error) {
+	s.askedOf = q
+	return &view.Users{Users: []view.User{{ID: 17, Connections: 3}}}, s.err
 }
 
 func (s *server) Events(_ context.Context, id view.ID) ([]recorder.Line, error) {

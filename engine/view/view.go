@@ -66,6 +66,33 @@ type Connection struct {
 	Agent          string `json:"agent"`   // what the client calls itself, or the proxy that does not pass that on
 }
 
+// UserQuery says which users are to be shown.
+type UserQuery struct {
+	User    uint64        // that one alone; 0: all
+	After   uint64        // those with greater ids
+	Waiting time.Duration // those with a message that a client has not acknowledged for so long
+	Limit   int           // at most
+}
+
+// Users are an answer, in the order of ids.
+type Users struct {
+	Next  uint64 `json:"next"` // the id behind which there are more; 0: there are none
+	Users []User `json:"users"`
+}
+
+// User is what is shown of a user of version 5: all connections to this process together.
+type User struct {
+	ID          uint64 `json:"user"`
+	Connections int    `json:"connections"`
+	// Messages that WebSockets which are open were sent, and, of those of JSON-RPC, that clients have said they have and have not said so of.
+	Delivered      uint64 `json:"delivered"`
+	Acknowledged   uint64 `json:"acknowledged"`
+	Unacknowledged uint64 `json:"unacknowledged"`
+	Last           string `json:"lastAcknowledged"` // the greatest id
+	// Waiting is how many seconds ago the oldest message was sent that is not acknowledged; at least, if the window has it no more.
+	Waiting float64 `json:"waiting"`
+}
+
 // Closes are connections of a channel that have ended.
 type Closes struct {
 	From time.Time `json:"from"` // they are known completely from then on
