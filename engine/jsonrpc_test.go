@@ -135,14 +135,7 @@ func userOf5(t *testing.T, e *Engine, user uint64, shared ...protocol.Item) *tes
 func TestUsers(t *testing.T) {
 	t.Parallel()
 	e := startMemory(t, func(o *Options) { o.V5.Enabled = true })
-	ask := func(q view.UserQuery) *view.Users {
-		t.Helper()
-		users, err := e.Users(t.Context(), q)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return users
-	}
+	ask := func(q view.UserQuery) *view.Users { return usersOf(t, e, q) }
 	shared := newShared()
 	subscribed(t, e, query("", shared)) // of version 4: nobody's
 	var tabs []*testclient.Client
@@ -190,16 +183,37 @@ func TestUsers(t *testing.T) {
 	testclient.Await(t, "one user has acknowledged everything", func() bool {
 		return len(ask(view.UserQuery{User: 17, Waiting: time.Nanosecond, Limit: 10}).Users) == 0
 	})
-	var pages []uint64
+}
+
+func usersOf(t *testing.T, e *Engine, q view.UserQuery) *view.Users {
+	t.Helper()
+	users, err := e.Users(t.Context(), q)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return users
+}
+
+// Users are shown in pages, each of them once.
+func TestUsersInParts(t *testing.T) {
+	t.Parallel()
+	e := startMemory(t, func(o *Options) { o.V5.Enabled = true })
+	want := []uint64{1, 2, 17, 18, 9007199254740991}
+	for _, i := range []int{3, 0, 4, 2, 1, 3, 0} {
+		userOf5(t, e, want[i])
+	}
+	var got []uint64
 	for after := uint64(0); ; {
-		page := ask(view.UserQuery{After: after, Limit: 1})
-		pages = append(pages, page.Users[0].ID)
+		page := usersOf(t, e, view.UserQuery{After: after, Limit: 2})
+		for _, u := range page.Users {
+			got = append(got, u.ID)
+		}
 		if after = page.Next; after == 0 {
 			break
 		}
 	}
-	if want := []uint64{17, 18, 9007199254740991}; !slices.Equal(pages, want) {
-		t.Errorf("pages of %d, want %d", pages, want)
+	if !slices.Equal(got, want) {
+		t.Errorf("pages of %d, want %d", got, want)
 	}
 }
 

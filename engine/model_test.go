@@ -165,6 +165,14 @@ func isFive(client int) bool { return client%3 == 1 }
 // userOf is whose a client of version 5 is.
 func userOf(client int) uint64 { return uint64(client + 1) }
 
+// modelQuery is the query of a client of a model.
+func modelQuery(client int, items ...protocol.Item) string {
+	if isFive(client) {
+		return tokenQuery(userOf(client), items...)
+	}
+	return query("", items...)
+}
+
 // tokenQuery is the query of a client of version 5 that has items besides what is for its user.
 func tokenQuery(user uint64, items ...protocol.Item) string {
 	var ids []string
@@ -180,12 +188,11 @@ func newWatchers(addr string, items []protocol.Item, rng *rand.Rand, seed uint64
 		a, b := rng.IntN(modelChannels), rng.IntN(modelChannels)
 		channels = append(channels, [2]int{a, b})
 		w := &watcher{
-			name: fmt.Sprintf("client %d", i), addr: addr, query: query("", items[a], items[b]),
+			name: fmt.Sprintf("client %d", i), addr: addr, query: modelQuery(i, items[a], items[b]),
 			byPoll: i%3 == 0 || i%6 == 4, mid: "00000000000000000000000000", rng: rand.New(rand.NewPCG(seed, uint64(i)+10)),
 		}
 		if isFive(i) {
 			w.user = userOf(i)
-			w.query = tokenQuery(w.user, items[a], items[b])
 		}
 		watchers = append(watchers, w)
 	}
@@ -232,9 +239,9 @@ func runModel(t *testing.T, seed uint64, faults simFaults, change func(o *Option
 		p := publication(strconv.Itoa(n), 600, chs...)
 		users := addUsers(p, rng, n)
 		for i, c := range channels {
-			want := slices.Contains(c[:], to) || slices.Contains(c[:], other)
-			if w := watchers[i]; want || slices.Contains(users, w.user) {
-				wants[i] = append(wants[i], string(p.Body)+ownOf(p, w.user))
+			user := watchers[i].user
+			if slices.Contains(c[:], to) || slices.Contains(c[:], other) || slices.Contains(users, user) {
+				wants[i] = append(wants[i], string(p.Body)+string(p.ParamsOf(user)))
 			}
 		}
 		publishEventually(t, e, p)
@@ -242,11 +249,7 @@ func runModel(t *testing.T, seed uint64, faults simFaults, change func(o *Option
 			bus.pause(ctx, 5*time.Millisecond)
 		}
 	}
-	var all []protocol.ChannelID
-	for _, it := range items {
-		all = append(all, private(it))
-	}
-	publishEventually(t, e, publication(last, 600, all...))
+	publishEventually(t, e, publication(last, 600, privates(items)...))
 	running.Wait()
 	for i, w := range watchers {
 		if err := errors.Join(errs[i], w.check(append(wants[i], last))); err != nil {
@@ -277,8 +280,12 @@ func addUsers(p *protocol.Publication, rng *rand.Rand, n int) (users []uint64) {
 	return users
 }
 
-// ownOf is what the publication has for a user alone.
-func ownOf(p *protocol.Publication, user uint64) string { return string(p.ParamsOf(user)) }
+func privates(items []protocol.Item) (all []protocol.ChannelID) {
+	for _, it := range items {
+		all = append(all, private(it))
+	}
+	return all
+}
 
 // publishEventually accepts that the answer may come late.
 func publishEventually(t testing.TB, e *Engine, p *protocol.Publication) {
@@ -337,11 +344,7 @@ func runNode(t *testing.T, seed uint64, faults simFaults, change func(o *Options
 	clients := make([]*testclient.Client, modelClients)
 	wants := make([]map[string]int, modelClients)
 	for i := range clients {
-		q := query("", items[i%modelChannels], items[(i+1)%modelChannels])
-		if isFive(i) {
-			q = tokenQuery(userOf(i), items[i%modelChannels], items[(i+1)%modelChannels])
-		}
-		clients[i] = subscribed(t, e, q)
+		clients[i] = subscribed(t, e, modelQuery(i, items[i%modelChannels], items[(i+1)%modelChannels]))
 		wants[i] = make(map[string]int)
 	}
 	var publishers sync.WaitGroup
@@ -362,11 +365,11 @@ func runNode(t *testing.T, seed uint64, faults simFaults, change func(o *Options
 					id = bus.takeID() // the first one is given up
 				}
 				bus.pause(context.Background(), 2*time.Millisecond)
-				to := []protocol.ChannelID{private(items[(n+k)%modelChannels])}
+				p := publication(fmt.Sprintf("%d-%d", n, k), 600, private(items[(n+k)%modelChannels]))
 				if i := k % modelClients; isFive(i) {
-					to = append(to, protocol.UserChannel(userOf(i)))
+					p.Receivers = append(p.Receivers, protocol.Receiver{Channel: protocol.UserChannel(userOf(i))})
 				}
-				bus.publishAs(publication(fmt.Sprintf("%d-%d", n, k), 600, to...), id)
+				bus.publishAs(p, id)
 			}
 		})
 	}
