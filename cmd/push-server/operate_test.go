@@ -35,6 +35,13 @@ func TestOperate(t *testing.T) {
 	o.run(0, "restart", "sub", o.subs[3])
 	o.onlyNew(before, "sub-"+o.subs[3])
 
+	before = o.pids()
+	if out := o.run(0, "upgrade", "sub", o.subs[1]); out != "sub-"+o.subs[1]+" goes on in a new process\n" {
+		t.Errorf("upgrade printed\n%s", out)
+	}
+	o.onlyNew(before, "sub-"+o.subs[1])
+	o.deliver()
+
 	// What somebody has changed by hand is set right.
 	before = o.pids()
 	o.write(o.config("pub-"+o.pubs[1]), "{}")
@@ -172,7 +179,7 @@ func TestUnitsOfServices(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	o.write(o.path("fake/systemctl"), "#!/bin/sh\necho systemctl \"$@\"\n")
+	o.write(o.path("fake/systemctl"), "#!/bin/sh\n[ $1 != show ] || exec echo MainPID=99999999\necho systemctl \"$@\"\n")
 	if err := os.Chmod(o.path("fake/systemctl"), 0o755); err != nil {
 		t.Fatal(err)
 	}
@@ -193,6 +200,9 @@ func TestUnitsOfServices(t *testing.T) {
 		}
 	}
 	if out := o.run(0, "restart", "pub", o.pubs[0]); out != "systemctl restart "+unit+"\n" {
+		t.Error(out)
+	}
+	if out := o.run(1, "upgrade", "pub", o.pubs[0]); !strings.Contains(out, "process 99999999 takes no orders") {
 		t.Error(out)
 	}
 }

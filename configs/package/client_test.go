@@ -92,6 +92,12 @@ func (p *portal) hears() {
 	}
 }
 
+// stayed sees that the client with a WebSocket has come online so many times by now: once is all the time.
+func (p *portal) stayed(times int) {
+	p.m.t.Helper()
+	p.m.run(fmt.Sprintf(`[ $(grep -c '"client":"websocket","status":"online"' /tmp/portal/events) = %d ] || { cat /tmp/portal/events; false; }`, times))
+}
+
 const clientSource = "../../cmd/push-server/testdata/client"
 
 // clientModules is where the vendor's client is installed, shared with the tests of cmd/push-server.

@@ -59,13 +59,14 @@ func bootSystemd(t *testing.T, files ...string) *machine {
 }
 
 // TestSystemd lives with the package on a machine that systemd runs: it is installed, serves, is reloaded, upgraded, removed and purged.
+// What is connected stays connected as long as that can be.
 func TestSystemd(t *testing.T) {
 	rootNeeded(t)
 	m := bootSystemd(t, releaseFile(t, old, "*.deb"), releaseFile(t, newer, "*.deb"))
 	before := m.run(traces)
 	const dpkg = "dpkg --no-triggers --force-unsafe-io "
 	m.run(dpkg + "--install /tmp/push-server_1.2.3_*.deb")
-	m.run(`mkdir -p /run/redis; redis-server --port 0 --unixsocket /run/redis/redis.sock --unixsocketperm 777 --save "" --daemonize yes`)
+	m.startRedis()
 	m.run("systemctl enable --now push-server-one")
 	m.says("systemctl show --property=ActiveState,Type,WatchdogUSec push-server", "ActiveState=active", "Type=notify", "WatchdogUSec=30s")
 	p := m.openPortal("push-server %s --config /etc/push-server")
@@ -89,22 +90,40 @@ func TestSystemd(t *testing.T) {
 	}
 	m.run("cp /tmp/push-server-sub-8010.json /etc/push-server")
 	p.hears()
-	m.run(`[ $(grep -c '"client":"websocket","status":"online"' /tmp/portal/events) = 1 ]`) // all the time
+	p.stayed(1)
 
 	m.run(dpkg + "--install /tmp/push-server_1.2.4_*.deb")
 	third := m.mainPID()
 	if third == second {
 		t.Error("after an upgrade of the package it is the same process")
 	}
-	m.run("[ $(readlink /proc/" + third + "/exe) = /usr/bin/push-server ]") // and it was not deleted
+	m.runsInstalled(third)
 	m.says("push-server version", "v1.2.4")
 	p.hears()
+	p.stayed(1)
+
+	// A configuration under which clients cannot go on: they come back.
+	m.run(`sed -i '1s/{/{"push":{"sharePort":true},/' /etc/push-server/push-server-*-[89]*.json`)
+	m.says(dpkg+"--install /tmp/push-server_1.2.4_*.deb 2>&1", "push.sharePort", "clients of push-server-one.service are told to come back")
+	if pid := m.mainPID(); pid == third {
+		t.Error("after an upgrade of the package it is the same process")
+	}
+	p.hears()
+	p.stayed(2)
 
 	m.run(dpkg + "--remove push-server")
 	m.run("! pgrep -x push-server; test -e /etc/push-server/push-server-sub-8010.json")
 	m.run(dpkg + "--purge push-server; pkill redis-server")
 	if after := m.run(traces); after != before {
 		t.Errorf("purging leaves\n%s\nbefore there was\n%s", after, before)
+	}
+}
+
+// runsInstalled sees that processes run the program that is installed, which nobody has put another one in the place of.
+func (m *machine) runsInstalled(pids ...string) {
+	m.t.Helper()
+	for _, pid := range pids {
+		m.run("[ $(readlink /proc/" + pid + "/exe) = /usr/bin/push-server ]")
 	}
 }
 

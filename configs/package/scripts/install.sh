@@ -2,6 +2,7 @@
 # Runs after a package was installed or upgraded: dpkg says "configure", rpm 1 or 2. Nothing that is there is changed, and nothing
 # is started for the first time: the portal has to know the key first, and a Node server may have the ports.
 set -e
+PATH=/usr/sbin:/usr/bin:/sbin:/bin # what make install has put into /usr/local stays out of it
 
 case ${1:-} in
 configure | 1 | 2) ;;
@@ -62,14 +63,46 @@ push-server: /etc/push-server has a configuration, with a key that the portal ha
 END
 fi
 
-[ -d /run/systemd/system ] || exit 0
-systemctl daemon-reload || true
-# An upgrade goes on with the new version, unless that would not start.
+say() { echo "push-server: $*" >&2; }
+
+# renew has a unit go on with the new program. Nobody is disconnected; where the old process does not let go of its clients, they are told
+# to come back; where it hands over nothing, as one of a version without upgrades, the unit is started again.
+renew() { # unit
+	pid=$(systemctl show --property=MainPID "$1" | cut -d = -f 2)
+	case $pid in
+	0) # its services are those of push-server-multi
+		push-server-multi upgrade && return
+		;;
+	*)
+		case $(readlink "/proc/$pid/exe") in
+		/usr/bin/push-server*) ;;
+		*) return 0 ;; # of somebody else
+		esac
+		push-server upgrade --pid "$pid" --exec /usr/bin/push-server && return
+		push-server upgrade --pid "$pid" --exec /usr/bin/push-server --drop && say "clients of $1 are told to come back" && return
+		;;
+	esac
+	say "$1 is started again"
+	systemctl restart "$1" || say "$1 could not be started again: see systemctl status $1"
+}
+
+renew_all() {
+	if [ -d /run/systemd/system ]; then
+		for unit in $(systemctl list-units --plain --no-legend --state=active,reloading 'push-server*.service' | cut -d ' ' -f 1); do
+			renew "$unit"
+		done
+	else
+		push-server-multi upgrade || { say 'the services are started again' && push-server-multi restart; } ||
+			say 'the services could not be started again: see push-server-multi status'
+	fi
+}
+
+[ ! -d /run/systemd/system ] || systemctl daemon-reload || true
+# An upgrade of the package goes on with the new version, unless that would not start.
 if [ "$1" = 2 ] || [ -n "${2:-}" ]; then
 	if runuser -u "$user" -- push-server check --config /etc/push-server >/dev/null 2>&1; then
-		systemctl try-restart push-server-one.service push-server.service 'push-server@*.service' ||
-			echo 'push-server: the services could not be started again: see systemctl status "push-server*"' >&2
+		renew_all
 	else
-		echo 'push-server: the services go on with the old version: see push-server check --config /etc/push-server' >&2
+		say 'the services go on with the old version: see push-server check --config /etc/push-server'
 	fi
 fi
