@@ -337,10 +337,10 @@ func nearestKey(key string) string {
 			others = append(others, last(o.key))
 		}
 	}
-	if near := nearest(name, same); near != "" {
+	if near := Nearest(name, same); near != "" {
 		return section + near
 	}
-	return elsewhere(nearest(name, others))
+	return elsewhere(Nearest(name, others))
 }
 
 // elsewhere finds the full key of the last part of one.

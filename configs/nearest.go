@@ -2,8 +2,8 @@ package configs
 
 import "strings"
 
-// nearest returns the candidate that name most likely stands for, or "" when none is near.
-func nearest(name string, candidates []string) string {
+// Nearest returns the candidate that name most likely stands for, or "" when none is near.
+func Nearest(name string, candidates []string) string {
 	for _, c := range candidates {
 		if abbreviates(name, c) || abbreviates(c, name) {
 			return c

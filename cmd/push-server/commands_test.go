@@ -176,19 +176,29 @@ func TestReachable(t *testing.T) {
 }
 
 func TestErrorsOfTheCommandLinePointToHelp(t *testing.T) {
-	_, _, err := execute(t)
-	if !errors.Is(err, errUsage) || !strings.Contains(err.Error(), "--help") || !strings.Contains(err.Error(), "--config FILE") {
-		t.Error(err)
+	f := func(want string, args ...string) {
+		t.Helper()
+		if _, _, err := execute(t, args...); exitCode(err) != exitUsage || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: %v", args, err)
+		}
 	}
+	f("no configuration: give --config FILE, or PUSH_SUB_MODE=sub, PUSH_PUB_MODE=pub or both in the environment; see push-server --help")
+	f("(did you mean --config?); see push-server --help", "--confg", "x")
+	f("(did you mean --timeout?); see push-server subscribe --help", "subscribe", "--timout", "5s")
+	f("(for example 30s); see push-server health --help", "health", "--timeout", "5")
+	f("(did you mean check?); see push-server --help", "chek")
+	f("a channel id is missing; see push-server publish --help", "publish")
 }
 
 // A server that is told to end before it has begun ends.
 func TestServeEndsBeforeItBegins(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	var out, log testclient.Log
-	if err := run(ctx, writeConfigs(t, standalone(t)), &out, &log); err != nil {
-		t.Errorf("%v\n%s", err, log.String())
+	for _, command := range [][]string{nil, {"serve"}} {
+		var out, log testclient.Log
+		if err := run(ctx, append(command, writeConfigs(t, standalone(t))...), &out, &log); err != nil {
+			t.Errorf("%v\n%s", err, log.String())
+		}
 	}
 }
 

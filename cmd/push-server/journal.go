@@ -2,8 +2,11 @@ package main
 
 import (
 	"context"
+	"errors"
 	"io"
 	"log/slog"
+	"net"
+	"syscall"
 
 	"github.com/coreos/go-systemd/v22/journal"
 
@@ -38,11 +41,26 @@ var priorities = [...]string{"<3>", "<4>", "<6>", "<7>"}
 
 // lastWords is the line about the error that ends the process.
 func lastWords(err error) string {
-	line := "push-server: " + err.Error()
+	line := "push-server: " + err.Error() + hint(err)
 	if inJournal() {
 		return priorities[0] + line
 	}
 	return line
+}
+
+// hint says what to look at first.
+func hint(err error) string {
+	var op *net.OpError
+	if !errors.As(err, &op) || op.Net != "tcp" {
+		return ""
+	}
+	switch {
+	case errors.Is(op, syscall.ECONNREFUSED):
+		return " (nobody listens there: does the server run, with this configuration?)"
+	case errors.Is(op, syscall.EADDRINUSE):
+		return " (another process has this port: ss -ltnp says which)"
+	}
+	return ""
 }
 
 // journalHandler has a handler for each of the priorities.

@@ -11,6 +11,9 @@ import (
 	"syscall"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"push-server/configs"
 )
 
 // Exit codes.
@@ -23,8 +26,8 @@ const (
 	exitIncomparable = 2 // of diff, whose 1 says that something differs
 )
 
-// errUsage is wrapped by errors of the command line.
-var errUsage = errors.New("see push-server --help")
+// errUsage is what an error of the command line is.
+var errUsage = errors.New("wrong command line")
 
 func main() {
 	// The server stops in good order at the first signal; after it the default action is back, so that a second one ends it at once.
@@ -58,7 +61,11 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	root := rootCommand(stdout, stderr)
 	root.SetArgs(append([]string{}, args...)) // nil would stand for those of the process
 	unknown := helpOnlyForCommands(root)
-	return errors.Join(root.ExecuteContext(ctx), *unknown)
+	cmd, err := root.ExecuteContextC(ctx)
+	if err = errors.Join(err, *unknown); errors.Is(err, errUsage) {
+		return fmt.Errorf("%w; see %s --help", err, cmd.CommandPath())
+	}
+	return err
 }
 
 func rootCommand(stdout, stderr io.Writer) *cobra.Command {
@@ -82,11 +89,15 @@ Exit codes: 0 done, 1 failure, 2 wrong command line, 3 subscribe --expect got ot
 			return serve(cmd.Context(), files, cmd.OutOrStdout(), cmd.ErrOrStderr())
 		},
 	}
+	explicit := &cobra.Command{
+		Use: "serve --config FILE", Short: "Serve, as without a command", Long: root.Long, Example: "  push-server serve --config configs/standalone.json",
+		Args: noArguments, RunE: root.RunE,
+	}
 	root.SetOut(stdout)
 	root.SetErr(stderr)
-	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usage(err) })
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return usage(flagError(cmd, err)) })
 	root.PersistentFlags().StringArrayVar(&files, "config", nil, "configuration `FILE` or folder; may be given several times")
-	root.AddCommand(checkCommand(&files), channelCommand(&files), publishCommand(&files), subscribeCommand(&files), healthCommand(&files),
+	root.AddCommand(explicit, checkCommand(&files), channelCommand(&files), publishCommand(&files), subscribeCommand(&files), healthCommand(&files),
 		statCommand(&files), doctorCommand(&files), whyCommand(&files), diffCommand(&files), drainCommand(&files), upgradeCommand(), manCommand(), versionCommand())
 	addCompletion(root)
 	return root
@@ -143,4 +154,27 @@ func helpOnlyForCommands(root *cobra.Command) *error {
 	return &unknown
 }
 
-func usage(err error) error { return fmt.Errorf("%w; %w", err, errUsage) }
+// usage makes err one of the command line.
+func usage(err error) error { return usageError{err} }
+
+type usageError struct{ error }
+
+func (e usageError) Unwrap() error      { return e.error }
+func (usageError) Is(target error) bool { return target == errUsage }
+
+// flagError says what may have been meant.
+func flagError(cmd *cobra.Command, err error) error {
+	var unknown *pflag.NotExistError
+	var value *pflag.InvalidValueError
+	switch {
+	case errors.As(err, &unknown):
+		var names []string
+		cmd.Flags().VisitAll(func(f *pflag.Flag) { names = append(names, f.Name) })
+		if near := configs.Nearest(unknown.GetSpecifiedName(), names); near != "" {
+			return fmt.Errorf("%w (did you mean --%s?)", err, near)
+		}
+	case errors.As(err, &value) && value.GetFlag().Value.Type() == "duration":
+		return fmt.Errorf("%w (for example 30s)", err)
+	}
+	return err
+}
