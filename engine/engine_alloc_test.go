@@ -12,6 +12,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"push-server/engine/feed"
+	"push-server/engine/recorder"
+	"push-server/engine/view"
 )
 
 // A session is what an idle connection costs beside gnet's 380 bytes, so its size is part of the contract.
@@ -54,6 +56,25 @@ func TestDeliveryAllocatesNothing(t *testing.T) {
 	}
 	if n := deliver(all); n != 0 {
 		t.Errorf("%v allocations for %d deliveries of ten messages", n, sessions)
+	}
+	// All that was recorded, and it stays so when one connection is followed by somebody who does not look.
+	s := &l.slab.chunks[0][0]
+	events := l.recorder.Of(s.index, s.born)
+	if len(events) == 0 || events[len(events)-1].Kind != recorder.Message {
+		t.Errorf("the recorder has %d events", len(events))
+	}
+	f := recorder.NewFollower()
+	if !l.watch(view.ID{Place: s.index, Generation: s.born}, f) {
+		t.Fatal("the session cannot be followed")
+	}
+	for range 1 << 12 { // more than wait for a viewer
+		f.Add(events[0])
+	}
+	if n := deliver(all); n != 0 {
+		t.Errorf("%v allocations for %d deliveries of ten messages, one of them followed", n, sessions)
+	}
+	if _, lost, _ := f.Next(t.Context()); lost <= 1<<11 {
+		t.Errorf("a viewer who is slow has lost %d events", lost)
 	}
 }
 

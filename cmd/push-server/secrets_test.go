@@ -97,7 +97,8 @@ func TestOperatorsSeeNoSecrets(t *testing.T) {
 	pages := make(map[string]string)
 	for path, want := range map[string]string{
 		"/warnings": "read too slowly", "/config": `"security.key","value":"***"`, "/connections": id, "/overview": `"delivered"`,
-		"/metrics": "push_delivery_seconds_bucket", "/connections/" + id + "/events": `"kind":"message"`, "/connections?search=" + quick.Signed(): id,
+		"/metrics": "push_delivery_seconds_bucket", "/readyz": "ready", "/healthz": "", "/debug/pprof/cmdline": "", "/debug/pprof/heap?debug=1": "heap profile",
+		"/connections/" + id + "/events": `"kind":"message"`, "/connections?search=" + quick.Signed(): id,
 	} {
 		page, err := w.look(t.Context(), path)
 		if err != nil || !strings.Contains(page, want) {
@@ -113,6 +114,10 @@ func TestOperatorsSeeNoSecrets(t *testing.T) {
 	}
 	if !strings.Contains(pages["/follow"], `"kind":"message"`) {
 		t.Error(pages["/follow"])
+	}
+	pages["/closes"], _ = w.look(t.Context(), "/closes?search="+slow.Private)
+	if !strings.Contains(pages["/closes"], `"reason":"slow_reader"`) {
+		t.Error(pages["/closes"])
 	}
 	pages["log"] = p.log.String()
 	findSecrets(t, pages, []testclient.Channel{quick, slow}, key, w.token, said)
