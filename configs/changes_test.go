@@ -216,13 +216,17 @@ func TestListenersComeAndGo(t *testing.T) {
 	f(onRestart, servers(at(8010, sub), at(9010, pub)), servers(at(8010, sub), `{"port":9010,`+pub+`}`))
 }
 
-// With a process that keeps what was published in its memory, no other one can go on.
-func TestMemoryEndsWithItsProcess(t *testing.T) {
+// What a process keeps in its memory passes over to another one, but not to another store.
+func TestMemoryPassesOver(t *testing.T) {
 	t.Parallel()
-	a, b := Default(), Default()
+	a, b, redis := Default(), Default(), Default()
 	a.Storage.Type, b.Storage.Type = StorageMemory, StorageMemory
-	b.Push.Loops, b.Push.ConnectRate = 3, 5
-	if got := said(a.Differences(b)); !slices.Equal(got, []string{"push.loops: 0 → 3, restart", "push.connectRate: 0 → 5, SIGHUP"}) {
+	b.Push.Loops, b.Push.ConnectRate, b.Push.MemoryBytes = 3, 5, a.Push.MemoryBytes+1
+	want := []string{"push.loops: 0 → 3, upgrade", "push.connectRate: 0 → 5, SIGHUP", fmt.Sprintf("push.memoryBytes: %d → %d, upgrade", a.Push.MemoryBytes, b.Push.MemoryBytes)}
+	if got := said(a.Differences(b)); !slices.Equal(slices.Sorted(slices.Values(got)), slices.Sorted(slices.Values(want))) {
+		t.Error(got)
+	}
+	if got := said(a.Differences(redis)); !slices.Contains(got, "storage.type: memory → redis, restart") {
 		t.Error(got)
 	}
 }

@@ -9,8 +9,7 @@ import (
 // moves is what becomes of listeners between two configurations: those where clients are connected can pass over to another process only
 // if it listens at the same address, in the same way.
 type moves struct {
-	lost   map[string]bool // prefixes of keys, such as "servers[0].", of listeners for which the server has to end first
-	memory bool            // what was published is in the memory of the process, with which it ends
+	lost map[string]bool // prefixes of keys, such as "servers[0].", of listeners for which the server has to end first
 }
 
 // port is a listener, as values tell of it.
@@ -54,11 +53,6 @@ func (p *port) collides(old *port) bool {
 
 func movesOf(from, to []Value) *moves {
 	m := &moves{lost: make(map[string]bool)}
-	for i := range from {
-		if v := &from[i]; v.Key == "storage.type" && v.Value == StorageMemory {
-			m.memory = true
-		}
-	}
 	old, next := placesOf(from), placesOf(to)
 	taken := make([]bool, len(next))
 	for i := range old {
@@ -96,9 +90,6 @@ func (m *moves) changeOf(key string, comesOrGoes bool) Change {
 		if m.lost[listener+"."] && (comesOrGoes || rest == "port" || rest == "hostname" || rest == "routes.sub") {
 			change = onRestart
 		}
-	}
-	if change == onUpgrade && m.memory {
-		return onRestart
 	}
 	return change
 }

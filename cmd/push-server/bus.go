@@ -12,20 +12,17 @@ import (
 	"push-server/redisbus"
 )
 
-func newBus(c *configs.Config, log *slog.Logger) (engine.Bus, error) {
+// newBus opens the bus. That of a process before, in its memory, goes on in this one.
+func newBus(c *configs.Config, log *slog.Logger, before *succession) (engine.Bus, error) {
 	if c.Storage.Type == configs.StorageMemory {
-		return memoryBus(c), nil
+		return before.memoryBus(membus.Options{
+			MessageTTL: messageTTL(c),
+			ChannelTTL: c.Storage.ChannelTTL,
+			PerChannel: c.Push.MemoryPerChannel,
+			MaxBytes:   int64(c.Push.MemoryBytes),
+		})
 	}
 	return redisBus(c, log)
-}
-
-func memoryBus(c *configs.Config) *membus.Bus {
-	return membus.New(membus.Options{
-		MessageTTL: messageTTL(c),
-		ChannelTTL: c.Storage.ChannelTTL,
-		PerChannel: c.Push.MemoryPerChannel,
-		MaxBytes:   int64(c.Push.MemoryBytes),
-	})
 }
 
 // messageTTL is negative where nothing is stored, since zero would be a default.

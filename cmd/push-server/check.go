@@ -71,7 +71,7 @@ func tryOut(c *configs.Config) error {
 		return fmt.Errorf("debug.folderName: %w", err)
 	}
 	var err error
-	if s.bus, err = newBus(c, log); err != nil {
+	if s.bus, err = newBus(c, log, nil); err != nil {
 		return fmt.Errorf("storage: %w", err)
 	}
 	defer s.bus.Close()

@@ -14,7 +14,6 @@ import (
 
 	"github.com/coreos/go-systemd/v22/daemon"
 
-	"push-server/configs"
 	"push-server/engine"
 	"push-server/engine/accept"
 	"push-server/engine/handover"
@@ -67,18 +66,16 @@ type outcome struct {
 
 // successor is the process that is to take over.
 type successor struct {
-	conn  *handover.Conn
-	cmd   *exec.Cmd
-	ended chan struct{} // closed when it has
-	since uint64        // place in the feed when it was started
+	conn   *handover.Conn
+	memory memoryOffer
+	cmd    *exec.Cmd
+	ended  chan struct{} // closed when it has
+	since  uint64        // place in the feed when it was started
 }
 
 // upgrade has another process take over. nil: it has, and this one lets go. A lostSuccessor: nobody serves. Any other error: everything
 // goes on as if nothing had been.
 func (s *server) upgrade(ctx context.Context, o order) (pid int, err error) {
-	if s.config.Storage.Type == configs.StorageMemory && !o.Drop {
-		return 0, impossible{errors.New("storage.type is memory: what was published would end with this process; restart it instead, or with --drop")}
-	}
 	if os.Getpid() == 1 {
 		return 0, impossible{errors.New("this is process 1, with which its container ends: start another container instead")}
 	}
@@ -96,16 +93,16 @@ func (s *server) upgrade(ctx context.Context, o order) (pid int, err error) {
 	defer collectEarly()
 	departure, err := s.prepareSuccessor(ctx, next, o.Drop)
 	if err != nil {
-		next.kill()
+		next.refuse()
 		return 0, err
 	}
-	if err := next.give(departure); err != nil {
-		next.kill() // before anything goes on here: it must not touch a socket any more
-		departure.Cancel()
-		return 0, err
+	next.memory.freeze()
+	err = next.give(departure)
+	if err == nil {
+		err = next.conn.Send(handover.Go, nil)
 	}
-	if err := next.conn.Send(handover.Go, nil); err != nil {
-		next.kill()
+	if err != nil {
+		next.refuse() // before anything goes on here: it must not touch a socket any more
 		departure.Cancel()
 		return 0, err
 	}
@@ -113,7 +110,9 @@ func (s *server) upgrade(ctx context.Context, o order) (pid int, err error) {
 	_, err = next.conn.Receive(handover.Serving, nil)
 	stood := time.Since(departure.Since)
 	if err != nil {
-		next.kill() // it may only hang, with sockets that others would connect to
+		next.refuse() // it may only hang, with sockets that others would connect to
+	} else if s.bereft, err = next.memory.leave(); err != nil {
+		s.log.Error("upgrade: what is still published here is lost", "err", err)
 	}
 	s.leave(departure) // not before: to close so many sockets takes processor time, which those who begin to serve them need
 	s.dropping = o.Drop
@@ -183,6 +182,12 @@ func (n *successor) kill() {
 	<-n.ended
 }
 
+// refuse has the process of no successor, and a bus in memory be what it was.
+func (n *successor) refuse() {
+	n.kill()
+	n.memory.cancel()
+}
+
 // prepareSuccessor returns when it has everything but the sessions, and the loops stand still.
 func (s *server) prepareSuccessor(ctx context.Context, next *successor, drop bool) (*engine.Departure, error) {
 	var hello handover.Greeting
@@ -199,15 +204,25 @@ func (s *server) prepareSuccessor(ctx context.Context, next *successor, drop boo
 		return nil, err
 	}
 	ports.Dropped = drop
+	if next.memory, err = offerMemory(s.bus); err != nil {
+		return nil, err
+	}
+	some := next.memory.sockets()
+	ports.Memory, sockets = len(some), append(sockets, some...)
 	if ports.Config, err = json.Marshal(s.config.Effective()); err == nil {
 		err = next.conn.Send(handover.Offer, ports, sockets...)
 	}
 	if err != nil {
 		return nil, err
 	}
+	next.memory.sent()
 	next.conn.Within(prepareTime)
-	if _, err := next.conn.Receive(handover.Prepared, nil); err != nil {
+	var prepared handover.Preparation
+	if _, err := next.conn.Receive(handover.Prepared, &prepared); err != nil {
 		return nil, gaveUp("the successor did not get ready", err)
+	}
+	if !prepared.Memory {
+		next.memory.cancel()
 	}
 	connections := s.engine.Left()
 	if err := next.conn.Reserve(connections * bodySize); err != nil {
@@ -273,8 +288,8 @@ func (s *server) offer(ctx context.Context) (ports handover.Ports, sockets []int
 		}
 		add(handover.Listener{Role: handover.RoleOperators, Asked: s.config.Push.Metrics, Addr: s.window.Addr()}, socket)
 	}
-	if len(sockets) > handover.MaxSockets {
-		return ports, nil, fmt.Errorf("%d listening sockets are more than can be handed over: %d", len(sockets), handover.MaxSockets)
+	if most := handover.MaxSockets - memorySockets; len(sockets) > most {
+		return ports, nil, fmt.Errorf("%d listening sockets are more than can be handed over: %d", len(sockets), most)
 	}
 	return ports, sockets, nil
 }
@@ -336,7 +351,7 @@ func (s *server) finish(ctx context.Context, ends <-chan os.Signal) error {
 	begin := time.Now()
 	for said := false; linger.Err() == nil; {
 		left := s.engine.Left()
-		if left == 0 && s.engine.Unstored() == 0 && time.Since(begin) >= leastLinger {
+		if left == 0 && s.engine.Unstored() == 0 && followers(s.bus) == 0 && time.Since(begin) >= leastLinger {
 			break
 		}
 		if !said && left > 0 {
@@ -345,6 +360,9 @@ func (s *server) finish(ctx context.Context, ends <-chan os.Signal) error {
 		}
 		select {
 		case <-linger.Done():
+		case <-s.bereft:
+			s.log.Error("upgrade: the process that has taken over has ended, and with it what was published; ending, too")
+			cancel()
 		case <-ticker.C:
 		}
 	}

@@ -144,9 +144,10 @@ type server struct {
 	closed       *closed.Ring  // what the window tells of connections that are gone
 	secured      []*tls.Config // by listener; nil: plain
 	certificates []*certificate
-	before       *succession // what this process takes over from; nil: it begins anew
-	succeeded    bool        // another process has taken over
-	dropping     bool        // without the connections, which end here
+	before       *succession     // what this process takes over from; nil: it begins anew
+	succeeded    bool            // another process has taken over
+	dropping     bool            // without the connections, which end here
+	bereft       <-chan struct{} // closed when that process has ended, whose bus this one uses; nil: it uses none
 }
 
 func newServer(files []string, c *configs.Config, logs *logs, before *succession) (*server, error) {
@@ -166,7 +167,7 @@ func newServer(files []string, c *configs.Config, logs *logs, before *succession
 		return nil, err
 	}
 	var err error
-	if s.bus, err = newBus(c, s.log); err != nil {
+	if s.bus, err = newBus(c, s.log, before); err != nil {
 		return nil, err
 	}
 	if c.Push.Metrics != "" {

@@ -17,6 +17,7 @@ import (
 	"push-server/configs"
 	"push-server/engine"
 	"push-server/engine/handover"
+	"push-server/engine/membus"
 )
 
 // succession is an upgrade, as the new process sees it: what it gets of its predecessor.
@@ -24,6 +25,8 @@ type succession struct {
 	conn    *handover.Conn
 	ports   handover.Ports
 	sockets map[int][]int // by the index of the port; what is taken is nil
+	memory  []int         // those that lead to the bus in the memory of the predecessor; none: it is elsewhere, or taken
+	bus     *membus.Successor
 	// listeners are those of the engine, in the order of the predecessor's: sessions name theirs.
 	listeners []int
 }
@@ -58,6 +61,9 @@ func succeed() (*succession, error) {
 			return nil, errors.New("an offer lacks sockets")
 		}
 		h.sockets[i], sockets = sockets[:p.Sockets:p.Sockets], sockets[p.Sockets:]
+	}
+	if h.memory = sockets; len(sockets) != h.ports.Memory {
+		return nil, errors.New("an offer lacks sockets")
 	}
 	h.listeners = make([]int, len(h.ports.List))
 	return h, nil
@@ -158,6 +164,8 @@ func (h *succession) drop() {
 		handover.CloseAll(h.sockets[i])
 		h.sockets[i] = nil
 	}
+	handover.CloseAll(h.memory)
+	h.memory = nil
 }
 
 // takeOver goes through an upgrade. After an error the predecessor goes on, and should hear of it before this process has ended.
@@ -171,7 +179,7 @@ func (s *server) takeOver(ctx context.Context, h *succession) (err error) {
 	}
 	holdReady(h.ports.Connections * takingOver)
 	defer collectEarly()
-	if err := h.conn.Send(handover.Prepared, nil); err != nil {
+	if err := h.conn.Send(handover.Prepared, handover.Preparation{Memory: h.bus != nil}); err != nil {
 		return err
 	}
 	sessions, err := s.receive(ctx, h)
@@ -181,6 +189,11 @@ func (s *server) takeOver(ctx context.Context, h *succession) (err error) {
 	if err := h.confirmed(); err != nil {
 		sessions.Refuse()
 		return err
+	}
+	if h.bus != nil {
+		if err := h.bus.Lead(); err != nil {
+			s.log.Error("upgrade: what the process before has still to publish is lost", "err", err)
+		}
 	}
 	bounded, cancelTakeOver := context.WithTimeout(ctx, servingTime)
 	defer cancelTakeOver()
@@ -239,7 +252,7 @@ func (s *server) receive(ctx context.Context, h *succession) (*engine.Takeover, 
 	}
 	bounded, cancel := context.WithTimeout(ctx, readyTime)
 	defer cancel()
-	if err := errors.Join(sessions.Complete(), s.engine.CatchUp(bounded)); err != nil {
+	if err := errors.Join(sessions.Complete(), h.catchUp(bounded), s.engine.CatchUp(bounded)); err != nil {
 		sessions.Refuse()
 		return nil, err
 	}

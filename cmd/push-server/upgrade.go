@@ -30,8 +30,8 @@ func upgradeCommand() *cobra.Command {
 		Short: "Put a new process in the place of a running server without closing a connection",
 		Long: `Have a running server start its program anew, the file as it is now, and hand over its ports and connections. No client notices.
 The new process reads its configuration and connects to Redis first; if it cannot serve, the old one goes on as if nothing had been.
-Encrypted connections stay with the old process until they end, for push.upgradeLinger at most. With storage.type memory there can be no
-upgrade; with --else-reload such a server gets SIGHUP. A configuration that needs a restart (see push-server diff) is refused, too.
+Encrypted connections stay with the old process until they end, for push.upgradeLinger at most. Process 1 of a container can have no
+successor; with --else-reload it gets SIGHUP. A configuration that needs a restart (see push-server diff) is refused, too.
 
 With --drop only the ports are handed over: nobody who connects is refused, and whoever is connected is told to come back, at the pace of
 push.drainPace. So it is a restart, and any configuration will do.

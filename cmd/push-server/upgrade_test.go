@@ -384,21 +384,3 @@ func TestUpgradeIsLost(t *testing.T) {
 		t.Error(s.log())
 	}
 }
-
-// A server on memory says that it cannot.
-func TestNoUpgradeOfMemory(t *testing.T) {
-	t.Parallel()
-	p := start(t, standalone(t))
-	pid := strconv.Itoa(p.cmd.Process.Pid)
-	if _, _, err := execute(t, "upgrade", "--pid", pid); err == nil || !strings.Contains(err.Error(), "storage.type is memory") {
-		t.Error(err)
-	}
-	if out, _, err := execute(t, "upgrade", "--pid", pid, "--else-reload"); err != nil || !strings.Contains(out, "is reloaded") {
-		t.Error(out, err)
-	}
-	for _, args := range [][]string{{"upgrade"}, {"upgrade", "--pid-file", "no-such-file"}, {"upgrade", "--pid", "1"}} {
-		if _, _, err := execute(t, args...); err == nil {
-			t.Errorf("%q is no error", args)
-		}
-	}
-}

@@ -22,7 +22,7 @@ import (
 )
 
 // Version is that of what is said here. A successor of another version is refused before anything has moved.
-const Version = 3
+const Version = 4
 
 // Kind is what a message says.
 type Kind uint8
@@ -83,9 +83,15 @@ type Ports struct {
 	List    []Listener
 
 	Connections int // about so many follow
+	Memory      int // so many sockets behind those of the ports lead to the bus, which is in the memory of the process
 	// Config is what counts, JSON: what another configuration must not change is refused. Dropped says that no session follows, so that it may.
 	Config  []byte
 	Dropped bool
+}
+
+// Preparation is what Prepared says.
+type Preparation struct {
+	Memory bool // the bus was copied
 }
 
 // Engine is what a State says of all sessions together.

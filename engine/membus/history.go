@@ -37,13 +37,14 @@ type channelLog struct {
 }
 
 func newHistory(o Options) history {
-	return history{
-		perChannel: o.PerChannel,
-		maxBytes:   o.MaxBytes,
-		channelTTL: o.ChannelTTL.Milliseconds(),
-		logs:       make(map[protocol.ChannelID]*channelLog),
-		byID:       make(map[protocol.MessageID]*entry),
-	}
+	h := history{perChannel: o.PerChannel, maxBytes: o.MaxBytes, channelTTL: o.ChannelTTL.Milliseconds()}
+	h.clear()
+	return h
+}
+
+func (h *history) clear() {
+	h.logs, h.byID = make(map[protocol.ChannelID]*channelLog), make(map[protocol.MessageID]*entry)
+	h.list, h.cursor, h.bytes = entry{}, nil, 0
 }
 
 // add stores p under each of its receivers and removes what is due.

@@ -2,15 +2,15 @@ package membus
 
 import (
 	"context"
-	"sync"
+	"maps"
 	"time"
 )
 
-// lastSeen remembers users for a while: two generations, of which the older one goes when the younger one is full or old.
+// lastSeen remembers users for a while: two generations, of which the older one goes when the younger one is full or old. The owner of the
+// bus guards it.
 type lastSeen struct {
-	mu         sync.Mutex
-	young, old map[uint64]int64
-	since      time.Time
+	Young, Old map[uint64]int64
+	Since      time.Time
 }
 
 const (
@@ -18,28 +18,45 @@ const (
 	maxUsers = 1 << 19             // of a generation: some 20 MB
 )
 
-// See implements engine.LastSeen.
-func (b *Bus) See(_ context.Context, seen map[uint64]int64) error {
-	s := &b.lastSeen
-	s.mu.Lock()
-	defer s.mu.Unlock()
+func (s *lastSeen) see(seen map[uint64]int64, now time.Time) {
 	for user, at := range seen {
-		if now := b.now(); s.young == nil || len(s.young) >= maxUsers || now.Sub(s.since) > seenFor {
-			s.old, s.young, s.since = s.young, make(map[uint64]int64), now
+		if s.Young == nil || len(s.Young) >= maxUsers || now.Sub(s.Since) > seenFor {
+			s.Old, s.Young, s.Since = s.Young, make(map[uint64]int64), now
 		}
-		s.young[user] = max(at, s.young[user], s.old[user])
+		s.Young[user] = max(at, s.Young[user], s.Old[user])
 	}
+}
+
+// See implements engine.LastSeen.
+func (b *Bus) See(ctx context.Context, seen map[uint64]int64) error {
+	next, err := b.decide(ctx)
+	if err != nil {
+		return err
+	}
+	if next != nil {
+		_, err := ask[None](ctx, next, "See", seen)
+		return err
+	}
+	defer b.mu.Unlock()
+	b.tell(Event{Seen: maps.Clone(seen)})
+	b.lastSeen.see(seen, b.now())
 	return nil
 }
 
 // LastSeen implements engine.LastSeen.
-func (b *Bus) LastSeen(_ context.Context, users []uint64) ([]int64, error) {
+func (b *Bus) LastSeen(ctx context.Context, users []uint64) (seen []int64, err error) {
+	next, err := b.look(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if next != nil {
+		return ask[[]int64](ctx, next, "LastSeen", users)
+	}
+	defer b.mu.Unlock()
 	s := &b.lastSeen
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	seen := make([]int64, len(users))
+	seen = make([]int64, len(users))
 	for i, user := range users {
-		seen[i] = max(s.young[user], s.old[user])
+		seen[i] = max(s.Young[user], s.Old[user])
 	}
 	return seen, nil
 }
