@@ -40,7 +40,7 @@ var (
 // Takeover is what a process gets of the one before: its sessions, and what they have had.
 type Takeover struct {
 	engine   *Engine
-	served   map[protocol.MessageID]bool
+	served   []protocol.MessageID
 	sessions []arriving
 	made     uint64 // subscriptions
 	totals   handover.Totals
@@ -281,7 +281,7 @@ func (t *Takeover) settle(ctx context.Context) error {
 
 // adoptAll takes sessions over, in the order of their deadlines, and has the loop serve: what was published since the process before stood
 // still comes first, then what clients have said.
-func (l *loop) adoptAll(served map[protocol.MessageID]bool, some []*arriving) {
+func (l *loop) adoptAll(served []protocol.MessageID, some []*arriving) {
 	lost := 0
 	for _, a := range some {
 		ip := a.written.Addr

@@ -89,7 +89,7 @@ var mutants = []mutant{
 	{35, "engine/accept.go", "l.rememberPeer(s, poll.AddressText(net.TCPAddrFromAddrPort", "_ = (poll.AddressText(net.TCPAddrFromAddrPort", "./engine", "TestProxyProtocol"},
 	{36, "engine/publishing.go", "kind == clients && q.clientsWait() ||", "", "./engine", "TestBackEndsHavePriority"},
 	{37, "engine/ratelimit/rate.go", "if limiter == nil || limiter.AllowN(now, 1) {", "if limiter == nil || r.end.IsZero() && limiter.AllowN(now, 1) {", "./engine", "TestCrowdComesBack"},
-	{38, "engine/feed/takeover.go", "return t.ids[e.Publication.ID]", "return false", "./engine", "TestRelay"},
+	{38, "engine/feed/takeover.go", "return had", "return had && false", "./engine", "TestRelay"},
 	{38, "engine/takeover.go", "t.listeners[w.Listener], t.keys[w.Key]", "t.listeners[w.Listener], w.Key", "./engine", "TestKeysPassOver"},
 	{38, "engine/takeover.go", "\ts.input = w.Input", "\t_ = w.Input", "./engine", "TestCutRequestsPassOver"},
 	{38, "engine/departure.go", "Assembly: s.assembly.State(),", "", "./engine", "TestCutFramesPassOver"},

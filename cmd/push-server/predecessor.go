@@ -225,7 +225,7 @@ func (s *server) prepareSuccessor(ctx context.Context, next *successor, drop boo
 		next.memory.cancel()
 	}
 	connections := s.engine.Left()
-	if err := next.conn.Reserve(connections * bodySize); err != nil {
+	if err := next.conn.Reserve(connections*bodySize + servedSize); err != nil {
 		return nil, err
 	}
 	s.engine.ExpectDeparture()
@@ -310,7 +310,7 @@ func (n *successor) give(d *engine.Departure) error {
 	}
 	err := n.conn.Send(handover.State, &d.State)
 	if err == nil {
-		err = n.conn.SendParts(bodies, sockets)
+		err = n.conn.SendParts(d.State.Served, bodies, sockets)
 	}
 	if err != nil {
 		return gaveUp("the successor does not take the connections", n.why(err))

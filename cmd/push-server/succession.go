@@ -239,12 +239,14 @@ func (s *server) receive(ctx context.Context, h *succession) (*engine.Takeover, 
 		return nil, err
 	}
 	h.conn.Within(readyTime)
-	sessions, err := s.engine.Receive(&all, h.order())
+	served, bodies, sockets, err := h.conn.ReceiveParts()
 	if err != nil {
 		return nil, err
 	}
-	bodies, sockets, err := h.conn.ReceiveParts()
+	all.Served = served
+	sessions, err := s.engine.Receive(&all, h.order())
 	if err != nil {
+		handover.CloseAll(sockets)
 		return nil, err
 	}
 	for i := range bodies {
@@ -252,7 +254,9 @@ func (s *server) receive(ctx context.Context, h *succession) (*engine.Takeover, 
 	}
 	bounded, cancel := context.WithTimeout(ctx, readyTime)
 	defer cancel()
-	if err := errors.Join(sessions.Complete(), h.catchUp(bounded), s.engine.CatchUp(bounded)); err != nil {
+	caughtUp := make(chan error, 1)
+	go func() { caughtUp <- errors.Join(h.catchUp(bounded), s.engine.CatchUp(bounded)) }()
+	if err := errors.Join(sessions.Complete(), <-caughtUp); err != nil {
 		sessions.Refuse()
 		return nil, err
 	}

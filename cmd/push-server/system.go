@@ -76,6 +76,7 @@ const (
 	takingOver = 5 << 10
 	givingAway = 3 << 10
 	bodySize   = 400
+	servedSize = 1 << 20 // of what they have had
 )
 
 // maxAtHand bounds what holdReady has at hand; where memory has a limit, so does a part of that: there are two processes.

@@ -305,7 +305,7 @@ func fakeSuccessor(how string) {
 	h.Receive(handover.State, &all)
 	die("dies when loops stand still")
 	hang("hangs when loops stand still")
-	if _, _, err := h.ReceiveParts(); err != nil {
+	if _, _, _, err := h.ReceiveParts(); err != nil {
 		panic(err)
 	}
 	die("dies with the connections")

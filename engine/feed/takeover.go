@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"push-server/protocol"
@@ -72,14 +73,14 @@ func (f *Feed) CatchUp(ctx context.Context) error {
 
 // taken is what clients have had of another process.
 type taken struct {
-	ids   map[protocol.MessageID]bool
-	upto  uint64        // what has come by before this place is read once more
-	until time.Duration // when no late copies have to be expected any more
+	ids   []protocol.MessageID // sorted
+	upto  uint64               // what has come by before this place is read once more
+	until time.Duration        // when no late copies have to be expected any more
 }
 
 // TakeUp has r read everything that the window has once more, but for what clients have had of another process: ids, which nobody changes
-// any more. It is for a reader that has had no client yet.
-func (r *Reader) TakeUp(ids map[protocol.MessageID]bool) {
+// any more, and which are sorted. It is for a reader that has had no client yet.
+func (r *Reader) TakeUp(ids []protocol.MessageID) {
 	r.taken = taken{ids: ids, upto: r.cursor, until: r.feed.clock.Now() + stale}
 	r.cursor = min(r.cursor, r.feed.window.tail.Load())
 }
@@ -95,7 +96,8 @@ func (t *taken) skips(e *Entry, clock Clock) bool {
 	case e.Publication == nil:
 		return e.seq < t.upto
 	}
-	return t.ids[e.Publication.ID]
+	_, had := slices.BinarySearchFunc(t.ids, e.Publication.ID, protocol.MessageID.Compare)
+	return had
 }
 
 // Settled says whether r has nothing to read, and nothing of what it has read is missing.

@@ -96,7 +96,7 @@ type Preparation struct {
 
 // Engine is what a State says of all sessions together.
 type Engine struct {
-	Served        []byte // ids of what sessions have had: see AppendID
+	Served        []byte `json:"-"` // ids of what sessions have had (see AppendID), the list of SendParts
 	Subscriptions uint64 // made so far
 	Sessions      int    // that follow
 	Totals

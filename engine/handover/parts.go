@@ -9,19 +9,18 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Sessions do not go over the socket pair: it holds few of them, so that the two processes would wait for each other again and again. They
-// stand in memory that both have, and only descriptors follow, of which it holds thousands.
+// Sessions, and the list of what they have had, do not go over the socket pair: it holds little of them, so that the two processes would wait
+// for each other again and again. They stand in memory that both have, and only descriptors follow, of which it holds thousands.
 
-// SendParts sends bodies as they are, each with its descriptor, which stays open here.
-func (c *Conn) SendParts(bodies [][]byte, sockets []int) error {
-	size := 0
+// SendParts sends a list, and bodies as they are, each with its descriptor, which stays open here.
+func (c *Conn) SendParts(list []byte, bodies [][]byte, sockets []int) error {
+	size := 4 + len(list)
 	for _, b := range bodies {
 		size += 4 + len(b)
 	}
-	all := make([]byte, 0, size)
+	all := appendPart(make([]byte, 0, size), list)
 	for _, b := range bodies {
-		all = binary.BigEndian.AppendUint32(all, uint32(len(b)))
-		all = append(all, b...)
+		all = appendPart(all, b)
 	}
 	if c.memory == nil {
 		if err := c.Reserve(size); err != nil {
@@ -45,6 +44,10 @@ func (c *Conn) SendParts(bodies [][]byte, sockets []int) error {
 	return nil
 }
 
+func appendPart(dst, b []byte) []byte {
+	return append(binary.BigEndian.AppendUint32(dst, uint32(len(b))), b...)
+}
+
 // Reserve gets the memory for so many bytes of SendParts, which takes longer than to fill it.
 func (c *Conn) Reserve(size int) error {
 	fd, err := unix.MemfdCreate("handover", unix.MFD_CLOEXEC)
@@ -62,10 +65,10 @@ func (c *Conn) Reserve(size int) error {
 }
 
 // ReceiveParts takes what SendParts has sent.
-func (c *Conn) ReceiveParts() (bodies [][]byte, sockets []int, err error) {
+func (c *Conn) ReceiveParts() (list []byte, bodies [][]byte, sockets []int, err error) {
 	_, memory, err := c.await(Sessions)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
 	if len(memory) == 1 {
 		bodies, err = readParts(os.NewFile(uintptr(memory[0]), "handover"))
@@ -73,9 +76,13 @@ func (c *Conn) ReceiveParts() (bodies [][]byte, sockets []int, err error) {
 		CloseAll(memory)
 		err = errors.New("no memory came")
 	}
-	if err != nil {
-		return nil, nil, fmt.Errorf("handover: %v: %w", Sessions, err)
+	if err == nil && len(bodies) == 0 {
+		err = errors.New("there is no list")
 	}
+	if err != nil {
+		return nil, nil, nil, fmt.Errorf("handover: %v: %w", Sessions, err)
+	}
+	list, bodies = bodies[0], bodies[1:]
 	for len(sockets) < len(bodies) {
 		_, some, err := c.await(Sockets)
 		if err == nil && (len(some) == 0 || len(some) > len(bodies)-len(sockets)) {
@@ -84,11 +91,11 @@ func (c *Conn) ReceiveParts() (bodies [][]byte, sockets []int, err error) {
 		}
 		if err != nil {
 			CloseAll(sockets)
-			return nil, nil, err
+			return nil, nil, nil, err
 		}
 		sockets = append(sockets, some...)
 	}
-	return bodies, sockets, nil
+	return list, bodies, sockets, nil
 }
 
 // readParts takes the memory over.

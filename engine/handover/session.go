@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"net/netip"
+	"slices"
 	"time"
 
 	"push-server/protocol"
@@ -98,14 +99,17 @@ const idSize = len(protocol.MessageID{})
 // AppendID appends id to a list.
 func AppendID(dst []byte, id protocol.MessageID) []byte { return append(dst, id[:]...) }
 
-// IDs reads a list.
-func IDs(b []byte) (map[protocol.MessageID]bool, error) {
+// IDs reads a list, which it sorts.
+func IDs(b []byte) ([]protocol.MessageID, error) {
 	if len(b)%idSize != 0 {
 		return nil, fmt.Errorf("handover: a list of ids has %d bytes", len(b))
 	}
-	ids := make(map[protocol.MessageID]bool, len(b)/idSize)
+	ids := make([]protocol.MessageID, 0, len(b)/idSize)
 	for ; len(b) > 0; b = b[idSize:] {
-		ids[protocol.MessageID(b[:idSize])] = true
+		ids = append(ids, protocol.MessageID(b[:idSize]))
+	}
+	if !slices.IsSortedFunc(ids, protocol.MessageID.Compare) { // ids of Node come late
+		slices.SortFunc(ids, protocol.MessageID.Compare)
 	}
 	return ids, nil
 }
