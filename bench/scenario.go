@@ -84,8 +84,11 @@ func FindScenario(name string) (*Scenario, error) {
 // Can says whether a kind of server can do the scenario.
 func (s *Scenario) Can(kind string) bool { return !slices.Contains(s.Without, kind) }
 
-// nchan is what only the dialect of the push server can do without.
-var nchan = []string{target.Nchan, target.NchanRedis}
+// What other servers cannot do, or not in a way that can be compared.
+var (
+	noPolls = []string{target.Centrifugo, target.CentrifugoRedis}
+	foreign = append([]string{target.Nchan, target.NchanRedis}, noPolls...) // what only the dialect of the push server can do
+)
 
 // everybody is a plan with one group of n users.
 func everybody(p Params, g load.Group) *load.Plan {

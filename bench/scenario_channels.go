@@ -28,7 +28,7 @@ var channels = &Scenario{
 	Defaults: Params{N: 5000, Time: 2 * time.Second},
 	Plan:     planChannels,
 	Run:      runChannels,
-	Without:  nchan,
+	Without:  foreign,
 }
 
 // planChannels has the two crowds apart, so that one can be there without the other.

@@ -36,7 +36,8 @@ var idlePoll = &Scenario{
 		g.Poll = true
 		return everybody(p, g)
 	},
-	Run: runIdle,
+	Run:     runIdle,
+	Without: noPolls,
 }
 
 // portalUser has the channels that a portal gives to each of its users.

@@ -45,7 +45,7 @@ var mixed = &Scenario{
 		}
 		return t.measureWork(ctx)
 	},
-	Without: nchan,
+	Without: foreign,
 }
 
 // portal is N people: first those who publish by WebSocket, then the others, then those who poll.

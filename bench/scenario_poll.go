@@ -13,6 +13,7 @@ var poll = &Scenario{
 	Defaults: Params{N: 10_000, Rate: 1000},
 	Plan:     func(p Params) *load.Plan { return everybody(p, load.Group{Own: true, Poll: true}) },
 	Run:      runPoll,
+	Without:  noPolls,
 }
 
 func runPoll(ctx context.Context, t *Trial) error {

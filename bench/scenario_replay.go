@@ -18,7 +18,7 @@ var replay = &Scenario{
 	Defaults: Params{N: 10_000, Dial: 2048},
 	Plan:     func(p Params) *load.Plan { return everybody(p, portalUser) },
 	Run:      runReplay,
-	Without:  nchan,
+	Without:  foreign,
 }
 
 func runReplay(ctx context.Context, t *Trial) error {

@@ -23,7 +23,7 @@ var soak = &Scenario{
 	Defaults: Params{N: 10_000, Rate: 1000, Time: 10 * time.Minute},
 	Plan:     portal,
 	Run:      runSoak,
-	Without:  nchan,
+	Without:  foreign,
 }
 
 func runSoak(ctx context.Context, t *Trial) error {

@@ -19,7 +19,7 @@ var storm = &Scenario{
 	Run: func(ctx context.Context, t *Trial) error {
 		return t.storm(ctx, behind, t.shared(0, 1), t.shared(0, behind))
 	},
-	Without: nchan,
+	Without: foreign,
 	Config:  `{"push":{"windowCount":64}}`,
 }
 
@@ -34,6 +34,6 @@ var stormOwn = &Scenario{
 			Rate: float64(t.N) / time.Millisecond.Seconds(), // all of them are due at once, so that each channel gets one
 		})
 	},
-	Without: nchan,
+	Without: foreign,
 	Config:  `{"push":{"windowCount":4096}}`,
 }

@@ -22,6 +22,8 @@ type dialect interface {
 	// appendPosition appends what continues after position: to the target, and to the headers.
 	appendQuery(dst, position []byte) []byte
 	appendHeaders(dst, position []byte) []byte
+	// greets says whether the subscription stands only with the first message of a WebSocket; else it does with the handshake.
+	greets() bool
 	// visit visits the messages of a WebSocket message or of a reply to a poll, which are framed as f.
 	visit(b []byte, f Format, v visitor) error
 	// position is what the head of a reply to a poll says about it, nil if nothing.
@@ -38,8 +40,10 @@ func newDialect(p *Plan) (dialect, error) {
 		return &pushDialect{plan: p, lists: make(map[int]string)}, nil
 	case "nchan":
 		return &nchanDialect{plan: p}, nil
+	case "centrifugo":
+		return &centrifugoDialect{plan: p}, nil
 	}
-	return nil, fmt.Errorf("load: no dialect %q; known are push, nchan", p.Target.Dialect)
+	return nil, fmt.Errorf("load: no dialect %q; known are push, nchan, centrifugo", p.Target.Dialect)
 }
 
 // pushDialect is the protocol of the push server.
@@ -70,6 +74,8 @@ func (d *pushDialect) appendQuery(dst, position []byte) []byte {
 }
 
 func (d *pushDialect) appendHeaders(dst, _ []byte) []byte { return dst }
+
+func (d *pushDialect) greets() bool { return false }
 
 func (d *pushDialect) visit(b []byte, f Format, v visitor) error {
 	switch f {
@@ -186,6 +192,8 @@ func (d *nchanDialect) subscribeTarget(s *subscriber) string {
 func (d *nchanDialect) appendQuery(dst, _ []byte) []byte { return dst }
 
 func (d *nchanDialect) appendHeaders(dst, position []byte) []byte { return append(dst, position...) }
+
+func (d *nchanDialect) greets() bool { return false }
 
 func (d *nchanDialect) visit(b []byte, _ Format, v visitor) error {
 	v.message(nil, b)

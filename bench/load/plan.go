@@ -15,7 +15,7 @@ import (
 // Target says where a server is and how it speaks.
 type Target struct {
 	Name string `json:"name"`
-	// Dialect is "push" (the protocol of the push server) or "nchan".
+	// Dialect is "push" (the protocol of the push server), "nchan" or "centrifugo".
 	Dialect string `json:"dialect"`
 	// Subscribe and Publish are host:port, used in turn.
 	Subscribe []string `json:"subscribe"`

@@ -15,6 +15,7 @@ type wsState uint8
 const (
 	wsConnecting wsState = iota
 	wsHandshake
+	wsGreeting // waits for the first message
 	wsOpen
 )
 
@@ -91,8 +92,11 @@ func (c *wsClient) take(b []byte) (rest []byte, err error) {
 			return nil, err
 		}
 		b = b[n+len(crlf2):]
-		c.state = wsOpen
-		c.opened()
+		c.state = wsGreeting
+		if !c.w.dialect.greets() {
+			c.state = wsOpen
+			c.opened()
+		}
 	}
 	for {
 		f, n, err := parseFrame(b)
@@ -124,6 +128,10 @@ func (c *wsClient) frame(f frame) error {
 			return c.call(f.payload)
 		}
 		c.w.frames++
+		if c.state == wsGreeting {
+			c.state = wsOpen
+			c.opened()
+		}
 		return c.w.dialect.visit(f.payload, c.format, c)
 	case opPing:
 		return c.send(opPong, f.payload)

@@ -104,6 +104,8 @@ var palette = map[string]color.RGBA{
 	"node":               {0x3c, 0x87, 0x3a, 0xff},
 	"nchan":              {0xe3, 0x9a, 0x1c, 0xff},
 	"nchan-redis":        {0xc4, 0x4f, 0x1d, 0xff},
+	"centrifugo":         {0xb0, 0x6b, 0x9c, 0xff},
+	"centrifugo-redis":   {0x7d, 0x3c, 0x6a, 0xff},
 	"external":           {0x8a, 0x4f, 0xb8, 0xff},
 	floorName:            {0x8b, 0x94, 0x9e, 0xff},
 }
@@ -120,7 +122,7 @@ func colorOf(target string) color.RGBA {
 
 // order sorts targets as the palette is meant to be read: ours first.
 func order(targets []string) []string {
-	rank := []string{"push-server", "push-server-memory", "external", "node", "nchan", "nchan-redis", floorName}
+	rank := []string{"push-server", "push-server-memory", "external", "node", "nchan", "nchan-redis", "centrifugo", "centrifugo-redis", floorName}
 	slices.SortStableFunc(targets, func(a, b string) int { return slices.Index(rank, a) - slices.Index(rank, b) })
 	return targets
 }

@@ -23,11 +23,13 @@ const (
 	Node             = "node"
 	Nchan            = "nchan"
 	NchanRedis       = "nchan-redis"
+	Centrifugo       = "centrifugo" // without Redis
+	CentrifugoRedis  = "centrifugo-redis"
 	External         = "external" // started by someone else
 )
 
 // Kinds are all of them.
-var Kinds = []string{PushServer, PushServerMemory, Node, Nchan, NchanRedis, External}
+var Kinds = []string{PushServer, PushServerMemory, Node, Nchan, NchanRedis, Centrifugo, CentrifugoRedis, External}
 
 // startTime is how long a server may take to accept connections.
 const startTime = 20 * time.Second
@@ -40,7 +42,7 @@ type Options struct {
 	Processes   int         // that share the subscribers' port; 0 is 1
 	Scenario    []byte      // the same, of a scenario, under Extra
 	Extra       []byte      // JSON merged into the configuration of PushServer, or nil
-	Peers       string      // folder bench/peers, for Node
+	Peers       string      // folder bench/peers, for Node and Centrifugo
 	Format      load.Format // how messages are framed; empty: protobuf
 	Acknowledge bool        // clients of JSON-RPC acknowledge each message
 	Keep        bool        // do not delete the temporary folder
@@ -96,6 +98,8 @@ func (r *Running) start(ctx context.Context, o Options) (err error) {
 		err = r.startNode(ctx, o)
 	case Nchan, NchanRedis:
 		err = r.startNchan(ctx, o)
+	case Centrifugo, CentrifugoRedis:
+		err = r.startCentrifugo(ctx, o)
 	case External:
 		err = r.useExternal(o)
 	default:
