@@ -66,5 +66,6 @@ func (t *Trial) uniqueOpen(ctx context.Context, c load.Campaign) error {
 	t.Run.Latency["answer"] = result.Describe(p.Answer)
 	t.set("openP50", delivery.P50)
 	t.set("openP99", delivery.P99)
+	t.set("openP999", delivery.P999)
 	return nil
 }

@@ -21,12 +21,6 @@ type drawn struct {
 	SVG                  template.HTML
 }
 
-// row is a goal for the page.
-type row struct {
-	Title, Unit, Node, Best, Must, Record, Reached, Verdict string
-	N                                                       int
-}
-
 // cell is a metric of one target.
 type cell struct{ Metric, Unit, Value string }
 
@@ -59,7 +53,7 @@ func Write(f *result.File, base string) error {
 		}
 	}
 	var b strings.Builder
-	err = page.Execute(&b, map[string]any{"File": f, "Figures": pictures, "Goals": rows(f), "Blocks": blocks(f), "Failed": f.Failed()})
+	err = page.Execute(&b, map[string]any{"File": f, "Machine": machine(f), "Figures": pictures, "Goals": rows(f), "Blocks": blocks(f), "Failed": f.Failed()})
 	if err != nil {
 		return fmt.Errorf("report: %w", err)
 	}
@@ -67,17 +61,6 @@ func Write(f *result.File, base string) error {
 		return fmt.Errorf("report: %w", err)
 	}
 	return nil
-}
-
-func rows(f *result.File) (list []row) {
-	for _, r := range goals(f) {
-		must, record := r.Limits()
-		list = append(list, row{
-			Title: r.Scenario + ": " + r.Metric.Title, Unit: r.Metric.Unit, N: r.N, Node: r.Node, Best: r.Best,
-			Must: must, Record: record, Reached: r.Spread.String(), Verdict: string(r.Verdict),
-		})
-	}
-	return list
 }
 
 func blocks(f *result.File) (list []block) {

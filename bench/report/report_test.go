@@ -89,7 +89,7 @@ func TestTable(t *testing.T) {
 	if err := WriteTable(&b, sample()); err != nil {
 		t.Fatal(err)
 	}
-	if !strings.Contains(b.String(), "| connect: CPU per connect | 10,000 | µs | 155 | nchan + Redis 63 | ≤ 45.0 | ≤ 30.0 |") {
+	if !strings.Contains(b.String(), "| connect: CPU per connect | 10,000 | µs | 1001 ±0% | node | 1001 ±0% | 1.00 ±0% | ≤ 0.30 × | missed |") {
 		t.Error(b.String())
 	}
 }

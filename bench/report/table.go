@@ -7,67 +7,52 @@ import (
 	"push-server/bench/result"
 )
 
-// reached is a goal with what the server of this project did.
-type reached struct {
-	result.Goal
-	Metric  result.Metric
-	N       int
-	Spread  result.Spread
-	Verdict result.Verdict
+// row is a goal and what was reached of it, in words.
+type row struct {
+	Measure, Unit, Peer, Ours, Others, Ratio, Limit, Verdict string
+	N                                                        int
 }
 
-// goals finds what was reached of each goal, at the number of connections nearest to that of the goal.
-func goals(f *result.File) (list []reached) {
-	for _, g := range result.Goals {
-		n, ok := nearest(f, g)
-		if !ok {
-			continue
+// rows are the goals of which something was measured.
+func rows(f *result.File) (list []row) {
+	for _, o := range result.Outcomes(f) {
+		sign := "≤ "
+		if o.Metric.More {
+			sign = "≥ "
 		}
-		s := f.Spread(result.Key{Scenario: g.Scenario, Target: "push-server", N: n}, g.Metric)
-		if s.Count == 0 {
-			continue
+		r := row{
+			Measure: o.Scenario + ": " + o.Metric.Title, N: o.N, Unit: o.Metric.Unit, Ours: o.Ours.String(),
+			Limit: sign + result.Number(o.Limit), Verdict: string(o.Verdict),
 		}
-		m, _ := result.Find(g.Metric)
-		list = append(list, reached{Goal: g, Metric: m, N: n, Spread: s, Verdict: g.Judge(s.Median)})
+		if o.Server != "push-server" {
+			r.Measure += ", in memory"
+		}
+		if o.Peer != "" {
+			r.Peer, r.Others, r.Ratio = o.Peer, o.Others.String(), o.Judged.String()
+			r.Limit += " ×"
+		}
+		list = append(list, r)
 	}
 	return list
 }
 
-func nearest(f *result.File, g result.Goal) (best int, ok bool) {
-	distance := func(n int) int { return max(n-g.N, g.N-n) }
-	for _, k := range f.Keys() {
-		if k.Scenario == g.Scenario && k.Target == "push-server" && (!ok || distance(k.N) < distance(best)) {
-			best, ok = k.N, true
-		}
-	}
-	return best, ok
-}
-
-// Limits writes must and record of the goal.
-func (r reached) Limits() (must, record string) {
-	sign := "≤ "
-	if r.Metric.More {
-		sign = "≥ "
-	}
-	if r.Must != 0 {
-		must = sign + result.Number(r.Must)
-	}
-	if r.Record != 0 {
-		record = sign + result.Number(r.Record)
-	}
-	return must, record
+// machine says on what f was measured.
+func machine(f *result.File) string {
+	m := f.Machine
+	return fmt.Sprintf("%d cores %s, %.0f GiB, Linux %s, %s", m.Cores, m.CPU, m.MemoryGiB, m.Kernel, m.Go)
 }
 
 // WriteTable prints the targets and what was reached, as Markdown.
 func WriteTable(w io.Writer, f *result.File) error {
-	_, err := fmt.Fprintf(w, "| measure | connections | unit | Node 0.4.0 | best of others | must | record | reached | |\n|---|---|---|---|---|---|---|---|---|\n")
-	for _, r := range goals(f) {
+	_, err := fmt.Fprintf(w, "Revision %s, %s, on %s.\n\n"+
+		"| measure | connections | unit | ours | other server | its value | ratio | to reach | |\n|---|---|---|---|---|---|---|---|---|\n",
+		f.Revision, f.Date.Format("2 January 2006"), machine(f))
+	for _, r := range rows(f) {
 		if err != nil {
 			return err
 		}
-		must, record := r.Limits()
-		_, err = fmt.Fprintf(w, "| %s: %s | %s | %s | %s | %s | %s | %s | **%s** | %s |\n",
-			r.Scenario, r.Metric.Title, result.Number(float64(r.N)), r.Metric.Unit, r.Node, r.Best, must, record, r.Spread, r.Verdict)
+		_, err = fmt.Fprintf(w, "| %s | %s | %s | %s | %s | %s | %s | %s | %s |\n",
+			r.Measure, result.Number(float64(r.N)), r.Unit, r.Ours, r.Peer, r.Others, r.Ratio, r.Limit, r.Verdict)
 	}
 	return err
 }

@@ -38,6 +38,7 @@ var Metrics = []Metric{
 	{"redisCpuPerPublish", "Redis: CPU per publication", "µs", false},
 	{"openP50", "publication to delivery at the given rate: p50", "ms", false},
 	{"openP99", "publication to delivery at the given rate: p99", "ms", false},
+	{"openP999", "publication to delivery at the given rate: p99.9", "ms", false},
 	{"cpuPerAnswer", "CPU per poll answered, with Redis", "µs", false},
 	{"serverCpuPerAnswer", "CPU per poll answered", "µs", false},
 	{"redisCpuPerAnswer", "Redis: CPU per poll answered", "µs", false},

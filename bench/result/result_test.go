@@ -74,27 +74,30 @@ func TestComparisonTellsChangeFromChance(t *testing.T) {
 }
 
 func TestGoals(t *testing.T) {
-	f := func(metric string, v float64, want Verdict) {
-		t.Helper()
-		for _, g := range Goals {
-			if g.Metric == metric {
-				if got := g.Judge(v); got != want {
-					t.Errorf("%s %v: %s, want %s", metric, v, got, want)
-				}
-				return
-			}
-		}
-		t.Errorf("no goal %s", metric)
-	}
-	f("cpuPerConnect", 46, Missed)
-	f("cpuPerConnect", 45, Must)
-	f("cpuPerConnect", 30, Recorded)
-	f("deliveriesPerSecond", 99_999, Missed)
-	f("deliveriesPerSecond", 125_000, Recorded)
 	for _, g := range Goals {
-		if _, ok := Find(g.Metric); !ok {
-			t.Errorf("goal for the unknown metric %s", g.Metric)
+		if _, ok := Find(g.Metric); !ok || g.Limit == 0 {
+			t.Errorf("goal of %s: %s against %q, limit %v", g.Scenario, g.Metric, g.Peer, g.Limit)
 		}
+	}
+	run := func(target string, n int, values map[string]float64) Run {
+		return Run{Scenario: "unique", Target: target, N: n, Metrics: values}
+	}
+	f := &File{Runs: []Run{
+		run("push-server", 1000, map[string]float64{"cpuPerPublish": 500}),
+		run("push-server", 8000, map[string]float64{"cpuPerPublish": 50, "allocsPerPublish": 11}),
+		run("node", 8000, map[string]float64{"cpuPerPublish": 100}),
+		run("nchan-redis", 8000, map[string]float64{"cpuPerPublish": 80}),
+	}}
+	want := map[string]Verdict{"cpuPerPublish node": Reached, "cpuPerPublish nchan-redis": Missed, "allocsPerPublish ": Missed}
+	for _, o := range Outcomes(f) {
+		name := o.Goal.Metric + " " + o.Peer
+		if o.N != 8000 || want[name] != o.Verdict {
+			t.Errorf("%s with %d connections: %s", name, o.N, o.Verdict)
+		}
+		delete(want, name)
+	}
+	for name := range want {
+		t.Errorf("no outcome of %s", name)
 	}
 }
 
