@@ -101,7 +101,7 @@ COUNT   ?= 10
 bench: build ## put the server under load for ten minutes: results, report and plots in bench/results
 	nice $(NICE) bin/push-bench suite quick >/dev/null
 
-bench-full: build ## the same for an hour: repetitions, more and more connections, other servers
+bench-full: build ## the same for an hour and a half: repetitions, more and more connections, other servers
 	nice $(NICE) bin/push-bench suite full >/dev/null
 
 bench-smoke: build ## put the server under load for a minute; fails when something is far from what it was

@@ -55,7 +55,7 @@ func Quick(servers ...target.Options) (jobs []Job) {
 }
 
 // Full is all scenarios several times, growing numbers of connections, many connections over several processes, and the peers:
-// about an hour.
+// an hour and a half.
 func Full(o target.Options, peers []target.Options) (jobs []Job) {
 	for _, s := range Scenarios {
 		if s == soak || s == upgrade {

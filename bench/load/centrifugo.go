@@ -40,7 +40,7 @@ func (d *centrifugoDialect) appendQuery(dst, _ []byte) []byte { return dst }
 
 func (d *centrifugoDialect) appendHeaders(dst, _ []byte) []byte { return dst }
 
-func (d *centrifugoDialect) greets() bool { return true }
+func (d *centrifugoDialect) greeting() []byte { return []byte("{}") }
 
 var (
 	centrifugoData = []byte(`"data":`)

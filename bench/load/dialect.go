@@ -22,8 +22,8 @@ type dialect interface {
 	// appendPosition appends what continues after position: to the target, and to the headers.
 	appendQuery(dst, position []byte) []byte
 	appendHeaders(dst, position []byte) []byte
-	// greets says whether the subscription stands only with the first message of a WebSocket; else it does with the handshake.
-	greets() bool
+	// greeting is the first message of a WebSocket, with which the subscription stands; nil if it does with the handshake.
+	greeting() []byte
 	// visit visits the messages of a WebSocket message or of a reply to a poll, which are framed as f.
 	visit(b []byte, f Format, v visitor) error
 	// position is what the head of a reply to a poll says about it, nil if nothing.
@@ -75,7 +75,7 @@ func (d *pushDialect) appendQuery(dst, position []byte) []byte {
 
 func (d *pushDialect) appendHeaders(dst, _ []byte) []byte { return dst }
 
-func (d *pushDialect) greets() bool { return false }
+func (d *pushDialect) greeting() []byte { return nil }
 
 func (d *pushDialect) visit(b []byte, f Format, v visitor) error {
 	switch f {
@@ -193,7 +193,7 @@ func (d *nchanDialect) appendQuery(dst, _ []byte) []byte { return dst }
 
 func (d *nchanDialect) appendHeaders(dst, position []byte) []byte { return append(dst, position...) }
 
-func (d *nchanDialect) greets() bool { return false }
+func (d *nchanDialect) greeting() []byte { return nil }
 
 func (d *nchanDialect) visit(b []byte, _ Format, v visitor) error {
 	v.message(nil, b)

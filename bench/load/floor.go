@@ -79,7 +79,11 @@ func (f *floor) handshake(fd int) error {
 	if err := unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1); err != nil {
 		return err
 	}
-	if _, err := unix.Write(fd, []byte(floorReply)); err != nil {
+	reply := []byte(floorReply)
+	if greeting := f.w.dialect.greeting(); greeting != nil {
+		reply = append(reply, serverFrame(opText, greeting)...)
+	}
+	if _, err := unix.Write(fd, reply); err != nil {
 		return err
 	}
 	return unix.SetNonblock(fd, true)
@@ -130,7 +134,11 @@ func (f *floor) spread(o *Spread) (time.Duration, error) {
 
 // frame is a message as the server under test would send it.
 func (f *floor) frame(p payload) []byte {
-	op, message := f.w.dialect.frame(appendBody(nil, p, f.w.plan.Payload))
+	return serverFrame(f.w.dialect.frame(appendBody(nil, p, f.w.plan.Payload)))
+}
+
+// serverFrame is a frame of a server with a message of up to 64 KiB.
+func serverFrame(op byte, message []byte) []byte {
 	if len(message) < 126 {
 		return append([]byte{0x80 | op, byte(len(message))}, message...)
 	}

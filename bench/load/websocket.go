@@ -93,7 +93,7 @@ func (c *wsClient) take(b []byte) (rest []byte, err error) {
 		}
 		b = b[n+len(crlf2):]
 		c.state = wsGreeting
-		if !c.w.dialect.greets() {
+		if c.w.dialect.greeting() == nil {
 			c.state = wsOpen
 			c.opened()
 		}

@@ -16,6 +16,7 @@ const (
 	node       = "node"
 	nchan      = "nchan"
 	nchanRedis = "nchan-redis"
+	centrifugo = "centrifugo-redis"
 )
 
 // Goals are all targets. Where we are far ahead, the limit is what was measured on 28 November 2026 and a twentieth, so that it is kept.
@@ -25,6 +26,7 @@ var Goals = []Goal{
 	{"unique", "cpuPerPublish", ours, nchanRedis, 0.56},
 	{"unique", "cpuPerPublish", ours, node, 0.75},
 	{"unique", "publishesPerSecond", ours, nchanRedis, 1.65},
+	{"unique", "cpuPerPublish", ours, centrifugo, 0.9},
 	{"unique", "openP999", ours, nchanRedis, 1},
 	{"unique", "openP999", ours, node, 1},
 	{"poll", "cpuPerAnswerBusy", oursMemory, nchan, 0.95},
@@ -34,10 +36,12 @@ var Goals = []Goal{
 	{"poll", "cpuPerAnswer", ours, nchan, 1},
 	{"connect", "cpuPerConnect", ours, nchanRedis, 0.95},
 	{"connect", "cpuPerConnect", ours, node, 0.3},
+	{"connect", "cpuPerConnect", ours, centrifugo, 0.5},
 	{"fanout", "rateOfFloor", ours, "", 90},
 	{"fanout", "deliveriesPerSecond", ours, nchan, 1.05},
 	{"fanout", "deliveriesPerSecond", ours, nchanRedis, 1.1},
 	{"fanout", "cpuPerMillion", ours, node, 0.7},
+	{"fanout", "cpuPerMillion", ours, centrifugo, 0.7},
 	{"fanout", "steadyP99", ours, nchan, 1},
 	{"fanout", "allocsPerDelivery", ours, "", 0.01},
 	{"unique", "allocsPerPublish", ours, "", 10},

@@ -106,12 +106,12 @@ func suiteCommand() *cobra.Command {
 		Long: `Run all scenarios:
   smoke  with few connections, in about a minute; fails when a ratio is far from what it should be
   quick  once, in about ten minutes
-  full   several times, with growing numbers of connections, and against other servers, in about an hour`,
+  full   several times, with growing numbers of connections, and against other servers, in an hour and a half`,
 		Args:      cobra.MatchAll(cobra.ExactArgs(1), cobra.OnlyValidArgs),
 		ValidArgs: []string{"smoke", "quick", "full"},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if args[0] == "full" && !cmd.Flags().Changed("against") {
-				against = []string{target.Node, target.Nchan, target.NchanRedis}
+				against = []string{target.PushServerMemory, target.Node, target.Nchan, target.NchanRedis, target.CentrifugoRedis}
 			}
 			field, err := server.field([]string{target.PushServer}, against)
 			if err != nil {
