@@ -33,7 +33,7 @@ var upgrade = &Scenario{
 	Plan:     upgradePlan,
 	Run:      runUpgrade,
 	Config:   `{"push": {"logLevel": "info"}}`,
-	Without:  append([]string{target.PushServerMemory, target.Node, target.External}, foreign...),
+	Without:  append([]string{target.Node, target.External}, foreign...),
 }
 
 // upgradePlan is N people, those with WebSockets in either framing, and those who poll.

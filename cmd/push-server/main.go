@@ -23,6 +23,8 @@ const (
 	exitUsage      = 2
 	exitUnexpected = 3 // of subscribe --expect
 
+	exitNobody = 3 // of upgrade: there is nobody to ask
+
 	exitIncomparable = 2 // of diff, whose 1 says that something differs
 )
 
@@ -52,6 +54,8 @@ func exitCode(err error) int {
 		return exitUnexpected
 	case errors.Is(err, errIncomparable):
 		return exitIncomparable
+	case errors.Is(err, errNobody):
+		return exitNobody
 	}
 	return exitFailure
 }

@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gobwas/ws"
+
 	"push-server/protocol/testclient"
 )
 
@@ -70,10 +72,73 @@ func TestOperate(t *testing.T) {
 	}
 }
 
+// A restart puts another process in the place of each, and whoever is connected does not notice, but for what takes a stop.
+func TestRestartHandsOver(t *testing.T) {
+	o := newOperator(t, "REDIS_SOCK="+startRedis(t).Addr())
+	name, pub := "sub-"+o.subs[3], "pub-"+o.pubs[0]
+	o.run(0, "configs")
+	o.run(0, "start", "sub", o.subs[3])
+	o.run(0, "start", "pub", o.pubs[0])
+	c, ch := o.client(o.subs[3])
+	before := o.pids()
+	o.run(0, "restart", "sub", o.subs[3])
+	o.run(0, "restart", "pub", o.pubs[0])
+	o.renewed(before, name, pub)
+	o.tell(ch, "hello")
+	if got := c.Bodies(1); got[0] != "hello" {
+		t.Errorf("got %q after a restart", got)
+	}
+	before = o.pids()
+	o.run(0, "restart", "--drop", "sub", o.subs[3])
+	o.renewed(before, name)
+	if f := c.Frame(); f.Header.OpCode != ws.OpClose {
+		t.Errorf("got %+v, want to be dropped", f.Header)
+	}
+
+	// What takes a stop is refused; reset does it all the same.
+	before = o.pids()
+	o.write(o.config(name), strings.ReplaceAll(o.read(o.config(name)), "127.0.0.1", "127.0.0.2"))
+	if out := o.run(1, "restart", "sub", o.subs[3]); !strings.Contains(out, "restart --drop") || !strings.Contains(out, "hostname") {
+		t.Errorf("another address gives\n%s", out)
+	}
+	o.renewed(before)
+	o.set("WS_HOST=127.0.0.2")
+	if out := o.run(0, "reset", "sub", o.subs[3]); !strings.Contains(out, "started") {
+		t.Errorf("reset printed\n%s", out)
+	}
+	o.set("WS_HOST=127.0.0.1")
+	before = o.pids()
+	o.run(0, "reset", "sub", o.subs[3])
+	o.renewed(before, name)
+}
+
+// client listens at a port to a channel of its own.
+func (o *operator) client(port string) (*testclient.Client, testclient.Channel) {
+	o.t.Helper()
+	ch := testclient.NewChannel(o.key())
+	return testclient.Subscribe(o.t, "127.0.0.1:"+port, subPath+testclient.Query(false, "", ch.Signed())), ch
+}
+
+// tell publishes to a channel.
+func (o *operator) tell(ch testclient.Channel, body string) {
+	o.t.Helper()
+	backend := testclient.NewHTTP(false)
+	reply, err := backend.PublishText(o.t.Context(), "http://127.0.0.1:"+o.pubs[0]+pubPath, body, 60, ch.Private)
+	if err != nil || reply.Status != 200 {
+		o.t.Fatalf("answered %v, %v", reply, err)
+	}
+}
+
 // onlyNew checks that services with these names have other processes now, and that the others run on.
 func (o *operator) onlyNew(before map[string]int, names ...string) {
 	o.t.Helper()
 	o.run(0, "status")
+	o.renewed(before, names...)
+}
+
+// renewed is onlyNew where not all services run.
+func (o *operator) renewed(before map[string]int, names ...string) {
+	o.t.Helper()
 	for name, pid := range o.pids() {
 		if renewed := before[name] != pid; renewed != strings.Contains(strings.Join(names, " "), name) {
 			o.t.Errorf("%s: process %d, before %d", name, pid, before[name])
@@ -199,6 +264,13 @@ func TestUnitsOfServices(t *testing.T) {
 			t.Errorf("%q is missing in\n%s", want, text)
 		}
 	}
+	if out := o.run(0, "restart", "pub", o.pubs[0]); out != "systemctl reload-or-restart "+unit+"\n" {
+		t.Error(out)
+	}
+	if out := o.run(0, "restart", "--drop", "pub", o.pubs[0]); out != "systemctl restart "+unit+"\n" {
+		t.Error(out)
+	}
+	o.write(o.path("units/"+unit), strings.ReplaceAll(text, " upgrade ", " reload ")) // of a version before
 	if out := o.run(0, "restart", "pub", o.pubs[0]); out != "systemctl restart "+unit+"\n" {
 		t.Error(out)
 	}

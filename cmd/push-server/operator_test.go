@@ -184,16 +184,23 @@ func (o *operator) useTemplatesOfNode() {
 
 var keyLine = regexp.MustCompile(`(?m)^SECURITY_KEY=([A-Za-z0-9]{128})$`)
 
-// deliver publishes through each of those ports what a client at each port for subscribers has to get.
-func (o *operator) deliver() {
+// key is what channels are signed with.
+func (o *operator) key() string {
 	o.t.Helper()
 	key := keyLine.FindStringSubmatch(o.read(o.path("etc/default/push-server")))
 	if key == nil {
 		o.t.Fatal("the settings have no key")
 	}
+	return key[1]
+}
+
+// deliver publishes through each of those ports what a client at each port for subscribers has to get.
+func (o *operator) deliver() {
+	o.t.Helper()
+	key := o.key()
 	backend := testclient.NewHTTP(false)
 	for i, port := range o.subs {
-		ch := testclient.NewChannel(key[1])
+		ch := testclient.NewChannel(key)
 		socket, err := testclient.Dial(o.t.Context(), "127.0.0.1:"+port, subPath+testclient.Query(i%2 == 0, "", ch.Signed()))
 		if err != nil {
 			o.t.Fatal(err)

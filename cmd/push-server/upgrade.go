@@ -38,7 +38,7 @@ push.drainPace. So it is a restart, and any configuration will do.
 
 With ARGUMENTs the new process has these instead of those of the old one. FILE gets the id of the new process. SIGUSR2 does the same.
 
-Exit codes: 0 the new process serves, 1 the old one goes on, and why, 2 wrong command line.`,
+Exit codes: 0 the new process serves, 1 the old one goes on, and why, 2 wrong command line, 3 that process knows no upgrades.`,
 		Example: `  push-server upgrade --pid-file /run/push-server.pid --else-reload
   push-server upgrade --pid-file /run/push-server.pid --else-reload --exec /opt/push-server-2/push-server
   push-server upgrade --pid-file /run/push-server.pid --drop`,
@@ -103,12 +103,15 @@ type orderReply struct {
 	Impossible bool
 }
 
+// errNobody is about a process that cannot be asked for an upgrade.
+var errNobody = errors.New("takes no orders: it is no push server, or one without upgrades")
+
 // giveOrder has the process pid do o, and returns the id of the process that serves in its place.
 func giveOrder(ctx context.Context, pid int, o order) (next int, err error) {
 	var d net.Dialer
 	c, err := d.DialContext(ctx, "unix", orderSocket(pid))
 	if err != nil {
-		return 0, fmt.Errorf("process %d takes no orders: it is no push server, or one without upgrades: %w", pid, err)
+		return 0, fmt.Errorf("process %d %w: %w", pid, errNobody, err)
 	}
 	defer c.Close()
 	defer context.AfterFunc(ctx, func() { _ = c.SetDeadline(time.Now()) })()

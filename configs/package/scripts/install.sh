@@ -92,7 +92,7 @@ renew_all() {
 			renew "$unit"
 		done
 	else
-		push-server-multi upgrade || { say 'the services are started again' && push-server-multi restart; } ||
+		push-server-multi upgrade || { say 'the services are started again' && push-server-multi restart --drop; } ||
 			say 'the services could not be started again: see push-server-multi status'
 	fi
 }
