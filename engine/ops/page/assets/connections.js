@@ -2,7 +2,7 @@
 
 import { request } from "./api.js";
 import { byId, el, setText } from "./dom.js";
-import { age, bytes, count, number } from "./format.js";
+import { address, age, bytes, count, number } from "./format.js";
 import { Detail } from "./events.js";
 
 const interval = 3000;
@@ -118,10 +118,10 @@ function refresh(row, c, text) {
 	row.dataset.text = text;
 	if (c.id === selected) row.setAttribute("aria-current", "true");
 	else row.removeAttribute("aria-current");
-	const [, how, address, since, channels, sent, waiting] = row.cells;
+	const [, how, from, since, channels, sent, waiting] = row.cells;
 	const transport = { websocket: "WebSocket", poll: "long poll", none: "request" }[c.transport] || c.transport;
 	how.replaceChildren(`${transport}${c.dialect && c.transport !== "none" ? ", " + c.dialect : ""}`, el("small", {}, c.state));
-	setText(address, c.address);
+	setText(from, address(c.address));
 	setText(since, age(c.since));
 	const more = (c.channelCount || 0) - (c.channels || []).length;
 	channels.replaceChildren(el("code", {}, (c.channels || []).slice(0, 3).join(" ")), more > 0 || (c.channels || []).length > 3 ? ` and ${number((c.channelCount || c.channels.length) - Math.min(3, c.channels.length))} more` : "");

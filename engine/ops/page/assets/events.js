@@ -2,7 +2,7 @@
 
 import { post, request, stream } from "./api.js";
 import { byId, el, setText } from "./dom.js";
-import { age, bytes, clock, moment, number, shortMid } from "./format.js";
+import { address, age, bytes, clock, moment, number, shortMid } from "./format.js";
 
 const longest = 500; // events that are shown
 const key = (e) => [e.time, e.direction, e.kind, e.bytes, e.mid].join();
@@ -55,7 +55,7 @@ export class Detail {
 		this.closeButton.disabled = !c;
 		if (!c) return;
 		const facts = [
-			["Address", c.address], ["Transport", `${c.transport}, ${c.dialect || "–"}`], ["State", c.state], ["Listener", c.listener],
+			["Address", address(c.address)], ["Transport", `${c.transport}, ${c.dialect || "–"}`], ["State", c.state], ["Listener", c.listener],
 			["Since", `${moment(c.since)}, ${age(c.since)}`], ["Channels", (c.channels || []).join(" ") || "none"], ["Last message", c.lastMessage || "none"],
 			["Acknowledged up to", c.acked || "–"], ["The page has", c.acknowledged ? `${c.acknowledged}, ${number(c.unacknowledged || 0)} of all outstanding` : "–"],
 			["User", c.user || "–"], ["Sent", number(c.sent)], ["Waiting", bytes(c.waiting || 0)], ["Agent", c.agent || "–"],

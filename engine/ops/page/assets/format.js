@@ -46,5 +46,8 @@ export function clock(time, precise = false) {
 
 export const moment = (time) => `${new Date(time).toLocaleDateString("en-CA")} ${clock(time)}`;
 
+// address is one of version 4 as people write it, with or without a port.
+export const address = (text) => text.replace(/^(\[?)::ffff:(\d+\.\d+\.\d+\.\d+)\]?/, "$2");
+
 // shortMid is the part of a message id that differs from one to the next.
 export const shortMid = (mid) => (mid && mid.length > 10 ? "…" + mid.slice(-7) : mid || "");

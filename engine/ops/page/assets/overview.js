@@ -113,10 +113,10 @@ function newPlots() {
 			{ label: "deliveries", of: (x) => x.rates?.delivered ?? null },
 		]),
 		define("Latency, 99 of 100 are faster", seconds, 0.0005, [
-			{ label: "publish", of: p99("publish") },
-			{ label: "bus", of: p99("bus") },
-			{ label: "turn", of: p99("turn") },
-			{ label: "delivery", of: p99("delivery") },
+			{ label: "until stored", of: p99("publish") },
+			{ label: "on the bus", of: p99("bus") },
+			{ label: "turn of a loop", of: p99("turn") },
+			{ label: "until delivered", of: p99("delivery") },
 		]),
 		define("Silence of the store", seconds, 1, [{ label: "no answer for", of: (x) => x.o.bus.silence }]),
 		define("Memory", bytes, 1 << 20, [

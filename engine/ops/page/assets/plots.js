@@ -47,7 +47,7 @@ export class Plot {
 				y: { range: (u, min, max) => [0, Math.max(this.least, max * 1.12)] },
 			},
 			axes: [
-				{ ...axis, grid: { show: false }, size: 24, space: 70, values: (u, times) => times.map((t) => new Date(t * 1000).toLocaleTimeString("en-GB", { hour: "2-digit", minute: "2-digit", second: "2-digit" })) },
+				{ ...axis, grid: { show: false }, size: 28, gap: 8, space: 70, values: (u, times) => times.map((t) => new Date(t * 1000).toLocaleTimeString("en-GB", { hour: "2-digit", minute: "2-digit", second: "2-digit" })) },
 				{ ...axis, grid: { stroke: () => color("--grid"), width: 1 }, size: 62, space: 34, ...(this.binary && { incrs: binaryIncrements }), values: (u, values) => values.map((v) => this.format(v)) },
 			],
 			series: [{}, ...this.series.map((s) => ({
