@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"os"
 	"os/exec"
@@ -25,6 +26,7 @@ type visitor struct {
 	t          *testing.T
 	ctx        context.Context
 	complaints func() []string // of the browser: exceptions, what the policy forbids
+	secrets    []string        // that nobody may see
 }
 
 // openPage opens the page of a window.
@@ -56,7 +58,7 @@ func newVisitor(t *testing.T) *visitor {
 	ctx, closeBrowser := chromedp.NewContext(context.Background(), chromedp.WithAllocatorOptions(
 		chromedp.NoSandbox, chromedp.DisableGPU, chromedp.ExecPath("chromium"), chromedp.CombinedOutput(&output),
 		chromedp.Flag("disable-dev-shm-usage", true), chromedp.UserDataDir(t.TempDir())))
-	o := &visitor{t: t, ctx: ctx}
+	o := &visitor{t: t, ctx: ctx, secrets: []string{}}
 	t.Cleanup(func() {
 		if err := chromedp.Cancel(ctx); err != nil {
 			t.Log("the browser did not end by itself:", err)
@@ -147,21 +149,26 @@ func TestPage(t *testing.T) {
 	testclient.Await(t, "the address of the page is printed", func() bool { return printed.MatchString(p.log.String()) })
 	w := &window{t, printed.FindStringSubmatch(p.log.String())[1], c}
 	o := openPage(t, w)
-	o.everywhere(func(string) {
-		o.reload()
+	o.secrets = []string{w.config["security"].(map[string]any)["key"].(string)}
+	twoClicks := func(number int) {
 		o.do(chromedp.Click(`nav a[href="#tester"]`), chromedp.Click(`#tester-send`))
-		o.result(1)
-		o.withoutMouse()
+		o.result(number)
+	}
+	twoClicks(1)
+	o.everywhere(func(where string) {
+		o.withoutMouse(where == "light-390") // and the page is a new one
+		o.do(chromedp.Click(`nav a[href="#overview"]`))
+		twoClicks(2)
 	})
 	for n, choice := range []string{"protobuf", "browser", "text"} { // the second and the third one from the browser itself
 		o.do(chromedp.Click(`input[value="`+choice+`"]`), chromedp.Click(`#tester-send`))
-		o.result(n + 2)
+		o.result(n + 3)
 	}
-	if got := evaluate[int](o, `document.querySelectorAll(".messages li").length`); got != 8 {
-		t.Errorf("%d messages are shown, want four in each of both lists", got)
+	if got := evaluate[int](o, `document.querySelectorAll(".messages li").length`); got != 10 {
+		t.Errorf("%d messages are shown, want five in each of both lists", got)
 	}
 	o.do(chromedp.Click(`.lane:first-child .summary button`))
-	o.wait("all is replayed", `document.querySelectorAll(".lane:first-child .delay.again").length === 4`)
+	o.wait("all is replayed", `document.querySelectorAll(".lane:first-child .delay.again").length === 5`)
 	o.follows(w)
 	o.looksRight("open", "overview", "tester", "connections", "configuration", "warnings")
 	o.quiet()
@@ -185,11 +192,27 @@ func (o *visitor) follows(w *window) {
 	o.do(chromedp.Click(`#connections-table a`), chromedp.Click(`#detail button`))
 	o.wait("the connection is followed", `document.querySelector("#detail button").getAttribute("aria-pressed") === "true" &&
 		[...document.querySelectorAll(".events td")].some((e) => e.textContent.startsWith("subscribed"))`)
-	if _, err := testclient.NewHTTP(false).PublishText(o.t.Context(), "http://"+w.config.addr("pub")+pubPath, `{"n":1}`, 60, ch.Private); err != nil {
+	if _, err := testclient.NewHTTP(false).PublishText(o.t.Context(), "http://"+w.config.addr("pub")+pubPath, `"`+saidInSecret+`"`, 60, ch.Private); err != nil {
 		o.t.Fatal(err)
 	}
 	client.Bodies(1)
 	o.wait("the message is shown", `document.querySelector(".events tbody tr").textContent.includes("to client")`)
+	signed := ch.Signed()
+	o.secrets = append(o.secrets, signed[strings.LastIndexByte(signed, '.')+1:], saidInSecret)
+	o.keepsSecrets("the page of a connection")
+}
+
+// keepsSecrets sees that none of them is anywhere on the page.
+func (o *visitor) keepsSecrets(name string) {
+	o.t.Helper()
+	secrets, err := json.Marshal(o.secrets)
+	if err != nil {
+		o.t.Fatal(err)
+	}
+	const shown = `(secrets => (page => secrets.filter(s => page.includes(s)))(document.documentElement.outerHTML))`
+	if found := evaluate[[]string](o, shown+"("+string(secrets)+")"); len(found) > 0 {
+		o.t.Errorf("%s shows %q", name, found)
+	}
 }
 
 // reload opens the page anew, at its beginning.
@@ -200,8 +223,9 @@ func (o *visitor) reload() {
 	o.knowsServer()
 }
 
-// withoutMouse opens the page anew and sends a message with the keys Tab and Enter alone. Whatever has the focus shows it.
-func (o *visitor) withoutMouse() {
+// withoutMouse opens the page anew and sends a message with the keys Tab and Enter alone; skipping: past the link to the content. Whatever
+// has the focus shows it.
+func (o *visitor) withoutMouse(skipping bool) {
 	o.t.Helper()
 	o.reload()
 	seen := []string{}
@@ -223,7 +247,7 @@ func (o *visitor) withoutMouse() {
 		}
 		o.t.Fatalf("Tab does not lead to %q but to %q", name, seen)
 	}
-	if mobile := evaluate[int](o, `innerWidth`) < 700; mobile { // once will do
+	if skipping {
 		reach("Skip to the content")
 		o.wait("the content has the focus", `document.activeElement.id === "main"`)
 		o.reload()
@@ -251,7 +275,8 @@ func (o *visitor) everywhere(do func(where string)) {
 	}
 }
 
-// looksRight sees that nothing of these views is cut off at the side and that every text stands out from what is behind it.
+// looksRight sees that nothing of these views is cut off at the side, that every text stands out from what is behind it, and that there is
+// no secret.
 func (o *visitor) looksRight(state string, views ...string) {
 	o.t.Helper()
 	o.everywhere(func(where string) {
@@ -265,6 +290,7 @@ func (o *visitor) looksRight(state string, views ...string) {
 			if faint := evaluate[[]string](o, faintTexts); len(faint) > 0 {
 				o.t.Errorf("in %s these are hard to read: %q", name, slices.Compact(faint))
 			}
+			o.keepsSecrets(name)
 			o.photograph(name)
 		}
 	})
@@ -290,12 +316,13 @@ const faintTexts = `(() => {
 	const parts = (c) => (c.match(/[\d.]+/g) || []).map(Number);
 	const light = (c) => parts(c).slice(0, 3).map((v) => (v /= 255) <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4)
 		.reduce((sum, v, i) => sum + v * [0.2126, 0.7152, 0.0722][i], 0);
+	const grounds = new Map([[null, "rgb(255, 255, 255)"]]);
 	const behind = (e) => {
-		for (; e; e = e.parentElement) {
+		if (!grounds.has(e)) {
 			const c = getComputedStyle(e).backgroundColor;
-			if (!c.startsWith("rgba") || parts(c)[3] === 1) return c;
+			grounds.set(e, !c.startsWith("rgba") || parts(c)[3] === 1 ? c : behind(e.parentElement));
 		}
-		return "rgb(255, 255, 255)";
+		return grounds.get(e);
 	};
 	const faint = [];
 	for (const e of document.querySelectorAll("body *")) {

@@ -22,19 +22,25 @@ func TestPageBehindToken(t *testing.T) {
 	const token = "token-of-operators-0123"
 	w := openWindow(t, map[string]any{"token": token})
 	o := newVisitor(t)
+	o.secrets = []string{token, w.config["security"].(map[string]any)["key"].(string)}
 	o.open(w.as(token))
 	o.do(chromedp.Click(`nav a[href="#tester"]`), chromedp.Click(`#tester-send`))
 	o.result(1)
 	o.follows(w)
 
 	w = openWindow(t, map[string]any{"token": token, "readOnly": true})
-	ch := testclient.NewChannel(w.config["security"].(map[string]any)["key"].(string))
+	key := w.config["security"].(map[string]any)["key"].(string)
+	o.secrets = []string{token, key}
+	ch := testclient.NewChannel(key)
 	testclient.Subscribe(t, w.config.addr("sub"), subPath+testclient.Query(false, "", ch.Signed()))
 	o.open(w.as(token))
 	o.do(chromedp.Click(`nav a[href="#tester"]`))
 	o.wait("nothing can be sent, and it is said why", `document.querySelector("#tester-send").disabled &&
 		document.querySelector("#tester").innerText.includes("read-only")`)
 	o.looksRight("readonly", "tester")
+	o.do(chromedp.Click(`nav a[href="#configuration"]`))
+	o.wait("the configuration is shown", `document.querySelector("#options").textContent.includes("***")`)
+	o.keepsSecrets("the configuration")
 	o.do(chromedp.Click(`nav a[href="#connections"]`))
 	o.wait("the connection is listed", `document.querySelectorAll("#connections-table a").length === 1`)
 	o.do(chromedp.Click(`#connections-table a`))
