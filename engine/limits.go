@@ -214,7 +214,7 @@ func (e *Engine) totals() (w handover.Totals) {
 func (e *Engine) goOn(t *Takeover) error {
 	w, now := &t.totals, time.Now()
 	e.Counters.GoOn(w.Day)
-	e.goOnCounting(&t.counters, len(t.sessions))
+	e.goOnCounting(t.counters, len(t.sessions))
 	if r := w.Rate; r != nil {
 		e.admission.rate.GoOn(now, r.Saved, time.Duration(r.Queue)*time.Millisecond)
 	}

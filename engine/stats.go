@@ -275,11 +275,11 @@ func readCounters(b json.RawMessage) (st Stats, err error) {
 
 // goOnCounting has counters go on from those of the process before: what was counted here so far was counted there, too, as were the
 // connections that come from there.
-func (e *Engine) goOnCounting(before *Stats, connections int) {
+func (e *Engine) goOnCounting(before Stats, connections int) {
 	own := e.Stats()
 	own.Opened += uint64(connections)
 	before.combine(&own, func(before, own uint64) uint64 { return before - own })
-	e.before.Store(before)
+	e.before.Store(&before) // a copy: who points into a takeover keeps all of it
 }
 
 // record is one process on the statistics page, in the order of its keys there. A json.RawMessage is what sonic, too, writes as it is.

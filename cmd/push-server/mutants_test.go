@@ -99,7 +99,7 @@ var mutants = []mutant{
 	{38, "engine/takeover.go", "if a.timer == timerGrace {", "if false {", "./engine", "TestLastMomentOfAPollPassesOver"},
 	{38, "engine/takeover.go", "if a.timer != timerNone {", "if false {", "./engine", "TestUnansweredFramesPassOver"},
 	{38, "engine/limits.go", "e.Counters.GoOn(w.Day)", "_ = w.Day", "./engine", "TestCountsPassOver"},
-	{38, "engine/stats.go", "e.before.Store(before)", "_ = before", "./engine", "TestCountsPassOver"},
+	{38, "engine/stats.go", "e.before.Store(&before)", "_ = before", "./engine", "TestCountsPassOver"},
 	{38, "engine/limits.go", "ratelimit.Spend(l.rateOf(s), time.Now(), *w.Saved)", "_ = l", "./engine", "TestLimitsPassOver"},
 	{38, "engine/limits.go", "w.Place = &handover.Place{", "_ = &handover.Place{", "./engine", "TestLimitsPassOver"},
 	{38, "engine/limits.go", "e.admission.addresses.Owe(addr, left, now)", "_ = now", "./engine", "TestRatesPassOver"},
