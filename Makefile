@@ -34,8 +34,9 @@ test-slow: deps ## run the recorded conversations with those that take minutes, 
 test-packages: deps ## install, upgrade and remove the packages and the image on machines of their own
 	PUSH_TEST_SLOW=1 go test -C configs/package -count=1 -timeout 15m ./...
 
-test-attacks: deps ## let strangers do what takes memory, and see that it is bounded and comes back
-	PUSH_TEST_SLOW=1 go test -count=1 -timeout 15m -run 'TestAttacks' ./cmd/push-server
+test-attacks: deps ## let strangers do what takes memory, and crowds what takes time, and see what it costs others
+	PUSH_TEST_SLOW=1 go test -count=1 -timeout 15m -v -run 'TestAttacks|TestBroadcastKeepsNobodyWaiting' ./cmd/push-server
+	PUSH_TEST_SLOW=1 go test -count=1 -timeout 5m -v -run 'TestCrowdIsServedInOrder|TestCrowdComesBack' ./engine
 
 FAULTS ?= short
 test-faults: deps ## break Redis, lines and servers under a load of clients; FAULTS=long: four times as long each, and under more

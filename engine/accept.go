@@ -74,8 +74,9 @@ type acceptor struct {
 	listeners []int          // that are in it
 	bound     []*net.TCPAddr // what each of them is bound to, as gnet knows it; nil: that cannot be told
 	accepting bool
-	deaf      bool // they are not looked at
-	left      bool // nor again: another process accepts from them
+	deaf      bool   // they are not looked at
+	left      bool   // nor again: another process accepts from them
+	leftIn    uint64 // turn
 	deafSince time.Time
 }
 

@@ -60,7 +60,7 @@ func (a *admission) admit(addr netip.Addr, begins bool) (p ratelimit.Place, reas
 		return p, CloseAddressRate, after
 	}
 	if begins {
-		if ok, after := a.rate.Take(now); !ok {
+		if ok, after := a.rate.Take(addr, now); !ok {
 			a.addresses.Undo(p, now)
 			return ratelimit.Place{}, CloseConnectRate, after
 		}

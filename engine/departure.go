@@ -106,7 +106,7 @@ func (e *Engine) Depart(ctx context.Context, since uint64) (*Departure, error) {
 
 // lookAway has the loop accept nobody. It is a turn before it stands still: what epoll has reported with that turn is still accepted.
 func (l *loop) lookAway() {
-	l.acceptor.left = true
+	l.acceptor.left, l.acceptor.leftIn = true, l.stats.turns.Load()
 	l.listenFor(0)
 }
 
@@ -120,6 +120,10 @@ func (l *loop) lookBack() {
 func (l *loop) standStill() {
 	orders := l.orders
 	if orders == nil {
+		return
+	}
+	if l.stats.turns.Load() == l.acceptor.leftIn+1 { // it was this turn: who was reported with it is still to come in
+		l.wake()
 		return
 	}
 	l.orders = nil
@@ -348,11 +352,12 @@ func (d *Departure) release() {
 func (d *Departure) Leave() {
 	e := d.engine
 	e.left.Store(true)
-	e.admission.closed.Store(true)
-	_ = d.each(context.Background(), func(l *loop) { l.leaveTo(d.gone[l.id]) }) // they stand still: it cannot fail
 	for _, p := range e.tlsPorts {
 		_ = p.listener.Close() // its socket is another process's, too
+		<-p.ended              // whom it has accepted has a place
 	}
+	e.admission.closed.Store(true)
+	_ = d.each(context.Background(), func(l *loop) { l.leaveTo(d.gone[l.id]) }) // they stand still: it cannot fail
 	d.release()
 }
 

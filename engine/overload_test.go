@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -13,6 +14,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/gobwas/ws"
 
 	"push-server/engine/view"
 	"push-server/protocol/testclient"
@@ -158,14 +161,43 @@ func TestConnectionsOfAnAddressOverTLS(t *testing.T) {
 	e := startTLS(t, func(o *Options) { o.Address.Connections = 1 })
 	c := dialTLS(t, e)
 	c.Upgrade(testSub + query("", newItem()))
-	extra := dial(t, e) // it is told nothing: that would take a handshake
-	if _, err := extra.Read(make([]byte, 1)); err == nil {
-		t.Error("a second connection is let in")
-	}
+	refused(t, dialTLS(t, e))
 	refused(t, testclient.Open(t, e.Addrs()[1]))
 	_ = c.Close()
 	testclient.Await(t, "its place", func() bool { return e.admission.addresses.Len() == 0 })
 	dialTLS(t, e).Upgrade(testSub + query("", newItem()))
+}
+
+// A crowd that is turned away over TLS may not take the processors: some are told why, the others are closed before a handshake.
+func TestRefusalsOverTLSAreBounded(t *testing.T) {
+	t.Parallel()
+	e := startTLS(t, func(o *Options) { o.Address.Connections = 1 })
+	inside := dialTLS(t, e)
+	inside.Upgrade(testSub + query("", newItem()))
+	p := e.tlsPorts[0]
+	closed := func(why string) {
+		t.Helper()
+		if err := tls.Client(dial(t, e).Conn.Conn, &tls.Config{InsecureSkipVerify: true}).Handshake(); !testclient.IsEnd(err) {
+			t.Errorf("%s: the handshake ends with %v", why, err)
+		}
+	}
+	for range refusalsAtOnce {
+		p.refusing <- struct{}{}
+	}
+	closed("so many at a time")
+	for range refusalsAtOnce {
+		<-p.refusing
+	}
+	if _, err := dial(t, e).Read(make([]byte, 1)); !testclient.IsEnd(err) {
+		t.Errorf("one that says nothing is not closed: %v", err)
+	}
+	refused(t, dialTLS(t, e))
+	p.refusals.SetBurst(0)
+	closed("so many in a second")
+	inside.SendFrame(ws.OpPing, []byte("there?"))
+	if f := inside.Frame(); f.Header.OpCode != ws.OpPong {
+		t.Errorf("who is in gets %+v", f.Header)
+	}
 }
 
 // Behind a proxy that is trusted each client counts, by the address that nobody but the proxy has written.
@@ -328,7 +360,7 @@ func TestCrowdComesBack(t *testing.T) {
 	}
 	testclient.Await(t, "many to be turned away", func() bool { // however slowly they come: somebody else takes what there is
 		for ok := true; ok; {
-			ok, _ = e.admission.rate.Take(time.Now())
+			ok, _ = e.admission.rate.Take(netip.MustParseAddr("192.0.2.1"), time.Now())
 		}
 		return e.Stats().Closes["connect_rate"] >= uint64(crowd/4)
 	})

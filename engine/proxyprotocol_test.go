@@ -107,9 +107,11 @@ func TestProxyProtocolOverTLS(t *testing.T) {
 	if got := addressesOf(t, e); !slices.Equal(got, []string{"::ffff:192.0.2.1"}) {
 		t.Errorf("operators see %q", got)
 	}
-	if _, err := open("PROXY TCP4 192.0.2.1 127.0.0.1 4711 443\r\n"); err == nil {
-		t.Error("a second connection is let in")
+	second, err := open("PROXY TCP4 192.0.2.1 127.0.0.1 4711 443\r\n")
+	if err != nil {
+		t.Fatal(err)
 	}
+	refused(t, second)
 	if _, err := open(binaryHeader); err != nil {
 		t.Error(err)
 	}
@@ -119,7 +121,10 @@ func TestProxyProtocolOverTLS(t *testing.T) {
 	_ = first.Close()
 	testclient.Await(t, "its place", func() bool { return e.Stats().WebSockets == 0 })
 	testclient.AwaitNil(t, "another connection", func() error {
-		_, err := open("PROXY TCP4 192.0.2.1 127.0.0.1 4711 443\r\n")
-		return err
+		c, err := open("PROXY TCP4 192.0.2.1 127.0.0.1 4711 443\r\n")
+		if err != nil {
+			return err
+		}
+		return c.Conn.Upgrade(testSub + query("", newItem()))
 	})
 }

@@ -316,6 +316,23 @@ func TestRelay(t *testing.T) {
 	t.Logf("%d messages, longest pause %v", sent, r.pause)
 }
 
+// A loop is told in one turn to look away and to stand still: whoever epoll has reported with that turn comes in before it does, and is not
+// turned away once another process serves.
+func TestLoopStandsStillATurnAfterItHasLookedAway(t *testing.T) {
+	t.Parallel()
+	l, _, _ := bareLoop(t, 0)
+	orders := make(chan func(*loop))
+	close(orders)
+	l.mailbox.put(mail{kind: mailCall, call: (*loop).lookAway})
+	l.mailbox.put(mail{kind: mailCall, call: func(l *loop) { l.orders = orders }})
+	for turn, still := range []bool{false, true} {
+		l.turn()
+		if l.standStill(); (l.orders == nil) != still {
+			t.Errorf("turn %d: it stands still: %v", turn, !still)
+		}
+	}
+}
+
 // Sessions know their key among those of the next process, and stay if it is none there any more.
 func TestKeysPassOver(t *testing.T) {
 	t.Parallel()

@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"sync"
@@ -13,6 +14,7 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+	"golang.org/x/time/rate"
 
 	"push-server/engine/accept"
 	"push-server/engine/ratelimit"
@@ -29,9 +31,13 @@ type tlsPort struct {
 	listener net.Listener
 	socket   net.Listener // what listener accepts from
 	tasks    sync.WaitGroup
-	conns    connSet // all
-	greeting connSet // those of them that have not reached a loop yet
+	ended    chan struct{} // closed when nobody is accepted any more
+	conns    connSet       // all
+	greeting connSet       // those of them that have not reached a loop yet
 	next     atomic.Uint32
+
+	refusals *rate.Limiter
+	refusing chan struct{} // holds a token for each that is under way
 }
 
 // tlsPlaces is the number of descriptors that a connection needs on top of its session's: the socket, and our end of the pair.
@@ -55,7 +61,8 @@ func (e *Engine) listenTLS(ctx context.Context) error {
 		}
 		config := l.TLS.Clone()
 		config.NextProtos = nil // no ALPN, as in Node: whoever asks for HTTP/2 gets HTTP/1.1
-		p := &tlsPort{engine: e, index: uint16(i), config: config, socket: ln, listener: accept.NewListener(ln, l.Name, e.acceptFailures, nil)}
+		p := &tlsPort{engine: e, index: uint16(i), config: config, socket: ln, listener: accept.NewListener(ln, l.Name, e.acceptFailures, nil),
+			ended: make(chan struct{}), refusals: rate.NewLimiter(refusalsPerSecond, refusalsPerSecond), refusing: make(chan struct{}, refusalsAtOnce)}
 		e.tlsPorts = append(e.tlsPorts, p)
 		p.tasks.Go(p.accept)
 	}
@@ -97,6 +104,7 @@ func (e *Engine) dropGreetings() {
 }
 
 func (p *tlsPort) accept() {
+	defer close(p.ended)
 	for {
 		c, err := p.listener.Accept()
 		if err != nil { // it was closed
@@ -111,15 +119,15 @@ func (p *tlsPort) accept() {
 
 func (p *tlsPort) admit(c net.Conn) {
 	e := p.engine
-	place, reason, _ := e.admission.admitConn(c.RemoteAddr())
+	place, reason, after := e.admission.admitConn(c.RemoteAddr())
 	if reason == CloseNone && !e.admission.take(tlsPlaces) {
 		e.admission.addresses.Undo(place, time.Now())
-		reason = CloseAdmission
+		reason, after = CloseAdmission, whenRoomy()
 	}
 	if reason != CloseNone {
 		e.loops[0].stats.closes[reason].Add(1)
 		e.noteTurnedAway(reason, c.RemoteAddr())
-		_ = c.Close() // to say so would take a handshake
+		p.turnAway(c.(*net.TCPConn), after)
 		return
 	}
 	e.tlsConns.Add(1)
@@ -213,7 +221,10 @@ func (p *tlsPort) readHeader(c *tlsConn) (net.Conn, error) {
 	case errors.Is(err, proxyproto.ErrHeader):
 		reason = CloseProxyHeader
 	case err == nil && client.IsValid():
-		c.place, reason, _ = e.admission.admit(client, true)
+		var after time.Duration
+		if c.place, reason, after = e.admission.admit(client, true); reason != CloseNone && p.mayRefuse() {
+			p.refuse(passed, c.TCPConn, after)
+		}
 	}
 	if reason != CloseNone {
 		e.loops[0].stats.closes[reason].Add(1)
@@ -224,6 +235,58 @@ func (p *tlsPort) readHeader(c *tlsConn) (net.Conn, error) {
 }
 
 var errTurnedAway = errors.New("engine: turned away")
+
+// To say why somebody is turned away takes a handshake, a millisecond of a processor with a certificate of RSA: so many are told in a second,
+// and so many at a time. Others are closed.
+const (
+	refusalsPerSecond = 100
+	refusalsAtOnce    = 16
+	refusalTime       = 2 * time.Second
+)
+
+// turnAway ends a connection that has no place, and tells it when to come again, if that is to be afforded.
+func (p *tlsPort) turnAway(c *net.TCPConn, after time.Duration) {
+	e := p.engine
+	if e.admission.expectsHeader(&e.o.Listeners[p.index], c.RemoteAddr()) || !p.mayRefuse() {
+		_ = c.Close()
+		return
+	}
+	p.conns.add(c)
+	p.tasks.Go(func() {
+		p.refuse(c, c, after)
+		_ = c.Close()
+		p.conns.remove(c)
+	})
+}
+
+// mayRefuse says whether refuse may be called now.
+func (p *tlsPort) mayRefuse() bool {
+	if !p.refusals.Allow() {
+		return false
+	}
+	select {
+	case p.refusing <- struct{}{}:
+		return true
+	default:
+		return false
+	}
+}
+
+// refuse answers whatever is asked over c, a connection over tcp, which is closed next.
+func (p *tlsPort) refuse(c net.Conn, tcp *net.TCPConn, after time.Duration) {
+	defer func() { <-p.refusing }()
+	err := tcp.SetDeadline(time.Now().Add(refusalTime))
+	secured := tls.Server(c, p.config)
+	if err == nil {
+		_, err = secured.Write(poll.AppendComeAgain(nil, after))
+	}
+	if err != nil {
+		return
+	}
+	if errors.Join(secured.CloseWrite(), tcp.CloseWrite()) == nil {
+		_, _ = io.CopyN(io.Discard, tcp, 4*tlsBuffer) // unread input would take the answer away
+	}
+}
 
 // fileConn makes a connection of a socket, which it closes in favour of a duplicate.
 func fileConn(fd int) (net.Conn, error) {

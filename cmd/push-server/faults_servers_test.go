@@ -45,6 +45,7 @@ func faultsOfServers() []fault {
 		{name: "readers of logs gone", happens: func(f *faultRun) {
 			f.replace(f.startUnread)
 			f.noise()
+			f.replace(func(i int) *process { return start(f.t, f.in.configs[i]) }) // whose output the next fault may want to read
 		}},
 		{name: "clocks of hosts an hour apart", happens: publishFromElsewhere},
 		{name: "logs opened again", happens: func(f *faultRun) {

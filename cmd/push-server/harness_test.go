@@ -35,6 +35,12 @@ func TestMain(m *testing.M) {
 		newGoBetween(fault).run()
 		os.Exit(0)
 	}
+	if what := os.Getenv(crowdVariable); what != "" {
+		crowd(what)
+	}
+	if os.Getenv(bareVariable) != "" {
+		bareServer()
+	}
 	if how := os.Getenv(hasteVariable); how != "" {
 		hasten(how)
 	}

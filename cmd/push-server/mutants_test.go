@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -80,15 +81,17 @@ var mutants = []mutant{
 	{30, "engine/roster/roster.go", "u.until = until", "_ = until", "./engine/roster", "TestPagesChange"},
 	{30, "redisbus/users.go", "rueidis.ScanEntry\n", "rueidis.ScanEntry; break\n", "./redisbus", "TestUsersOfDeadProcesses"},
 	{28, "engine/ops/access.go", "case g.origins.Check(r) != nil:", "case false:", "./engine/ops", "TestWritingIsGuarded"},
-	{33, "engine/ratelimit/rate.go", "r.end = r.end.Add(every)", "_ = every", "./engine/ratelimit", "TestCrowdIsSpread"},
-	{33, "engine/admission.go", "if ok, after := a.rate.Take(now); !ok {", "if ok, after := a.rate.Take(now); false && !ok {", "./engine", "TestConnectRate"},
+	{33, "engine/ratelimit/rate.go", "after = r.turns.wait(now) + every", "after = every", "./engine/ratelimit", "TestCrowdIsSpread"},
+	{33, "engine/ratelimit/rate.go", "if burst *= patience; !isDue {", "if burst *= patience; false {", "./engine/ratelimit", "TestNobodyIsOvertaken"},
+	{33, "engine/admission.go", "if ok, after := a.rate.Take(addr, now); !ok {", "if ok, after := a.rate.Take(addr, now); false && !ok {", "./engine", "TestConnectRate"},
+	{33, "engine/tls.go", "refusing: make(chan struct{}, refusalsAtOnce)", "refusing: make(chan struct{}, 1000)", "./engine", "TestRefusalsOverTLSAreBounded"},
 	{34, "poll/realip/realip.go", "for p.Trusts(client) && len(list) > 0 {", "for len(list) > 0 {", "./engine", "TestConnectionsOfAnAddressBehindProxies"},
 	{34, "engine/connections.go", "if !ok || !proxies.Trusts(peer) {", "if !ok {", "./engine", "TestForwardedAddressesOfStrangers"},
-	{34, "engine/ratelimit/addresses.go", "if s.idle++; s.idle > maxIdle {", "if s.idle++; false {", "./engine/ratelimit", "TestAddressesTakeBoundedMemory"},
+	{34, "engine/ratelimit/addresses.go", "\t\tif s.idle++; s.idle > maxIdle {", "\t\tif s.idle++; false {", "./engine/ratelimit", "TestAddressesTakeBoundedMemory"},
 	{35, "engine/admission.go", "return ln.ProxyProtocol && a.trusts(from)", "return ln.ProxyProtocol", "./engine", "TestProxyProtocolOfStrangers"},
 	{35, "engine/accept.go", "l.rememberPeer(s, poll.AddressText(net.TCPAddrFromAddrPort", "_ = (poll.AddressText(net.TCPAddrFromAddrPort", "./engine", "TestProxyProtocol"},
 	{36, "engine/publishing.go", "kind == clients && q.clientsWait() ||", "", "./engine", "TestBackEndsHavePriority"},
-	{37, "engine/ratelimit/rate.go", "if limiter == nil || limiter.AllowN(now, 1) {", "if limiter == nil || r.end.IsZero() && limiter.AllowN(now, 1) {", "./engine", "TestCrowdComesBack"},
+	{37, "engine/ratelimit/rate.go", "&& limiter.AllowN(now, 1) {", "&& r.turns.count == 0 && limiter.AllowN(now, 1) {", "./engine", "TestCrowdComesBack"},
 	{38, "engine/feed/takeover.go", "return had", "return had && false", "./engine", "TestRelay"},
 	{38, "engine/takeover.go", "t.listeners[w.Listener], t.keys[w.Key]", "t.listeners[w.Listener], w.Key", "./engine", "TestKeysPassOver"},
 	{38, "engine/takeover.go", "\ts.input = w.Input", "\t_ = w.Input", "./engine", "TestCutRequestsPassOver"},
@@ -108,6 +111,7 @@ var mutants = []mutant{
 	{38, "engine/membus/succession.go", "\to.bus.thaw()", "\t_ = o", "./engine/membus", "TestCopyComesToNothing"},
 	{38, "cmd/push-server/succession.go", "_, err := h.conn.Receive(handover.Go, nil)\n\treturn unlessGone(err)", "_, err := h.conn.Receive(handover.Go, nil)\n\treturn err",
 		"./cmd/push-server", "TestPredecessorDiesLate"},
+	{38, "engine/departure.go", "if l.stats.turns.Load() == l.acceptor.leftIn+1 {", "if false {", "./engine", "TestLoopStandsStillATurnAfterItHasLookedAway"},
 	{39, "engine/turn.go", "last.next, ahead = n, last.ahead", "ahead = last.ahead", "./engine", "TestFanOutIsCutAnywhere"},
 	{39, "engine/turn.go", "if k == queueFew && !ahead {", "if false {", "./engine", "TestOthersAreServedBetweenTwoWritesOfABroadcast"},
 	{30, "engine/roster/roster.go", "u.doubtful, u.entered = true, false", "u.entered = false", "./engine/roster", "TestLostAnswers"},
@@ -149,27 +153,41 @@ func testMutants(t *testing.T, all []mutant, args ...string) {
 	}
 }
 
-// run runs the test over the mutated source.
-func (m *mutant) run(t *testing.T, args []string) (out string, err error) {
+// TestMutantsHaveTheirRules: what a mutant leaves out is in the source.
+func TestMutantsHaveTheirRules(t *testing.T) {
+	for _, m := range slices.Concat(modelMutants, mutants) {
+		m.source(t)
+	}
+}
+
+// source reads the file that has the rule.
+func (m *mutant) source(t *testing.T) (name, text string) {
 	t.Helper()
-	original, err := filepath.Abs(filepath.Join("../..", m.file))
+	name, err := filepath.Abs(filepath.Join("../..", m.file))
 	if err != nil {
 		t.Fatal(err)
 	}
-	source, err := os.ReadFile(original)
+	source, err := os.ReadFile(name)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if strings.Count(string(source), m.rule) != 1 {
 		t.Fatalf("%s does not have the rule %q once", m.file, m.rule)
 	}
+	return name, string(source)
+}
+
+// run runs the test over the mutated source.
+func (m *mutant) run(t *testing.T, args []string) (out string, err error) {
+	t.Helper()
+	original, source := m.source(t)
 	dir := t.TempDir()
 	mutated, overlay := filepath.Join(dir, filepath.Base(m.file)), filepath.Join(dir, "overlay.json")
 	replaced, err := json.Marshal(map[string]any{"Replace": map[string]string{original: mutated}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, text := range map[string][]byte{mutated: []byte(strings.Replace(string(source), m.rule, m.without, 1)), overlay: replaced} {
+	for name, text := range map[string][]byte{mutated: []byte(strings.Replace(source, m.rule, m.without, 1)), overlay: replaced} {
 		if err := os.WriteFile(name, text, 0o600); err != nil {
 			t.Fatal(err)
 		}

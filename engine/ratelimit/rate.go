@@ -3,6 +3,7 @@ package ratelimit
 
 import (
 	"math/rand/v2"
+	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -13,15 +14,23 @@ import (
 // Rate lets so many come in a second, and as many at once after a quiet one. Who comes too early is told when to come again: as long as
 // the queue of those who were told so takes. So those who all come at once are spread over the time that they need, in the order in which
 // they came, instead of coming all at once again. Its methods may be called from any goroutine.
+//
+// Whoever was told to come again has a turn then, and nobody who comes later is let in before him. People are known by their addresses, so
+// those of one address may have each other's turns.
 type Rate struct {
 	limiter atomic.Pointer[rate.Limiter] // nil: there is no limit
 
-	mu  sync.Mutex
-	end time.Time // of the queue of those who were told to come again
+	mu    sync.Mutex
+	turns turns
 }
 
-// longestQueue bounds what anybody is told.
-const longestQueue = time.Minute
+const (
+	// longestQueue bounds what anybody is told.
+	longestQueue = time.Minute
+	// patience is for how many seconds room is kept for those whose turn it is: they are told whole seconds, and so up to one too many, and
+	// some are late. What they leave then is for whoever comes.
+	patience = 3
+)
 
 // NewRate bounds nothing if perSecond is not positive.
 func NewRate(perSecond int) *Rate {
@@ -40,29 +49,45 @@ func (r *Rate) Change(perSecond int) {
 		r.limiter.Store(rate.NewLimiter(limit, perSecond))
 	case limiter.Limit() != limit: // what was saved up stays
 		limiter.SetLimit(limit)
-		limiter.SetBurst(perSecond)
 	}
 }
 
 // Limits says whether there is a limit.
 func (r *Rate) Limits() bool { return r.limiter.Load() != nil }
 
-// Take says whether somebody may come now, and if not, after how long.
-func (r *Rate) Take(now time.Time) (ok bool, after time.Duration) {
+// Take says whether somebody at addr may come now, and if not, after how long.
+func (r *Rate) Take(addr netip.Addr, now time.Time) (ok bool, after time.Duration) {
 	limiter := r.limiter.Load()
-	if limiter == nil || limiter.AllowN(now, 1) {
+	if limiter == nil {
 		return true, 0
 	}
-	every := time.Duration(float64(time.Second) / float64(limiter.Limit()))
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.end.Before(now) {
-		r.end = now
+	r.turns.expire(now)
+	every := interval(limiter)
+	burst, least := int(limiter.Limit()), 1 // what may be saved up, and what has to be there
+	whose, isDue := r.turns.due(addr, now)
+	if r.turns.count > 0 {
+		if burst *= patience; !isDue {
+			least = burst
+		}
 	}
-	if after = r.end.Sub(now) + every; after > longestQueue {
+	if burst != limiter.Burst() {
+		limiter.SetBurstAt(now, burst)
+	}
+	if limiter.TokensAt(now) >= float64(least) && limiter.AllowN(now, 1) {
+		if isDue {
+			r.turns.take(whose)
+		}
+		return true, 0
+	}
+	if isDue { // others are late, and have come just before
+		return false, every
+	}
+	if after = r.turns.wait(now) + every; after > longestQueue {
 		return false, Spread(longestQueue/2, longestQueue)
 	}
-	r.end = r.end.Add(every)
+	r.turns.give(addr, now.Add(after))
 	return false, after
 }
 
@@ -75,10 +100,11 @@ func (r *Rate) Saved(now time.Time) (n float64, queue time.Duration, ok bool) {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return limiter.TokensAt(now), max(r.end.Sub(now), 0), true
+	return limiter.TokensAt(now), r.turns.wait(now), true
 }
 
-// GoOn has no more come at once than another process would let in, behind those whom that has told to come again. Nobody has come here yet.
+// GoOn has no more come at once than another process would let in, behind those whom that has told to come again.
+// Who they are is not known: whoever comes first has the turns. Nobody has come here yet.
 func (r *Rate) GoOn(now time.Time, saved float64, queue time.Duration) {
 	limiter := r.limiter.Load()
 	if limiter == nil {
@@ -87,7 +113,15 @@ func (r *Rate) GoOn(now time.Time, saved float64, queue time.Duration) {
 	Spend(limiter, now, saved)
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.end = now.Add(min(max(queue, 0), longestQueue))
+	every := interval(limiter)
+	for after := every; after <= min(queue, longestQueue); after += every {
+		r.turns.give(anybody, now.Add(after))
+	}
+}
+
+// interval is the time between two turns.
+func interval(limiter *rate.Limiter) time.Duration {
+	return time.Duration(float64(time.Second) / float64(limiter.Limit()))
 }
 
 // Spend leaves a fresh limiter no more than was saved elsewhere.

@@ -1,15 +1,20 @@
 package ratelimit
 
 import (
+	"cmp"
 	"encoding/binary"
 	"math"
 	"net/netip"
+	"slices"
 	"sync"
 	"testing"
 	"time"
 )
 
-var start = time.Unix(1_700_000_000, 0)
+var (
+	start    = time.Unix(1_700_000_000, 0)
+	somebody = netip.MustParseAddr("192.0.2.7")
+)
 
 // Those who come at once come again in the order in which they came, at the rate at which there is room, and all find it.
 func TestCrowdIsSpread(t *testing.T) {
@@ -19,7 +24,7 @@ func TestCrowdIsSpread(t *testing.T) {
 	rounds, served := map[int]int{}, 0 // whoever is refused comes again in the second that he is told
 	var last time.Duration
 	for range crowd {
-		ok, after := r.Take(start)
+		ok, after := r.Take(somebody, start)
 		if ok {
 			served++
 			continue
@@ -38,7 +43,7 @@ func TestCrowdIsSpread(t *testing.T) {
 			t.Fatalf("%d of %d are served after %d s", served, crowd, second)
 		}
 		for range rounds[second] {
-			if ok, _ := r.Take(start.Add(time.Duration(second) * time.Second)); !ok {
+			if ok, _ := r.Take(somebody, start.Add(time.Duration(second)*time.Second)); !ok {
 				t.Fatalf("somebody who comes in second %d, as he was told, is refused", second)
 			}
 			served++
@@ -50,18 +55,18 @@ func TestNobodyWaitsForEver(t *testing.T) {
 	t.Parallel()
 	r := NewRate(1)
 	for range 200 {
-		if _, after := r.Take(start); after > longestQueue {
+		if _, after := r.Take(somebody, start); after > longestQueue {
 			t.Fatalf("told to come after %v", after)
 		}
 	}
-	if ok, _ := r.Take(start.Add(time.Second)); !ok {
+	if ok, _ := r.Take(somebody, start.Add(time.Second)); !ok {
 		t.Error("those who were refused take the place of those who come")
 	}
 }
 
 func TestNoLimits(t *testing.T) {
 	t.Parallel()
-	if ok, _ := NewRate(0).Take(start); !ok {
+	if ok, _ := NewRate(0).Take(somebody, start); !ok {
 		t.Error("refused without a rate")
 	}
 	a := NewAddresses(Limits{IPv6Prefix: 64})
@@ -220,21 +225,21 @@ func TestLimitsChange(t *testing.T) {
 	}
 	r := NewRate(0)
 	for range 100 {
-		if ok, _ := r.Take(start); !ok {
+		if ok, _ := r.Take(somebody, start); !ok {
 			t.Fatal("refused without a rate")
 		}
 	}
 	r.Change(1)
-	if ok, _ := r.Take(start.Add(time.Hour)); !ok {
+	if ok, _ := r.Take(somebody, start.Add(time.Hour)); !ok {
 		t.Error("the first one is refused")
 	}
-	if ok, after := r.Take(start.Add(time.Hour)); ok || after <= 0 {
+	if ok, after := r.Take(somebody, start.Add(time.Hour)); ok || after <= 0 {
 		t.Error("there is no limit")
 	}
 	if r.Change(0); r.Limits() {
 		t.Error("there is a limit")
 	}
-	if ok, _ := r.Take(start.Add(time.Hour)); !ok {
+	if ok, _ := r.Take(somebody, start.Add(time.Hour)); !ok {
 		t.Error("refused without a rate")
 	}
 }
@@ -244,15 +249,20 @@ func TestAnotherProcessGoesOn(t *testing.T) {
 	t.Parallel()
 	r, next := NewRate(10), NewRate(10)
 	for range 15 {
-		r.Take(start)
+		r.Take(somebody, start)
 	}
 	saved, queue, ok := r.Saved(start)
 	if !ok || saved != 0 || queue != 500*time.Millisecond {
 		t.Fatalf("%v are saved, the queue takes %v", saved, queue)
 	}
 	next.GoOn(start, saved, queue)
-	if ok, after := next.Take(start); ok || after != 600*time.Millisecond {
+	if ok, after := next.Take(somebody, start); ok || after != 600*time.Millisecond {
 		t.Errorf("%v after %v", ok, after)
+	}
+	for range 5 { // it is not known whose turns they are
+		if ok, _ := next.Take(somebody, start.Add(queue)); !ok {
+			t.Error("a turn that the other process has given is lost")
+		}
 	}
 	if _, _, ok := NewRate(0).Saved(start); ok {
 		t.Error("something is saved without a rate")
@@ -282,5 +292,68 @@ func TestAnotherProcessGoesOn(t *testing.T) {
 	}
 	if p := NewAddresses(Limits{}).Resume(places[0].Addr()); p.Taken() {
 		t.Error("a place is taken without limits")
+	}
+}
+
+// In a simulation, where nobody is late: those who come while others have been told to come again are behind them, and a crowd of any
+// size is served in the order in which it came, up to the whole seconds that people are told.
+func TestNobodyIsOvertaken(t *testing.T) {
+	t.Parallel()
+	const rate, size, within = 200, 4000, 3 * time.Second
+	type visit struct {
+		client int
+		at     time.Duration
+	}
+	var visits []visit // in order
+	for i := range size {
+		visits = append(visits, visit{i, time.Duration(i) * within / size})
+	}
+	r := NewRate(rate)
+	served := 0
+	for len(visits) > 0 {
+		v := visits[0]
+		visits = visits[1:]
+		addr := netip.AddrFrom4([4]byte{10, 0, byte(v.client >> 8), byte(v.client)})
+		ok, after := r.Take(addr, start.Add(v.at))
+		if ok {
+			if far := max(served-v.client, v.client-served); far > rate+rate/10 {
+				t.Fatalf("client %d is served at place %d", v.client, served)
+			}
+			served++
+			continue
+		}
+		again := visit{v.client, v.at + (after + time.Second - 1).Truncate(time.Second)}
+		at, _ := slices.BinarySearchFunc(visits, again, func(a, b visit) int { return cmp.Compare(a.at, b.at) })
+		visits = slices.Insert(visits, at, again)
+	}
+	if r.turns.count != 0 {
+		t.Errorf("%d turns are left", r.turns.count)
+	}
+}
+
+// Who was told to come again and does not takes nothing from those who come, and is forgotten.
+func TestTurnsThatNobodyTakes(t *testing.T) {
+	t.Parallel()
+	const rate = 10
+	r := NewRate(rate)
+	for i := range 5 * rate {
+		r.Take(netip.AddrFrom4([4]byte{10, 0, 0, byte(i)}), start)
+	}
+	served, others := 0, 0
+	for at := 3 * time.Second; at < 8*time.Second; at += time.Millisecond {
+		others++
+		if ok, _ := r.Take(netip.AddrFrom4([4]byte{10, 1, byte(others >> 8), byte(others)}), start.Add(at)); ok {
+			served++
+		}
+	}
+	if served < 4*rate {
+		t.Errorf("%d are served in 5 s", served)
+	}
+	if n := len(r.turns.line); n > rate*int((longestQueue+grace)/time.Second) {
+		t.Errorf("%d turns are remembered", n)
+	}
+	r.Take(somebody, start.Add(3*longestQueue))
+	if r.turns.count != 0 || len(r.turns.line) != 0 || len(r.turns.byAddr) != 0 {
+		t.Errorf("%d turns are remembered for ever", r.turns.count)
 	}
 }
