@@ -282,14 +282,16 @@ func TestLastMomentOfAPollPassesOver(t *testing.T) {
 	publish(t, r.now, "old", 600, private(it))
 	mid := first.Messages(1)[0].ID
 	var all []*testclient.Client
+	waiting := 0
 	open := func(n int, more string) {
+		waiting += n
 		for range n {
 			c := testclient.Open(t, r.addr)
 			c.Get(testSub + query(more, it))
 			all = append(all, c)
 		}
 		testclient.Await(t, "polls wait", func() bool {
-			return r.count(func(s *Session) bool { return s.state == stateParked && !s.is(flagOwn) }) == len(all)
+			return r.count(func(s *Session) bool { return s.timer == timerPoll && !s.is(flagOwn) }) == waiting
 		})
 	}
 	asked := func() int { return r.count(func(s *Session) bool { return s.timer == timerGrace }) }
@@ -298,6 +300,7 @@ func TestLastMomentOfAPollPassesOver(t *testing.T) {
 	r.due(timerPoll, 0)
 	testclient.Await(t, "the newest id is asked for", func() bool { return asked() == 5 })
 	bus.stall(false)
+	waiting = 0
 	open(10, "")
 	open(10, "&mid="+mid)
 	r.each(func(l *loop) {
