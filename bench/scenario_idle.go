@@ -59,12 +59,32 @@ func runIdle(ctx context.Context, t *Trial) error {
 	if heap := t.heap(ctx) - emptyHeap; heap > 0 && emptyHeap > 0 && len(t.Server.PIDs) == 1 {
 		t.set("heapPerConnection", heap/float64(t.N))
 	}
+	if err := t.pulses(ctx); err != nil {
+		return err
+	}
 	t.say("reaching all")
 	began := time.Now()
 	if _, err := t.publish(ctx, t.shared(0, 1)); err != nil {
 		return err
 	}
 	t.set("reachSeconds", time.Since(began).Seconds())
+	return nil
+}
+
+// pulsesTime is two rounds of pings.
+const pulsesTime = 20 * time.Second
+
+// pulses measures what it costs to ping clients of version 5 as often as they have to be. Those of other versions are pinged too seldom.
+func (t *Trial) pulses(ctx context.Context) error {
+	if t.Server.Target.Format != load.JSONRPC {
+		return nil
+	}
+	t.say("pinging")
+	s, err := t.measure(ctx, func() error { return pause(ctx, pulsesTime) })
+	if err != nil {
+		return err
+	}
+	t.set("idleCpuPercent", 100*s.Cost.Server.Total().Seconds()/s.Elapsed.Seconds())
 	return nil
 }
 

@@ -1,8 +1,10 @@
 package bench
 
 import (
+	"cmp"
 	"time"
 
+	"push-server/bench/load"
 	"push-server/bench/target"
 )
 
@@ -54,8 +56,8 @@ func Quick(servers ...target.Options) (jobs []Job) {
 	return jobs
 }
 
-// Full is all scenarios several times, growing numbers of connections, many connections over several processes, and the peers:
-// an hour and a half.
+// Full is all scenarios several times, some with each format, growing numbers of connections, many connections over several processes, and
+// the peers: an hour and a half.
 func Full(o target.Options, peers []target.Options) (jobs []Job) {
 	for _, s := range Scenarios {
 		if s == soak || s == upgrade {
@@ -69,6 +71,7 @@ func Full(o target.Options, peers []target.Options) (jobs []Job) {
 			}
 		}
 	}
+	jobs = append(jobs, formatJobs(o)...)
 	for _, s := range growing {
 		for rep := range grownReps {
 			for _, n := range grown {
@@ -81,6 +84,25 @@ func Full(o target.Options, peers []target.Options) (jobs []Job) {
 		jobs = append(jobs, Job{Scenario: fanout, Target: o, Params: Params{N: n}})
 	}
 	return append(jobs, Many(o, 6, 100_000))
+}
+
+// formatJobs are the scenarios whose cost depends on how messages are framed, with the formats that the others are not run with.
+func formatJobs(o target.Options) (jobs []Job) {
+	for rep := range peerReps {
+		for _, s := range []*Scenario{fanout, unique, idle} {
+			if s == idle && rep > 0 {
+				continue
+			}
+			for _, format := range load.Formats {
+				if format != cmp.Or(o.Format, load.Protobuf) {
+					o := o
+					o.Format = format
+					jobs = append(jobs, Job{Scenario: s, Target: o, Rep: rep})
+				}
+			}
+		}
+	}
+	return jobs
 }
 
 // Many is n idle connections held by several processes on one port, all reached by one message.

@@ -17,6 +17,7 @@ var Metrics = []Metric{
 	{"bytesPerConnectionLive", "memory per connection, before GC", "B", false},
 	{"heapPerConnection", "Go heap per connection, after GC", "B", false},
 	{"emptyMegabytes", "memory without connections", "MB", false},
+	{"idleCpuPercent", "idle connections: CPU of one core, with pings of version 5", "%", false},
 	{"reachSeconds", "one message to every connection", "s", false},
 	{"connectsPerSecond", "connects", "/s", true},
 	{"cpuPerConnect", "CPU per connect", "µs", false},

@@ -37,7 +37,7 @@ const startTime = 20 * time.Second
 // Options say what to start.
 type Options struct {
 	Kind        string
-	Name        string      // in results; "" is Kind
+	Name        string      // in results; "" is Kind, and the format if it is not the usual one
 	Binary      string      // of PushServer
 	Processes   int         // that share the subscribers' port; 0 is 1
 	Scenario    []byte      // the same, of a scenario, under Extra
@@ -55,11 +55,17 @@ type Options struct {
 
 // Label is what results call the server.
 func (o *Options) Label() string {
-	if o.Name != "" {
+	switch {
+	case o.Name != "":
 		return o.Name
+	case o.IsOurs() && o.Format != "" && o.Format != load.Protobuf:
+		return o.Kind + ", " + string(o.Format)
 	}
 	return o.Kind
 }
+
+// IsOurs says whether it is the server of this project.
+func (o *Options) IsOurs() bool { return o.Kind == PushServer || o.Kind == PushServerMemory }
 
 // Running is a server with what belongs to it.
 type Running struct {

@@ -28,11 +28,14 @@ func registerAgainst(fs *pflag.FlagSet, against *[]string) {
 func (f *serverFlags) field(kinds, against []string) (*field, error) {
 	all := new(field)
 	for _, kind := range kinds {
-		o, err := f.options(kind)
+		formats, err := f.options(kind)
 		if err != nil {
 			return nil, err
 		}
-		all.servers = append(all.servers, o)
+		for _, o := range formats[1:] {
+			all.pairs = append(all.pairs, pair{o.Label(), formats[0].Label()})
+		}
+		all.servers = append(all.servers, formats...)
 	}
 	ours := all.servers
 	for _, name := range against {
@@ -42,13 +45,15 @@ func (f *serverFlags) field(kinds, against []string) (*field, error) {
 			}
 			continue
 		}
-		o, err := f.options(name)
+		others, err := f.options(name)
 		if err != nil {
 			return nil, err
 		}
-		all.servers = append(all.servers, o)
+		all.servers = append(all.servers, others...)
 		for _, our := range ours {
-			all.pairs = append(all.pairs, pair{our.Label(), o.Label()})
+			for _, o := range others {
+				all.pairs = append(all.pairs, pair{our.Label(), o.Label()})
+			}
 		}
 	}
 	return all, nil
@@ -59,11 +64,11 @@ func (f *field) addProgram(ours []target.Options, path string) error {
 		return fmt.Errorf("--against %s is no kind of server (%s), and a program needs a path, such as ./%[1]s", path, strings.Join(target.Kinds, ", "))
 	}
 	for _, o := range ours {
-		if o.Kind != target.PushServer && o.Kind != target.PushServerMemory {
+		if !o.IsOurs() {
 			continue
 		}
 		our := o.Label()
-		o.Binary, o.Name = path, fmt.Sprintf("%s (%s)", o.Kind, path)
+		o.Binary, o.Name = path, fmt.Sprintf("%s (%s)", our, path)
 		f.servers = append(f.servers, o)
 		f.pairs = append(f.pairs, pair{our, o.Name})
 	}

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -22,7 +21,7 @@ type serverFlags struct {
 	server, extra, peers, out string
 	processes, workers        int
 	perWorker                 int
-	format                    string
+	formats                   []string
 	acknowledge, keep         bool
 	sources                   []string
 	external                  externalFlags
@@ -45,7 +44,7 @@ func (f *serverFlags) register(fs *pflag.FlagSet, out string) {
 	fs.IntVar(&f.processes, "processes", 1, "server processes that share the subscribers' port")
 	fs.StringVar(&f.peers, "peers", "bench/peers", "folder of the other servers")
 	fs.StringVar(&f.out, "out", out, "folder for the results and their report; empty: none are written")
-	fs.StringVar(&f.format, "format", string(load.Protobuf), "how messages are framed: protobuf, text or json-rpc, which is version 5")
+	fs.StringSliceVar(&f.formats, "format", []string{string(load.Protobuf)}, "how messages are framed: protobuf, text or json-rpc, which is version 5; several are measured in turn, and compared with the first one")
 	fs.BoolVar(&f.acknowledge, "acknowledge", false, "clients of json-rpc acknowledge each message, as browsers do")
 	fs.BoolVar(&f.keep, "keep", false, "keep the temporary folders of servers, with their logs")
 	fs.IntVar(&f.workers, "workers", 1, "least number of client processes")
@@ -65,10 +64,27 @@ func (f *externalFlags) register(fs *pflag.FlagSet) {
 	fs.IntVar(&f.redisPID, "redis-pid", 0, "external: process id of Redis")
 }
 
-// options are those for a kind of server.
-func (f *serverFlags) options(kind string) (target.Options, error) {
+// options are those for a kind of server, of which ours are measured with each format.
+func (f *serverFlags) options(kind string) (all []target.Options, err error) {
+	formats := f.formats
+	if len(formats) == 0 {
+		formats = []string{string(load.Protobuf)}
+	}
+	for _, format := range formats {
+		o, err := f.optionsOf(kind, load.Format(format))
+		if err != nil {
+			return nil, err
+		}
+		if len(all) == 0 || o.IsOurs() {
+			all = append(all, o)
+		}
+	}
+	return all, nil
+}
+
+func (f *serverFlags) optionsOf(kind string, format load.Format) (target.Options, error) {
 	o := target.Options{
-		Kind: kind, Binary: f.server, Processes: f.processes, Peers: f.peers, Format: cmp.Or(load.Format(f.format), load.Protobuf), Acknowledge: f.acknowledge, Keep: f.keep,
+		Kind: kind, Binary: f.server, Processes: f.processes, Peers: f.peers, Format: format, Acknowledge: f.acknowledge, Keep: f.keep,
 		ExternalPID: f.external.pids, RedisPID: f.external.redisPID, Metrics: f.external.metrics,
 		External: load.Target{
 			Dialect: f.external.dialect, Subscribe: f.external.subscribe, Publish: f.external.publish,
@@ -76,7 +92,7 @@ func (f *serverFlags) options(kind string) (target.Options, error) {
 		},
 	}
 	if !slices.Contains(load.Formats, o.Format) {
-		return o, fmt.Errorf("no format %q; known are %v", f.format, load.Formats)
+		return o, fmt.Errorf("no format %q; known are %v", format, load.Formats)
 	}
 	extra := []byte(f.extra)
 	if file, ok := strings.CutPrefix(f.extra, "@"); ok {

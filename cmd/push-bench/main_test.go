@@ -84,6 +84,7 @@ func TestMistakesAreNamed(t *testing.T) {
 	}
 	f("no scenario", "run", "nonsense")
 	f("no kind of server", "run", "idle", "--against", "nodes")
+	f("no format", "run", "idle", "--format", "text,xml")
 	f("no JSON", "run", "idle", "--config", "{")
 	f("invalid argument", "suite", "nonsense")
 	f("no such file", "report", "/does/not/exist.json")
@@ -116,6 +117,33 @@ func TestWhoIsMeasuredInTurn(t *testing.T) {
 	}
 	if !slices.Equal(all.pairs, pairs) {
 		t.Errorf("compared %q", all.pairs)
+	}
+}
+
+func TestFormatsAreMeasuredInTurn(t *testing.T) {
+	server := serverFlags{formats: []string{"text", "json-rpc", "protobuf"}}
+	all, err := server.field([]string{"push-server"}, []string{"./old", "nchan"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, o := range all.servers {
+		got = append(got, o.Label())
+	}
+	want := []string{
+		"push-server, text", "push-server, json-rpc", "push-server",
+		"push-server, text (./old)", "push-server, json-rpc (./old)", "push-server (./old)", "nchan",
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("%q", got)
+	}
+	for _, p := range []pair{
+		{"push-server, json-rpc", "push-server, text"}, {"push-server", "push-server, text"},
+		{"push-server, json-rpc", "push-server, json-rpc (./old)"}, {"push-server, json-rpc", "nchan"},
+	} {
+		if !slices.Contains(all.pairs, p) {
+			t.Errorf("%q are not compared, but %q", p, all.pairs)
+		}
 	}
 }
 

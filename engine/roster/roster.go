@@ -41,8 +41,10 @@ type Roster struct {
 	bus Bus
 	o   Options
 
+	begun time.Time
+
 	mu      sync.Mutex
-	users   map[uint64]*user
+	users   map[uint64]user     // by value: there are as many as connections
 	fresh   map[uint64]struct{} // users that are to be entered
 	absent  map[uint64]struct{} // users without a connection
 	arrived chan struct{}
@@ -50,19 +52,19 @@ type Roster struct {
 
 // user is one that is connected, counts as connected, or is entered.
 type user struct {
-	connections int
-	until       time.Time // counts as connected
+	until       time.Duration // counts as connected, since Roster.begun
+	connections int32
 	entered     bool
 	// doubtful: the bus did not answer when this user was to be entered or to leave, and may have done it. Then nobody is told by its next answer.
 	doubtful bool
 }
 
-func (u *user) here(now time.Time) bool { return u.connections > 0 || now.Before(u.until) }
+func (u *user) here(now time.Duration) bool { return u.connections > 0 || now < u.until }
 
 // New makes an empty list.
 func New(bus Bus, o Options) *Roster {
 	return &Roster{
-		bus: bus, o: o, users: make(map[uint64]*user), fresh: make(map[uint64]struct{}), absent: make(map[uint64]struct{}),
+		bus: bus, o: o, begun: time.Now(), users: make(map[uint64]user), fresh: make(map[uint64]struct{}), absent: make(map[uint64]struct{}),
 		arrived: make(chan struct{}, 1),
 	}
 }
@@ -72,11 +74,8 @@ func (r *Roster) Come(id uint64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	u := r.users[id]
-	if u == nil {
-		u = &user{}
-		r.users[id] = u
-	}
 	u.connections++
+	r.users[id] = u
 	delete(r.absent, id)
 	if !u.entered {
 		r.enterSoon(id)
@@ -88,13 +87,14 @@ func (r *Roster) Go(id uint64, stay time.Duration) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	u := r.users[id]
-	if u == nil || u.connections == 0 {
+	if u.connections == 0 {
 		panic("BUG: roster: a user leaves who has not come")
 	}
 	u.connections--
-	if until := time.Now().Add(max(stay, r.o.Delay)); until.After(u.until) {
+	if until := time.Since(r.begun) + max(stay, r.o.Delay); until > u.until {
 		u.until = until
 	}
+	r.users[id] = u
 	if u.connections == 0 {
 		r.absent[id] = struct{}{}
 	}
@@ -179,6 +179,7 @@ func (r *Roster) forget() {
 	defer r.mu.Unlock()
 	for id, u := range r.users {
 		u.entered = false
+		r.users[id] = u
 		r.enterSoon(id)
 	}
 }
@@ -194,7 +195,7 @@ func (r *Roster) some(set map[uint64]struct{}, ask func(u *user) bool) (ids []ui
 		if len(ids) == most {
 			break
 		}
-		if ask(r.users[id]) {
+		if u := r.users[id]; ask(&u) {
 			delete(set, id)
 			ids = append(ids, id)
 		}
@@ -202,10 +203,20 @@ func (r *Roster) some(set map[uint64]struct{}, ask func(u *user) bool) (ids []ui
 	return ids
 }
 
+// shrink lets go of the room that a crowd has taken in a set, once nobody is in it.
+func (r *Roster) shrink(set *map[uint64]struct{}) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(*set) == 0 {
+		*set = make(map[uint64]struct{})
+	}
+}
+
 func (r *Roster) enter(ctx context.Context) {
 	for {
 		ids := r.some(r.fresh, func(*user) bool { return true })
 		if len(ids) == 0 {
+			r.shrink(&r.fresh)
 			return
 		}
 		var came []uint64
@@ -233,6 +244,7 @@ func (r *Roster) settle(ids, changed []uint64, ok, entered bool) []uint64 {
 		switch {
 		case !ok:
 			u.doubtful, u.entered = true, false
+			r.users[id] = u
 			if entered {
 				r.fresh[id] = struct{}{} // the ticker comes back to it
 			}
@@ -241,6 +253,7 @@ func (r *Roster) settle(ids, changed []uint64, ok, entered bool) []uint64 {
 			changed = append(changed, id)
 		}
 		u.doubtful, u.entered = false, entered
+		r.users[id] = u
 	}
 	return changed
 }
@@ -264,10 +277,11 @@ func (r *Roster) absentees(ctx context.Context, users []uint64) (absent []uint64
 
 // leave takes those off the bus who have been without a connection for long enough.
 func (r *Roster) leave(ctx context.Context) {
-	now := time.Now()
+	now := time.Since(r.begun)
 	for {
 		ids := r.some(r.absent, func(u *user) bool { return !u.here(now) })
 		if len(ids) == 0 {
+			r.shrink(&r.absent)
 			return
 		}
 		var gone []uint64
@@ -294,7 +308,7 @@ func (r *Roster) left(ids []uint64, ok bool) {
 		case u.connections > 0 && !u.entered:
 			r.enterSoon(id)
 		case u.connections > 0:
-		case ok && !time.Now().Before(u.until):
+		case ok && time.Since(r.begun) >= u.until:
 			delete(r.users, id)
 			delete(r.fresh, id)
 		default:
