@@ -123,7 +123,9 @@ type Push struct {
 	DrainTimeout  time.Duration // for an orderly end after SIGTERM
 	DrainDelay    time.Duration // of this, how long everybody is still served while /readyz says no
 	UpgradeLinger time.Duration // for what is left in the old process after an upgrade
-	DrainPace     int           // connections closed in a second; 0: so that those who come back cost half a core
+	// HandoverSocket is the path of a socket at which a process that was started elsewhere takes over; "": there is none.
+	HandoverSocket string
+	DrainPace      int // connections closed in a second; 0: so that those who come back cost half a core
 
 	// Bounds.
 	MaxConnections    int // of subscribers, of this process; 0: what descriptors allow

@@ -137,6 +137,7 @@ func (e *environment) file() section {
 	}
 	push := section{"drainTimeout": "8s"} // Docker kills ten seconds after it asked for an end
 	e.put(push, "push", "metrics", "PUSH_METRICS")
+	e.put(push, "push", "handoverSocket", "PUSH_HANDOVER_SOCKET")
 	e.put(push, "push", "logLevel", "PUSH_LOG_LEVEL")
 	e.put(push, "push", "logFormat", "PUSH_LOG_FORMAT")
 	storage := e.storage(sub && pub)

@@ -148,6 +148,8 @@ var options = []option{
 		doc: "connections closed in a second then; 0: 12,500, and 480 with TLS, so that clients that come back cost half a core. It is faster if the time would not be enough"},
 	{key: "push.upgradeLinger", changes: onReload, of: func(c *Config) any { return &c.Push.UpgradeLinger }, max: int64(24 * time.Hour),
 		doc: "after an upgrade: how long what cannot be handed over, encrypted connections above all, goes on in the old process"},
+	{key: "push.handoverSocket", changes: onUpgrade, of: func(c *Config) any { return &c.Push.HandoverSocket },
+		doc: "path of a Unix socket in a folder that [two containers](operate.md#upgrades-of-containers) share: a process that starts takes over there from the one that serves, and hands over there later; absent: none"},
 	{key: "push.maxConnections", changes: onReload, of: func(c *Config) any { return &c.Push.MaxConnections }, max: maxCount, doc: "subscribers of the process; 0: as many as descriptors allow"},
 	{key: "push.connectRate", changes: onReload, of: func(c *Config) any { return &c.Push.ConnectRate }, max: maxCount,
 		doc: "subscribers of the process that come in a second, and as many at once after a quiet one; 0: no limit. Who is turned away is told when to come again, one after the other"},

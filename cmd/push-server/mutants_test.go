@@ -108,7 +108,7 @@ var mutants = []mutant{
 	{38, "cmd/push-server/predecessor.go", "any more\n\t\tdeparture.Cancel()\n", "any more\n", "./cmd/push-server", "TestSuccessorDies"},
 	{38, "engine/membus/copy.go", "in && l.entries[at] == e {", "in && l.entries[at] == e || true {", "./engine/membus", "TestHistoryPassesOnAsItIs"},
 	{38, "engine/membus/succession.go", "\to.bus.thaw()", "\t_ = o", "./engine/membus", "TestCopyComesToNothing"},
-	{38, "cmd/push-server/succession.go", "_, err := h.conn.Receive(handover.Go, nil)\n\treturn unlessGone(err)", "_, err := h.conn.Receive(handover.Go, nil)\n\treturn err",
+	{38, "cmd/push-server/succession.go", "if h.apart {\n\t\treturn err\n\t}\n\treturn unlessGone(err)", "return err",
 		"./cmd/push-server", "TestPredecessorDiesLate"},
 	{38, "engine/departure.go", "if l.stats.turns.Load() == l.acceptor.leftIn+1 {", "if false {", "./engine", "TestLoopStandsStillATurnAfterItHasLookedAway"},
 	{39, "engine/turn.go", "last.next, ahead = n, last.ahead", "ahead = last.ahead", "./engine", "TestFanOutIsCutAnywhere"},

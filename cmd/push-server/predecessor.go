@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"os/exec"
 	"slices"
@@ -55,6 +56,7 @@ type order struct {
 	Args []string // none: those of this process
 	Drop bool     // connections stay, and are closed
 
+	peer   *net.UnixConn // of a process that runs already; nil: one is to be started
 	answer chan outcome
 }
 
@@ -68,32 +70,52 @@ type outcome struct {
 type successor struct {
 	conn   *handover.Conn
 	memory memoryOffer
-	cmd    *exec.Cmd
+	cmd    *exec.Cmd     // nil: it runs elsewhere
 	ended  chan struct{} // closed when it has
 	since  uint64        // place in the feed when it was started
+}
+
+// pid is 0 if it runs elsewhere, where processes may have other numbers.
+func (n *successor) pid() int {
+	if n.cmd == nil {
+		return 0
+	}
+	return n.cmd.Process.Pid
+}
+
+// successorOf is the process that is to take over.
+func (s *server) successorOf(o order) (*successor, error) {
+	if o.peer != nil {
+		s.log.Info("upgrade: a process has come to take over, serving until it is ready")
+		return &successor{conn: handover.Over(o.peer), since: s.engine.Place()}, nil
+	}
+	next, err := s.startSuccessor(o)
+	if err == nil {
+		s.log.Info("upgrade: a successor was started, serving until it is ready", "pid", next.pid(), "program", next.cmd.Path)
+	}
+	return next, err
 }
 
 // upgrade has another process take over. nil: it has, and this one lets go. A lostSuccessor: nobody serves. Any other error: everything
 // goes on as if nothing had been.
 func (s *server) upgrade(ctx context.Context, o order) (pid int, err error) {
-	if os.Getpid() == 1 {
+	if os.Getpid() == 1 && o.peer == nil {
 		return 0, impossible{errors.New("this is process 1, with which its container ends: start another container instead")}
 	}
 	if err := s.becomeReady(ctx); err != nil {
 		return 0, fmt.Errorf("this server is not ready itself: %w", err)
 	}
 	begin := time.Now()
-	next, err := s.startSuccessor(o)
+	next, err := s.successorOf(o)
 	if err != nil {
 		return 0, err
 	}
 	defer func() { _ = next.conn.Close() }() // the successor may have gone
 	defer context.AfterFunc(ctx, func() { next.conn.Within(time.Nanosecond) })()
-	s.log.Info("upgrade: a successor was started, serving until it is ready", "pid", next.cmd.Process.Pid, "program", next.cmd.Path)
 	defer collectEarly()
 	departure, err := s.prepareSuccessor(ctx, next, o.Drop)
 	if err != nil {
-		next.refuse()
+		next.refuse(err)
 		return 0, err
 	}
 	next.memory.freeze()
@@ -102,7 +124,7 @@ func (s *server) upgrade(ctx context.Context, o order) (pid int, err error) {
 		err = next.conn.Send(handover.Go, nil)
 	}
 	if err != nil {
-		next.refuse() // before anything goes on here: it must not touch a socket any more
+		next.refuse(err) // before anything goes on here: it must not touch a socket any more
 		departure.Cancel()
 		return 0, err
 	}
@@ -110,7 +132,7 @@ func (s *server) upgrade(ctx context.Context, o order) (pid int, err error) {
 	_, err = next.conn.Receive(handover.Serving, nil)
 	stood := time.Since(departure.Since)
 	if err != nil {
-		next.refuse() // it may only hang, with sockets that others would connect to
+		next.refuse(err) // it may only hang, with sockets that others would connect to
 	} else if s.bereft, err = next.memory.leave(); err != nil {
 		s.log.Error("upgrade: what is still published here is lost", "err", err)
 	}
@@ -119,10 +141,12 @@ func (s *server) upgrade(ctx context.Context, o order) (pid int, err error) {
 	if err != nil {
 		return 0, lostSuccessor{fmt.Errorf("the successor has the connections and does not serve: %w", err)}
 	}
-	s.log.Info("upgrade: the successor serves", "pid", next.cmd.Process.Pid, "connections", len(departure.Sessions),
+	s.log.Info("upgrade: the successor serves", "pid", next.pid(), "connections", len(departure.Sessions),
 		"stood", stood.Round(time.Millisecond), "took", time.Since(begin).Round(time.Millisecond))
-	notify(s.log, fmt.Sprintf("MAINPID=%d\n%s", next.cmd.Process.Pid, daemon.SdNotifyReady))
-	return next.cmd.Process.Pid, nil
+	if next.cmd != nil {
+		notify(s.log, fmt.Sprintf("MAINPID=%d\n%s", next.pid(), daemon.SdNotifyReady))
+	}
+	return next.pid(), nil
 }
 
 // becomeReady waits a moment until the server serves: it may have just begun to, or have been through an upgrade that failed.
@@ -182,9 +206,14 @@ func (n *successor) kill() {
 	<-n.ended
 }
 
-// refuse has the process of no successor, and a bus in memory be what it was.
-func (n *successor) refuse() {
-	n.kill()
+// refuse has the process of no successor, and a bus in memory be what it was. One that runs elsewhere, and hangs, has not been told to go.
+func (n *successor) refuse(why error) {
+	if n.cmd != nil {
+		n.kill()
+	} else {
+		n.conn.Within(time.Second)
+		_ = n.conn.Send(handover.Failed, why.Error()) // it may have gone
+	}
 	n.memory.cancel()
 }
 

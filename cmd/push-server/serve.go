@@ -35,6 +35,11 @@ func serve(ctx context.Context, files []string, stdout, stderr io.Writer) (err e
 	if err != nil {
 		return err
 	}
+	if before == nil {
+		if before, err = succeedAt(ctx, c.Push.HandoverSocket); err != nil {
+			return err
+		}
+	}
 	logs, err := openLogs(c, stderr)
 	if err != nil {
 		return fmt.Errorf("debug.folderName: %w", err)
@@ -56,18 +61,23 @@ func serveLogged(ctx context.Context, files []string, c *configs.Config, logs *l
 	spareProcessor(loops(&c.Push))
 	orders, stopOrders := takeOrders(logs.log)
 	defer stopOrders()
-	s, err := newServer(files, c, logs, before)
+	socket, err := openHandoverSocket(c.Push.HandoverSocket)
 	if err != nil {
 		return err
+	}
+	s, err := newServer(files, c, logs, before)
+	if err != nil {
+		return errors.Join(err, socket.Close())
 	}
 	defer s.bus.Close()
 	defer s.closeWindow()
 	if err := s.begin(ctx); err != nil {
-		return unlessAsked(ctx, err)
+		return errors.Join(unlessAsked(ctx, err), socket.Close())
 	}
+	orders.handOverAt(socket)
 	s.print(stdout)
 	stopBeating := inBackground(s.beat) // also while it drains
-	err = s.wait(ctx, reloads, reopens, orders)
+	err = s.wait(ctx, reloads, reopens, orders.orders)
 	if errors.Is(err, errSucceeded) {
 		stopBeating()
 		stopOrders()

@@ -27,6 +27,7 @@ type succession struct {
 	sockets map[int][]int // by the index of the port; what is taken is nil
 	memory  []int         // those that lead to the bus in the memory of the predecessor; none: it is elsewhere, or taken
 	bus     *membus.Successor
+	apart   bool // the predecessor has not started this process
 	// listeners are those of the engine, in the order of the predecessor's: sessions name theirs.
 	listeners []int
 }
@@ -44,10 +45,16 @@ func succeed() (*succession, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s=%s is no descriptor: it is set by an upgrade, by nobody else", handoverVariable, text)
 	}
-	h := &succession{sockets: make(map[int][]int)}
-	if h.conn, err = handover.Open(fd); err != nil {
+	conn, err := handover.Open(fd)
+	if err != nil {
 		return nil, err
 	}
+	return greet(conn)
+}
+
+// greet says hello to the process at the other end and takes what it offers.
+func greet(conn *handover.Conn) (*succession, error) {
+	h := &succession{conn: conn, sockets: make(map[int][]int)}
 	h.conn.Within(helloTime)
 	if err := h.conn.Send(handover.Hello, handover.Greeting{Version: handover.Version, Program: versionText()}); err != nil {
 		return nil, err
@@ -264,13 +271,17 @@ func (s *server) receive(ctx context.Context, h *succession) (*engine.Takeover, 
 }
 
 // confirmed says that everything is here and waits for the word. A predecessor that ends without it has died: it would have ended this
-// process first.
+// process first, if it has started it.
 func (h *succession) confirmed() error {
-	if err := unlessGone(h.conn.Send(handover.Ready, nil)); err != nil {
+	err := h.conn.Send(handover.Ready, nil)
+	if err != nil && (h.apart || unlessGone(err) != nil) {
 		return err
 	}
 	h.conn.Within(servingTime) // longer than the predecessor waits, so that it is the one which decides
-	_, err := h.conn.Receive(handover.Go, nil)
+	_, err = h.conn.Receive(handover.Go, nil)
+	if h.apart {
+		return err
+	}
 	return unlessGone(err)
 }
 

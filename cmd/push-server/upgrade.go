@@ -133,8 +133,8 @@ func giveOrder(ctx context.Context, pid int, o order) (next int, err error) {
 }
 
 // takeOrders brings orders for upgrades, of SIGUSR2 and of the command, until stop.
-func takeOrders(log *slog.Logger) (orders <-chan order, stop func()) {
-	t := &orderTaker{orders: make(chan order), ended: make(chan struct{}), log: log}
+func takeOrders(log *slog.Logger) (t *orderTaker, stop func()) {
+	t = &orderTaker{orders: make(chan order), ended: make(chan struct{}), log: log, stopHandingOver: func() {}}
 	signals := make(chan os.Signal, 1)
 	signal.Notify(signals, syscall.SIGUSR2)
 	t.tasks.Go(func() { t.hear(signals) })
@@ -144,12 +144,13 @@ func takeOrders(log *slog.Logger) (orders <-chan order, stop func()) {
 	} else {
 		t.tasks.Go(func() { t.accept(ln) })
 	}
-	return t.orders, sync.OnceFunc(func() {
+	return t, sync.OnceFunc(func() {
 		signal.Stop(signals)
 		close(t.ended)
 		if ln != nil {
 			ln.Close()
 		}
+		t.stopHandingOver()
 		t.tasks.Wait()
 	})
 }
@@ -160,6 +161,8 @@ type orderTaker struct {
 	ended  chan struct{}
 	tasks  sync.WaitGroup
 	log    *slog.Logger
+
+	stopHandingOver func()
 }
 
 // pass gives o to the server and waits for what becomes of it.

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -271,12 +272,27 @@ func TestUpgrade(t *testing.T) {
 // fakeVariable makes a successor of the test binary that fails in a certain way.
 const fakeVariable = "PUSH_TEST_FAKE_SUCCESSOR"
 
-// fakeSuccessor goes along up to where it fails.
-func fakeSuccessor(how string) {
+// fakeSocket says where a fake successor that nobody has started connects to.
+const fakeSocket = "PUSH_TEST_FAKE_SOCKET"
+
+// handOver is the connection of a fake successor.
+func handOver() *handover.Conn {
 	h, err := handover.Open(3)
+	if path := os.Getenv(fakeSocket); path != "" {
+		var c net.Conn
+		if c, err = net.Dial("unix", path); err == nil {
+			return handover.Over(c.(*net.UnixConn))
+		}
+	}
 	if err != nil {
 		panic(err)
 	}
+	return h
+}
+
+// fakeSuccessor goes along up to where it fails.
+func fakeSuccessor(how string) {
+	h := handOver()
 	die := func(when string) {
 		if how == when {
 			os.Exit(1)

@@ -57,6 +57,9 @@ func Open(fd int) (*Conn, error) {
 	return &Conn{socket: socket}, nil
 }
 
+// Over makes a Conn of a connection, which it takes over.
+func Over(c *net.UnixConn) *Conn { return &Conn{socket: c} }
+
 // Within bounds what is sent and received from now on; 0: it is not bounded.
 func (c *Conn) Within(d time.Duration) {
 	var deadline time.Time
