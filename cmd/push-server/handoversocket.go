@@ -90,7 +90,7 @@ func (t *orderTaker) handOverAt(h *handoverSocket) {
 	if h == nil {
 		return
 	}
-	t.stopHandingOver = func() { h.Close() }
+	t.stopHandingOver = func() { _ = h.Close() } // nothing was written
 	if err := h.show(); err != nil {
 		t.log.Error("push.handoverSocket cannot be put in its place: no other process can take over there", "path", h.path, "err", err)
 	}
@@ -102,7 +102,7 @@ func (t *orderTaker) handOverAt(h *handoverSocket) {
 			}
 			if !mayOrder(c) {
 				t.log.Warn("a process of another user may not take over", "path", h.path)
-				c.Close()
+				_ = c.Close() // it was told nothing
 				continue
 			}
 			t.pass(order{peer: c}) // the log has what becomes of it
