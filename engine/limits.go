@@ -2,7 +2,9 @@ package engine
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
+	"fmt"
 	"net/netip"
 	"sync"
 	"sync/atomic"
@@ -12,6 +14,7 @@ import (
 
 	"push-server/engine/handover"
 	"push-server/engine/ratelimit"
+	"push-server/poll"
 	"push-server/protocol"
 )
 
@@ -199,8 +202,8 @@ func (l *loop) forgetRate(s *Session) {
 // meanwhile is lost.
 func (e *Engine) totals() (w handover.Totals) {
 	now := time.Now()
-	w.Day = e.Counters.Day()
-	w.Counters = e.writeCounters()
+	w.Day = written(e.Counters.Day())
+	w.Counters = written(e.Stats())
 	if saved, queue, ok := e.admission.rate.Saved(now); ok {
 		w.Rate = &handover.Rate{Saved: saved, Queue: queue.Milliseconds()}
 	}
@@ -213,7 +216,13 @@ func (e *Engine) totals() (w handover.Totals) {
 // goOn counts, and limits, from where the process before was. It comes before its sessions.
 func (e *Engine) goOn(t *Takeover) error {
 	w, now := &t.totals, time.Now()
-	e.Counters.GoOn(w.Day)
+	if len(w.Day) > 0 {
+		var day poll.Day
+		if err := json.Unmarshal(w.Day, &day); err != nil {
+			return fmt.Errorf("engine: statistics of the process before: %w", err)
+		}
+		e.Counters.GoOn(day)
+	}
 	e.goOnCounting(t.counters, len(t.sessions))
 	if r := w.Rate; r != nil {
 		e.admission.rate.GoOn(now, r.Saved, time.Duration(r.Queue)*time.Millisecond)

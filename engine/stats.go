@@ -254,9 +254,9 @@ func combine[K comparable](own *map[K]uint64, other map[K]uint64, f func(own, ot
 	*own = all
 }
 
-// writeCounters writes down what another process goes on counting from.
-func (e *Engine) writeCounters() json.RawMessage {
-	b, err := json.Marshal(e.Stats())
+// written is v, counters that another process goes on from.
+func written(v any) json.RawMessage {
+	b, err := json.Marshal(v)
 	if err != nil {
 		panic("BUG: engine: counters cannot be written down: " + err.Error())
 	}

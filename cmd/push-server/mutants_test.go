@@ -100,7 +100,7 @@ var mutants = []mutant{
 	{38, "engine/takeover.go", "l.unfinished = append(l.unfinished, s.ref())", "_ = s", "./engine", "TestReplayWithoutItsEchoPassesOver"},
 	{38, "engine/departure.go", "r.Replay.Pending = append(r.Replay.Pending,", "_ = append(r.Replay.Pending,", "./engine", "TestReplayWithoutItsEchoPassesOver"},
 	{38, "engine/takeover.go", "if a.timer != timerNone {", "if false {", "./engine", "TestUnansweredFramesPassOver"},
-	{38, "engine/limits.go", "e.Counters.GoOn(w.Day)", "_ = w.Day", "./engine", "TestCountsPassOver"},
+	{38, "engine/limits.go", "e.Counters.GoOn(day)", "_ = w.Day", "./engine", "TestCountsPassOver"},
 	{38, "engine/stats.go", "e.before.Store(&before)", "_ = before", "./engine", "TestCountsPassOver"},
 	{38, "engine/limits.go", "ratelimit.Spend(l.rateOf(s), time.Now(), *w.Saved)", "_ = ratelimit.Spend", "./engine", "TestLimitsPassOver"},
 	{38, "engine/limits.go", "w.Place = &handover.Place{", "_ = &handover.Place{", "./engine", "TestLimitsPassOver"},

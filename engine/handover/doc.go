@@ -15,11 +15,7 @@
 // connections any more.
 package handover
 
-import (
-	"encoding/json"
-
-	"push-server/poll"
-)
+import "encoding/json"
 
 // Version is that of what is said here. A successor of another version is refused before anything has moved.
 const Version = 4
@@ -106,7 +102,7 @@ type Engine struct {
 
 // Totals are what the process has counted, and how far its limits are used up. They pass over even if no session does.
 type Totals struct {
-	Day       poll.Day
+	Day       json.RawMessage // statistics of the day, as package poll has them
 	Counters  json.RawMessage // what operators draw, as package engine has it
 	Rate      *Rate           // of connections that come; nil: it has no limit
 	Addresses []byte          // of clients that have come lately: see AppendAddress
