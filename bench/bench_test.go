@@ -120,15 +120,15 @@ func TestSuites(t *testing.T) {
 			t.Errorf("%s on %s", j.Scenario.Name, j.Target.Kind)
 		}
 	}
-	count := func(scenario, kind string) (n int) {
+	count := func(scenario, label string) (n int) {
 		for _, j := range full {
-			if j.Scenario.Name == scenario && j.Target.Kind == kind && j.Params.N == 0 {
+			if j.Scenario.Name == scenario && j.Target.Label() == label && j.Params.N == 0 {
 				n++
 			}
 		}
 		return n
 	}
-	if count("unique", target.PushServer) != 5 || count("unique", target.Node) != 3 || count("replay", target.Nchan) != 0 || count("soak", target.Node) != 0 {
+	if count("unique", target.PushServer) != 5 || count("unique", "push-server, json-rpc") != 3 || count("unique", target.Node) != 3 || count("replay", target.Nchan) != 0 || count("soak", target.Node) != 0 {
 		t.Errorf("full: %v", names(full))
 	}
 	if last := full[len(full)-1]; last.Params.N != 100_000 || last.Target.Processes < 6 {

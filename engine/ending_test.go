@@ -164,10 +164,21 @@ func TestDrainHasAPace(t *testing.T) {
 	defer cancel()
 	drained := make(chan error, 1)
 	go func() { drained <- e.Drain(ctx) }()
-	testclient.Await(t, "some are told", func() bool { return e.Stats().WebSockets < n })
-	left := e.Stats().WebSockets
-	if left == 0 {
-		t.Error("all were told at once")
+	var left int64
+	testclient.Await(t, "some are told", func() bool {
+		var live atomic.Int64
+		err := askLoops(t.Context(), e.loops, func(l *loop) {
+			l.slab.each(func(s *Session) {
+				if s.state == stateLive && !s.is(flagOwn) {
+					live.Add(1)
+				}
+			})
+		})
+		left = live.Load()
+		return err == nil && left < n
+	})
+	if left < n/2+n/4 { // the machine may be late
+		t.Errorf("all but %d were told at once", left)
 	}
 	cancel()
 	if err := testclient.AwaitFrom(t, "the drain ends", drained); err != nil {

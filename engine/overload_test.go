@@ -391,8 +391,8 @@ func comeBack(ctx context.Context, addr, target string) (*testclient.Conn, error
 			return nil, err
 		}
 		seconds, err := strconv.Atoi(reply.Header.Get("Retry-After"))
-		if err != nil {
-			return nil, fmt.Errorf("answered %s, without a time to come again", reply)
+		if err != nil || time.Duration(seconds)*time.Second > patience {
+			return nil, fmt.Errorf("answered %s: when it is to come again is not said, or too late", reply)
 		}
 		select {
 		case <-time.After(time.Duration(seconds) * time.Second):

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -34,7 +35,8 @@ func newExamples(t *testing.T) *examples {
 	x.write(t, "etc/push-server/standalone.json", text)
 	x.write(t, "bin/push-server", fmt.Sprintf("#!/bin/sh\nexport %s=1\nexec '%s' \"$@\"\n", asServer, executable(t)))
 	t.Setenv("PATH", filepath.Join(x.dir, "bin")+":"+os.Getenv("PATH"))
-	x.actual = strings.NewReplacer("127.0.0.1:8010", x.config.addr("sub"), "127.0.0.1:9010", x.config.addr("pub"), "127.0.0.1:9100", window, " /etc/", " "+x.dir+"/etc/", " /run/", " "+x.dir+"/run/", ">/", ">"+x.dir+"/")
+	x.actual = strings.NewReplacer("127.0.0.1:8010", x.config.addr("sub"), "127.0.0.1:9010", x.config.addr("pub"), "127.0.0.1:9100", window,
+		"/opt/push-server-2/push-server", executable(t), " /etc/", " "+x.dir+"/etc/", " /run/", " "+x.dir+"/run/", ">/", ">"+x.dir+"/")
 	return x
 }
 
@@ -86,8 +88,19 @@ func (x *examples) serve(t *testing.T) {
 	for _, listener := range x.config.listeners() {
 		server.waitListening(fmt.Sprintf("127.0.0.1:%v", listener["port"]))
 	}
-	t.Cleanup(server.finish)
-	x.write(t, "run/push-server.pid", fmt.Sprint(server.cmd.Process.Pid))
+	pidFile := "run/push-server.pid"
+	t.Cleanup(func() {
+		// An example may have another process serve, which writes to the same log: the first one is not done with it before that has ended.
+		text, err := os.ReadFile(filepath.Join(x.dir, pidFile))
+		pid, bad := strconv.Atoi(strings.TrimSpace(string(text)))
+		if err = errors.Join(err, bad); err != nil {
+			t.Error(err)
+		} else if pid != server.cmd.Process.Pid {
+			_ = syscall.Kill(pid, syscall.SIGTERM) // finish says so if it stays
+		}
+		server.finish()
+	})
+	x.write(t, pidFile, fmt.Sprint(server.cmd.Process.Pid))
 }
 
 // TestExamples: the first example serves, and with that server all others do what they say.

@@ -218,6 +218,7 @@ func launchAs(t *testing.T, cmd *exec.Cmd) *process {
 	p.cmd.Env = append(os.Environ(), asServer+"=1")
 	p.cmd.Stdout, p.cmd.Stderr = &p.log, &p.log
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	p.cmd.WaitDelay = patience // another process may have its output
 	if err := p.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}

@@ -91,7 +91,7 @@ var mutants = []mutant{
 	{35, "engine/admission.go", "return ln.ProxyProtocol && a.trusts(from)", "return ln.ProxyProtocol", "./engine", "TestProxyProtocolOfStrangers"},
 	{35, "engine/accept.go", "l.rememberPeer(s, poll.AddressText(net.TCPAddrFromAddrPort", "_ = (poll.AddressText(net.TCPAddrFromAddrPort", "./engine", "TestProxyProtocol"},
 	{36, "engine/publishing.go", "kind == clients && q.clientsWait() ||", "", "./engine", "TestBackEndsHavePriority"},
-	{37, "engine/ratelimit/rate.go", "&& limiter.AllowN(now, 1) {", "&& r.turns.count == 0 && limiter.AllowN(now, 1) {", "./engine", "TestCrowdComesBack"},
+	{37, "engine/ratelimit/rate.go", "now.Add(after))\n\treturn false, after", "now.Add(after))\n\treturn false, time.Hour", "./engine", "TestCrowdComesBack"},
 	{38, "engine/feed/takeover.go", "return had", "return had && false", "./engine", "TestRelay"},
 	{38, "engine/takeover.go", "t.listeners[w.Listener], t.keys[w.Key]", "t.listeners[w.Listener], w.Key", "./engine", "TestKeysPassOver"},
 	{38, "engine/takeover.go", "\ts.input = w.Input", "\t_ = w.Input", "./engine", "TestCutRequestsPassOver"},
