@@ -33,9 +33,9 @@ func TestDiff(t *testing.T) {
 	against := func(args ...string) []string { return append(args, "--against", r.file) }
 	f(exitOK, "", same, "not compared, since they are secrets, which the server at 127.0.0.1:", ": security.key\n", "no key differs from the server at")
 	f(exitOK, "", against(same...), "no key differs from "+r.file)
-	f(1, "2 keys, 1 with SIGHUP, 1 with a restart", other, "takes effect with SIGHUP:\n  limits.maxConnPerChannel: 100 → 50\nneeds a restart:\n  push.pollTimeout: 40s → 41s\n",
+	f(1, "2 keys, 1 with SIGHUP, 1 with an upgrade", other, "takes effect with SIGHUP:\n  limits.maxConnPerChannel: 100 → 50\ntakes effect with an upgrade:\n  push.pollTimeout: 40s → 41s\n",
 		"limits.maxConPerChannel: warning: unknown key, has no effect (did you mean limits.maxConnPerChannel?)")
-	f(1, "3 keys, 2 with SIGHUP, 1 with a restart", against(other...), "  security.key: *** → ***\n")
+	f(1, "3 keys, 2 with SIGHUP, 1 with an upgrade", against(other...), "  security.key: *** → ***\n")
 	r.config["storage"] = map[string]any{"type": "redis"}
 	redis := writeConfigs(t, r.config)
 	r.config.option("pollTimeout", "42s")

@@ -142,8 +142,8 @@ func TestReload(t *testing.T) {
 		`msg="configuration changed" key=security.key from=*** to=***`,
 		`msg="configuration changed" key=limits.maxConnPerChannel from=100 to=7`,
 		`msg="configuration changed" key=push.statAllow from=[] to="[\"192.0.2.1\"]"`,
-		`msg="the configuration has changed, the old value counts until the server is restarted" key=push.pollTimeout from=40s to=41s`,
-		`msg="configuration read" changed=5 waiting_for_upgrade=0 waiting_for_restart=1`,
+		`msg="the configuration has changed, the old value counts until the server is upgraded or restarted" key=push.pollTimeout from=40s to=41s`,
+		`msg="configuration read" changed=5 waiting_for_upgrade=1 waiting_for_restart=0`,
 	)
 	f(http.StatusForbidden)
 	if status, _ := r.get("/config", ""); status != http.StatusUnauthorized {
