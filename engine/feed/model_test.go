@@ -213,17 +213,27 @@ func (w *world) schedule() {
 	})
 }
 
-// flush waits until every process has heard of an id: one that has not cannot keep the store from giving out its first id again.
-func (w *world) flush() {
+// allKnow says whether every process has heard of an id, and has f called later if not: one that has not cannot keep the store from giving out
+// its first id again.
+func (w *world) allKnow(f func()) bool {
 	if slices.ContainsFunc(w.store.buses, func(b *simBus) bool { return b.known.IsZero() }) {
-		w.sim.after(time.Millisecond, w.flush)
-		return
+		w.sim.after(time.Millisecond, f)
+		return false
 	}
-	w.store.flush()
+	return true
+}
+
+func (w *world) flush() {
+	if w.allKnow(w.flush) {
+		w.store.flush()
+	}
 }
 
 // failOver loses what the copy lacks: that may be lost, but it is not doubled.
 func (w *world) failOver() {
+	if !w.allKnow(w.failOver) {
+		return
+	}
 	for _, p := range w.published {
 		if !slices.ContainsFunc(w.store.copied.kept, func(k kept) bool { return k.p == p }) {
 			w.mayLose[string(p.Body)] = true
